@@ -1,0 +1,74 @@
+"""How metrics answer to what was swept: means over seeds with intervals, and whether they rise or fall."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import pandas as pd
+
+from svdsweep.analysis.opened import Sweep
+from svdsweep.analysis.paired import Estimate, mean_difference
+from svdsweep.analysis.strategies import numeric
+from svdsweep.probes.statistics import t_quantile
+
+AXES = (
+    *("motion_bucket_id", "noise_aug_strength", "decode_chunk_size", "fps", "num_frames"),
+    *("num_inference_steps", "min_guidance_scale", "max_guidance_scale", "height", "width"),
+)
+"""Settings that can be swept over and drawn along."""
+
+
+def swept(table: pd.DataFrame, axes: Sequence[str] = AXES) -> list[str]:
+    """Those of `axes` that take several values in the table, leaving out one that the strategy's name already says."""
+    found = []
+    for name in axes:
+        if name not in table or table[name].nunique() < 2:
+            continue
+        if table.groupby("memory")[name].nunique().max() > 1:
+            found.append(name)
+    return found
+
+
+def position(value: object, num_frames: int = 0) -> float:
+    """Where a setting's value lies on an axis: `all` frames of a decode lie at the video's length."""
+    return float(value) if isinstance(value, int | float) else float(num_frames)
+
+
+def response(table: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
+    """Mean of a metric at each value of an axis, by strategy: columns memory, value, at, mean, low, high, n. Each
+    (image, seed) counts once; the interval is Student's t from 3 of them on, else empty."""
+    data = pd.DataFrame(
+        {
+            "memory": table["memory"],
+            "value": table[axis],
+            "at": [position(v, n) for v, n in zip(table[axis], table["num_frames"], strict=True)],
+            "case": table["image"].astype(str) + "/" + table["seed"].astype(str),
+            "y": numeric(table[metric]).astype(float),
+        }
+    ).dropna(subset=["y"])
+    lines = []
+    for (memory, at), group in data.groupby(["memory", "at"], sort=True):
+        cases = [float(v) for v in group.groupby("case")["y"].mean()]
+        mean, n = statistics.fmean(cases), len(cases)
+        half = t_quantile(n - 1) * statistics.stdev(cases) / math.sqrt(n) if n >= 3 else math.nan
+        value = group["value"].iloc[0]
+        lines.append((memory, value, at, mean, mean - half, mean + half, n))
+    return pd.DataFrame(lines, columns=["memory", "value", "at", "mean", "low", "high", "n"])
+
+
+def rises(sweep: Sweep, axis: str, metric: str) -> Estimate:
+    """Change of a metric from the lowest to the highest value of an axis, under the baseline strategy, all other
+    settings equal: the mean over each (image, seed) with Student's t interval; verdict `higher` or `lower`."""
+    table = sweep.ok
+    if metric not in table or axis not in table:
+        return Estimate(None, None, None, 0, "no pair to compare")
+    table = table[table["key"] == table["baseline_key"]] if "baseline_key" in table else table
+    at = table[axis].map(position)
+    low, high = table[at == at.min()], table[at == at.max()]
+    if at.nunique() < 2:
+        return Estimate(None, None, None, 0, "not swept")
+    others = [name for name in ("model", "image", "seed", "machine", *AXES) if name != axis and name in table]
+    both = low.merge(high, on=others, suffixes=("_low", "_high"))
+    both["gap"] = numeric(both[f"{metric}_high"]) - numeric(both[f"{metric}_low"])
+    cases = both.dropna(subset=["gap"]).groupby(["image", "seed"])["gap"].mean()
+    return mean_difference([float(v) for v in cases], None)

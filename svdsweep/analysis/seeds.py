@@ -1,0 +1,226 @@
+"""What seeds and images say together: mean, spread and interval of each metric a cell of the grid, and differences
+between two settings over the same image and seed. Metrics are never merged into one score."""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from svdsweep.analysis.columns import asked_for
+from svdsweep.config import Job
+from svdsweep.metrics import COLUMNS
+from svdsweep.probes.statistics import t_quantile
+from svdsweep.schema import UserError, nearest
+
+SETTINGS = tuple(asked_for(Job()))
+DRAWS = ("seed", "image")
+"""What a cell is averaged over, and what pairs are matched by."""
+RESAMPLES = 10_000
+BOOTSTRAP_FROM, INTERVAL_FROM = 10, 3
+LEVEL = 0.05
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of one metric over `n` values; the 95 % interval is that of the mean, None below 3 values."""
+
+    n: int
+    images: int
+    mean: float
+    std: float | None
+    low: float | None
+    high: float | None
+    interval: str
+    minimum: float
+    maximum: float
+
+
+def over_seeds(results: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+    """A line for each cell of the grid and metric, over the seeds and images of its finished jobs.
+
+    `results` as `tables.results` makes it; cells are told apart by the settings that vary. Columns: those settings,
+    `metric`, and the fields of `Spread`; True and False count as 1 and 0."""
+    rows = _finished(results)
+    by = [name for name in _varying(rows) if name not in DRAWS]
+    lines = []
+    for cell, members in _groups(rows, by):
+        for metric in _metrics(rows, metrics):
+            known = members[members[metric].notna()]
+            if len(known):
+                spread = summarize(known[metric].astype(float).to_numpy(), _images(known))
+                lines.append({**cell, "metric": metric, **asdict(spread)})
+    return pd.DataFrame(lines, columns=[*by, "metric", *Spread.__dataclass_fields__])
+
+
+def summarize(values: Array, images: Sequence[Hashable]) -> Spread:
+    """Mean and spread of values, each with its image. The interval is Student's t below 10 values, and from there a
+    bootstrap that draws images first and then the values of each (10 000 times, always the same draws)."""
+    n = len(values)
+    low = high = None
+    interval = f"none below {INTERVAL_FROM} values"
+    if n >= BOOTSTRAP_FROM:
+        low, high = _percentiles(_bootstrap_means(values, images))
+        interval = "95 %, bootstrap over images and seeds"
+    elif n >= INTERVAL_FROM:
+        half = t_quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+        low, high = float(values.mean()) - half, float(values.mean()) + half
+        interval = "95 %, Student's t"
+    return Spread(
+        n=n,
+        images=len(set(images)),
+        mean=float(values.mean()),
+        std=float(values.std(ddof=1)) if n > 1 else None,
+        low=low,
+        high=high,
+        interval=interval,
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+    )
+
+
+def paired_differences(
+    results: pd.DataFrame, setting: str, first: Any, second: Any, metrics: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """What `setting=second` changes against `setting=first`, metric by metric, over jobs equal in all else.
+
+    Columns: `metric`, the fields of `Spread` of the differences (second less first), `p` of Wilcoxon's signed-rank
+    test, `p_holm` corrected for the number of metrics, `smallest_p` that so many pairs can reach, and `verdict`.
+    Settings that `setting` decides (a strategy's knobs) may differ; image and seed never. Raises UserError without
+    pairs."""
+    rows = _finished(results)
+    if setting not in rows:
+        raise UserError(f"{setting} is no column of this sweep.{nearest(setting, SETTINGS)}")
+    sides = [rows[rows[setting] == value] for value in (first, second)]
+    both = pd.concat(sides)
+    keys = [name for name in _varying(both) if name != setting and not _decided_by(both, setting, name)]
+    names = _metrics(both, metrics)
+    a, b = (_by_keys(side, keys) for side in sides)
+    common = a.index.intersection(b.index)
+    if common.empty:
+        raise UserError(
+            f"There is no pair of finished jobs with {setting}={first} and {setting}={second} that are equal in "
+            "all else."
+        )
+    a, b = a.loc[common], b.loc[common]
+    lines = []
+    for metric in names:
+        difference = b[metric].astype(float) - a[metric].astype(float)
+        known = difference.notna()
+        if known.any():
+            values = difference[known].to_numpy()
+            spread = summarize(values, _images(a[known]))
+            lines.append({"metric": metric, **asdict(spread), "p": signed_rank_p(values)})
+    corrected = holm([line["p"] for line in lines])
+    for line, p_holm in zip(lines, corrected, strict=True):
+        line.update(p_holm=p_holm, smallest_p=smallest_p(line["n"]))
+        line["verdict"] = _verdict(line, len(lines))
+    return pd.DataFrame(lines)
+
+
+def smallest_p(pairs: int) -> float:
+    """The least two-sided p that a signed-rank test of so many pairs can give: 0.0625 of 5, 0.0078 of 8."""
+    return float(min(1.0, 2.0 ** (1 - pairs)))
+
+
+def signed_rank_p(differences: Array) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test, exact by permutation up to 13 pairs, also with ties; equal pairs
+    count for neither side, and 1 when all are equal."""
+    moved = differences[differences != 0]
+    if len(moved) < 2:
+        return 1.0
+    from scipy.stats import PermutationMethod, wilcoxon
+
+    method = PermutationMethod(n_resamples=RESAMPLES, rng=np.random.default_rng(0))
+    return float(wilcoxon(moved, method=method).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values corrected for their number by Holm's step-down rule, in the given order."""
+    corrected, least = [0.0] * len(p), 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        least = max(least, min(1.0, p[i] * (len(p) - rank)))
+        corrected[i] = least
+    return corrected
+
+
+def _verdict(line: dict[str, Any], family: int) -> str:
+    """What may be said: a direction only where the corrected p and the interval agree."""
+    if line["minimum"] == line["maximum"] == 0:
+        return "equal in every pair"
+    if line["smallest_p"] * family > LEVEL:
+        return f"{line['n']} pairs are too few to show anything over {family} metrics"
+    clear = line["p_holm"] < LEVEL and line["low"] is not None and (line["low"] > 0 or line["high"] < 0)
+    if not clear:
+        return "no difference shown"
+    direction = "higher" if line["mean"] > 0 else "lower"
+    better = COLUMNS[line["metric"]].better if line["metric"] in COLUMNS else None
+    return direction if better is None else f"{direction} ({'better' if direction == better else 'worse'})"
+
+
+def _finished(results: pd.DataFrame) -> pd.DataFrame:
+    return results[results["status"] == "ok"] if "status" in results else results
+
+
+def _varying(rows: pd.DataFrame) -> list[str]:
+    return [name for name in SETTINGS if name in rows and rows[name].astype(str).nunique() > 1]
+
+
+def _decided_by(rows: pd.DataFrame, setting: str, name: str) -> bool:
+    """Whether each value of `setting` goes with one value of `name` only; seeds and images are never decided."""
+    return name not in DRAWS and bool((rows.astype({name: str}).groupby(setting)[name].nunique() <= 1).all())
+
+
+def _metrics(rows: pd.DataFrame, asked: Sequence[str] | None) -> list[str]:
+    for name in asked or ():
+        if name not in rows:
+            raise UserError(f"{name} is no column of this sweep.{nearest(name, map(str, rows.columns))}")
+    return list(asked) if asked else [n for n in COLUMNS if n in rows and _is_number(rows[n])]
+
+
+def _is_number(column: "pd.Series[Any]") -> bool:
+    kinds = {type(v) for v in column.dropna()}
+    return bool(kinds) and all(issubclass(kind, int | float | np.number | np.bool_) for kind in kinds)
+
+
+def _groups(rows: pd.DataFrame, by: list[str]) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    if not by:
+        return [({}, rows)]
+    groups = rows.groupby(by, dropna=False, sort=False)
+    return [(dict(zip(by, cell, strict=True)), members) for cell, members in groups]
+
+
+def _by_keys(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Rows by the values of `keys` as one text. Raises UserError when two have the same."""
+    index = pd.Series(
+        ["|".join(map(str, values)) for values in rows[keys].to_numpy()], index=rows.index, dtype=str
+    )
+    if index.duplicated().any():
+        raise UserError(
+            "Several jobs of one setting are equal in all else: give the results of one sweep at a time."
+        )
+    return rows.set_index(index)
+
+
+def _images(rows: pd.DataFrame) -> list[Hashable]:
+    return list(rows["image"]) if "image" in rows else [""] * len(rows)
+
+
+def _bootstrap_means(values: Array, images: Sequence[Hashable]) -> Array:
+    rng = np.random.default_rng(0)
+    groups = [values[[i == image for i in images]] for image in dict.fromkeys(images)]
+    means = np.empty(RESAMPLES)
+    for k in range(RESAMPLES):
+        drawn = [groups[g] for g in rng.integers(0, len(groups), len(groups))]
+        means[k] = np.concatenate([g[rng.integers(0, len(g), len(g))] for g in drawn]).mean()
+    return means
+
+
+def _percentiles(drawn: Array) -> tuple[float, float]:
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,78 @@
+"""What a person looks at: a job's video and contact sheet, written under a temporary name and renamed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
+"""(frames, height, width, 3), RGB, 0–255."""
+
+SHEET_WIDTH_PX = 1280
+
+
+@contextmanager
+def renamed_when_done(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that becomes `path` when the block ends well, and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_video(path: Path, frames: Frames, fps: int) -> None:
+    """H.264 in MP4 (yuv420p, BT.709, near-lossless), `fps` frames a second, playable everywhere.
+
+    Sizes are multiples of 8, as the pipeline's are. Raises OSError when the file cannot be written."""
+    import imageio_ffmpeg
+
+    height, width = frames.shape[1:3]
+    with renamed_when_done(path) as part:
+        writer = imageio_ffmpeg.write_frames(
+            str(part),
+            (width, height),
+            fps=fps,
+            codec="libx264",
+            pix_fmt_out="yuv420p",
+            macro_block_size=2,
+            output_params=[
+                *("-crf", "12", "-preset", "veryfast", "-threads", "1"),
+                *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
+                *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
+                *("-movflags", "+faststart"),
+            ],
+        )
+        try:
+            writer.send(None)
+            for frame in np.ascontiguousarray(frames):
+                writer.send(frame)
+        finally:
+            writer.close()
+        if not part.exists() or not part.stat().st_size:
+            raise OSError(f"ffmpeg wrote no video to {path}: is the disk full?")
+
+
+def write_contact_sheet(path: Path, frames: Frames) -> None:
+    """All frames on one PNG about `SHEET_WIDTH_PX` wide, left to right, top to bottom; small ones
+    enlarged."""
+    import PIL.Image
+
+    count, height, width = frames.shape[:3]
+    columns = min(count, 7 if count % 5 else 5)
+    scale = SHEET_WIDTH_PX / columns / width
+    size = (round(width * scale), round(height * scale))
+    method = PIL.Image.Resampling.NEAREST if scale > 1 else PIL.Image.Resampling.LANCZOS
+    gap = 2
+    rows = -(-count // columns)
+    sheet = PIL.Image.new("RGB", (columns * (size[0] + gap) - gap, rows * (size[1] + gap) - gap), "white")
+    for i, frame in enumerate(frames):
+        tile = PIL.Image.fromarray(frame).resize(size, method)
+        sheet.paste(tile, ((i % columns) * (size[0] + gap), i // columns * (size[1] + gap)))
+    with renamed_when_done(path) as part:
+        sheet.save(part, format="PNG")

@@ -1,0 +1,126 @@
+"""Attention kernels: the switches that do something.
+
+diffusers' own (slicing, `set_attention_backend`, `unet.fuse_qkv_projections`) are silent no-ops for SVD: not here."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from svdsweep.config import Memory
+
+SDPA = {
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "math": SDPBackend.MATH,
+}
+PROCESSORS = {"eager": "AttnProcessor", "xformers": "XFormersAttnProcessor", "sage": "SageProcessor"}
+
+
+def pin_kernel(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """One of PyTorch's kernels for the UNet, and for it alone: the VAE's single head of 512 suits not every kernel."""
+    pipe.unet.forward = _with_kernel(pipe.unet.forward, SDPA[memory.attention])
+
+
+def check_pinned(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why the kernel is not used, else None: it is tried on a small product of each size of head in the UNet."""
+    if getattr(pipe.unet.forward, "kernel", None) != SDPA[memory.attention]:
+        return "the UNet's forward does not choose a kernel"
+    heads = {m.inner_dim // m.heads for m in attention_layers(pipe.unet)}
+    try:
+        for size in heads:
+            x = torch.zeros(1, 2, 16, size, dtype=pipe.unet.dtype, device=device)
+            with sdpa_kernel(SDPA[memory.attention]):
+                F.scaled_dot_product_attention(x, x, x)
+    except RuntimeError as e:
+        return (
+            f"PyTorch has no {memory.attention} kernel for {pipe.unet.dtype} here ({str(e).splitlines()[0]})"
+        )
+    return None
+
+
+def replace_processors(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Processors for what PyTorch's switch does not offer. Raises ImportError where a package is missing."""
+    if memory.attention == "eager":
+        from diffusers.models.attention_processor import AttnProcessor
+
+        pipe.unet.set_attn_processor(AttnProcessor())
+    elif memory.attention == "xformers":
+        pipe.unet.enable_xformers_memory_efficient_attention()
+    elif memory.attention == "sage":
+        pipe.unet.set_attn_processor(sage_processor())
+
+
+def check_processors(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why the processors are others than asked for, else None."""
+    wanted = PROCESSORS[memory.attention]
+    kinds = {type(p).__name__ for p in pipe.unet.attn_processors.values()}
+    return None if kinds == {wanted} else f"the processors are {', '.join(sorted(kinds))}"
+
+
+def fuse_qkv(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Query, key and value of each attention layer (key and value of cross-attention) in one product; the weights that
+    were joined are dropped, which diffusers does not do."""
+    from diffusers.models.attention_processor import FusedAttnProcessor2_0
+
+    for layer in attention_layers(pipe.unet):
+        layer.fuse_projections(fuse=True)
+        layer.set_processor(FusedAttnProcessor2_0())
+        joined = ("to_k", "to_v") if layer.is_cross_attention else ("to_q", "to_k", "to_v")
+        for name in joined:
+            setattr(layer, name, None)
+
+
+def check_fused(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why projections are not fused, else None."""
+    layers = attention_layers(pipe.unet)
+    fused = [m for m in layers if getattr(m, "fused_projections", False) and m.to_k is None]
+    return (
+        None if layers and len(fused) == len(layers) else f"{len(layers) - len(fused)} layers are not fused"
+    )
+
+
+def attention_layers(unet: torch.nn.Module) -> list[Any]:
+    """The UNet's attention layers whose context is not taken care of by single_token_cross_attention."""
+    from diffusers.models.attention_processor import Attention
+
+    layers = [m for m in unet.modules() if isinstance(m, Attention)]
+    return [m for m in layers if type(m.processor).__name__ != "SingleTokenProcessor"]
+
+
+def sage_processor() -> Any:
+    """SageAttention (int8 scores) behind diffusers' processor interface; half precision on a GPU only."""
+    from sageattention import sageattn
+
+    class SageProcessor:
+        def __call__(
+            self,
+            attn: Any,
+            hidden_states: torch.Tensor,
+            encoder_hidden_states: torch.Tensor | None = None,
+            **_: Any,
+        ) -> torch.Tensor:
+            context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+            q, k, v = (
+                project(x).unflatten(-1, (attn.heads, -1))
+                for project, x in ((attn.to_q, hidden_states), (attn.to_k, context), (attn.to_v, context))
+            )
+            out = sageattn(q, k, v, tensor_layout="NHD", is_causal=False).flatten(-2)
+            projected: torch.Tensor = attn.to_out[0](out)
+            return projected
+
+    return SageProcessor()
+
+
+def _with_kernel(forward: Callable[..., Any], kernel: SDPBackend) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def choosing(*args: Any, **kwargs: Any) -> Any:
+        with sdpa_kernel(kernel):
+            return forward(*args, **kwargs)
+
+    choosing.kernel = kernel  # type: ignore[attr-defined]
+    return choosing

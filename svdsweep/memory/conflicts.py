@@ -1,0 +1,144 @@
+"""What cannot work, known before weights are loaded, each with its reason. No torch here: `plan` asks too."""
+
+from collections.abc import Callable, Iterator
+
+from svdsweep.config import Job, Memory
+
+GROUP = ("group_block", "group_leaf")
+STREAM_KNOBS = ("offload_record_stream", "offload_low_cpu_memory")
+GROUP_KNOBS = ("offload_stream", *STREAM_KNOBS, "offload_non_blocking", "offload_to_disk")
+LARGEST_ATTENTION_BATCH = 65535
+"""CUDA's grid limit, which the fused attention kernels meet with one row for each place of the picture."""
+
+
+def why_not(job: Job, device_kind: str) -> str | None:
+    """The reason why a job is impossible, or would measure nothing, on a device (`cpu` or `cuda`); else None."""
+    checks: tuple[Callable[[Job, str], Iterator[str]], ...] = (
+        _offload,
+        _chunks_and_guidance,
+        _precision,
+        _attention,
+        _compilation,
+        _others,
+    )
+    return next((reason for check in checks for reason in check(job, device_kind)), None)
+
+
+def needs_fresh_process(memory: Memory) -> bool:
+    """Whether a process that ran under this strategy is spent: it changed more than its pipeline (compiled code, pinned
+    memory, another package's patches, a user's own function), which a later measurement would inherit."""
+    return bool(
+        memory.compile != "none"
+        or memory.compile_vae
+        or memory.extra
+        or memory.offload_stream
+        or memory.unet_weights != "full"
+        or memory.attention in ("xformers", "sage")
+        or memory.deepcache_interval
+    )
+
+
+def _offload(job: Job, device_kind: str) -> Iterator[str]:
+    m = job.memory
+    grouped = m.offload in GROUP
+    for name in GROUP_KNOBS:
+        if getattr(m, name) and not grouped:
+            yield f"{name} changes nothing under offload={m.offload}: it belongs to group_block and group_leaf."
+    if m.offload_num_blocks != 1 and m.offload != "group_block":
+        yield f"offload_num_blocks changes nothing under offload={m.offload}: it belongs to group_block."
+    if m.offload_num_blocks != 1 and m.offload_stream:
+        yield "offload_num_blocks with offload_stream: diffusers streams one block at a time, whatever is asked."
+    for name in STREAM_KNOBS:
+        if getattr(m, name) and not m.offload_stream:
+            yield f"{name} needs offload_stream=true."
+    if m.offload_to_disk and m.unet_weights in ("int8_weight_only", "fp8_weight_only"):
+        yield f"offload_to_disk cannot store weights that torchao quantized (unet_weights={m.unet_weights})."
+    if device_kind != "cuda":
+        if m.offload == "sequential":
+            yield "offload=sequential needs a GPU: accelerate cannot stream layers onto a CPU."
+        if m.offload_stream:
+            yield "offload_stream needs a GPU: there are no CUDA streams on a CPU."
+
+
+def _chunks_and_guidance(job: Job, device_kind: str) -> Iterator[str]:
+    m, chunk = job.memory, job.memory.forward_chunk_size
+    if chunk is not None and job.num_frames % chunk:
+        fitting = ", ".join(str(n) for n in range(1, job.num_frames + 1) if job.num_frames % n == 0)
+        yield f"forward_chunk_size={chunk} does not divide num_frames={job.num_frames}; these do: {fitting}."
+    guided = m.guidance and job.max_guidance_scale > 1
+    if m.split_guidance and not guided:
+        yield "split_guidance changes nothing without guidance: there are no two halves to split."
+    if not m.guidance and job.max_guidance_scale <= 1:
+        yield f"guidance=false changes nothing: max_guidance_scale={job.max_guidance_scale:g} already turns it off."
+    videos = 2 if guided and not m.split_guidance else 1
+    places = videos * job.height * job.width // 64
+    if device_kind == "cuda" and places > LARGEST_ATTENTION_BATCH:
+        remedy = " split_guidance=true halves that." if guided and not m.split_guidance else ""
+        yield (
+            f"{job.height}×{job.width} makes temporal attention a batch of {places}, above CUDA's limit of "
+            f"{LARGEST_ATTENTION_BATCH}.{remedy}"
+        )
+    if job.decode_chunk_size == "auto" and device_kind != "cuda":
+        yield "decode_chunk_size=auto needs a GPU: it follows the free VRAM."
+
+
+def _precision(job: Job, device_kind: str) -> Iterator[str]:
+    m, dtype = job.memory, job.model.dtype
+    vae_dtype = dtype if m.vae_dtype == "model" else m.vae_dtype
+    if m.vae_dtype == dtype:
+        yield f"vae_dtype={m.vae_dtype} changes nothing: the model's dtype is that already."
+    if not m.vae_upcast and vae_dtype != "float16":
+        yield f"vae_upcast=false changes nothing: only a float16 VAE is upcast, this one is {vae_dtype}."
+
+
+def _attention(job: Job, device_kind: str) -> Iterator[str]:
+    m, dtype = job.memory, job.model.dtype
+    other = m.attention in ("eager", "xformers", "sage")
+    if m.fused_qkv and other:
+        yield f"fused_qkv and attention={m.attention} both replace the attention processors: choose one."
+    if m.attention in ("xformers", "sage", "cudnn", "efficient") and device_kind != "cuda":
+        yield f"attention={m.attention} needs a GPU."
+    if m.attention in ("flash", "sage", "cudnn") and dtype == "float32" and device_kind == "cuda":
+        yield f"attention={m.attention} needs float16 or bfloat16; the model's dtype is {dtype}."
+
+
+def _compilation(job: Job, device_kind: str) -> Iterator[str]:
+    m = job.memory
+    if m.compile == "none" and not m.compile_vae:
+        defaults = Memory()
+        for name in ("compile_mode", "compile_backend", "compile_fullgraph", "compile_dynamic"):
+            if getattr(m, name) != getattr(defaults, name):
+                yield f"{name} changes nothing under compile=none."
+        return
+    if m.compile_mode != "default" and m.compile_backend != "inductor":
+        yield f"compile_mode={m.compile_mode} is inductor's; compile_backend={m.compile_backend} knows no modes."
+    if m.compile_mode == "reduce-overhead" and m.offload != "none":
+        yield f"compile_mode=reduce-overhead with offload={m.offload}: CUDA graphs need weights that stay in place."
+    if m.compile == "none":
+        return
+    hooked = m.offload in GROUP and not (m.offload == "group_block" and m.compile == "regional")
+    if m.compile_fullgraph and hooked:
+        yield (
+            f"compile={m.compile} with offload={m.offload} breaks the graph at every hook: take offload=group_block "
+            "with compile=regional, or compile_fullgraph=false."
+        )
+    if m.compile_fullgraph and m.offload == "sequential":
+        yield f"compile={m.compile} with offload=sequential breaks the graph at every layer; take offload=model."
+    if m.compile_fullgraph and m.unet_weights == "fp8":
+        yield "unet_weights=fp8 casts in hooks, which break a full graph; set compile_fullgraph=false."
+    if m.deepcache_interval:
+        yield "deepcache_interval with compile: DeepCache reads the step's number in the middle of the graph."
+
+
+def _others(job: Job, device_kind: str) -> Iterator[str]:
+    m = job.memory
+    if m.deepcache_interval and m.split_guidance:
+        yield "deepcache_interval with split_guidance: both halves would share one cache, and mix."
+    if m.deepcache_interval and m.deepcache_interval > (m.denoise_steps or job.num_inference_steps):
+        yield f"deepcache_interval={m.deepcache_interval} is more than the steps of the run: nothing would be reused."
+    if m.deepcache_branch and not m.deepcache_interval:
+        yield "deepcache_branch changes nothing without deepcache_interval."
+    if m.denoise_steps == job.num_inference_steps:
+        yield f"denoise_steps={m.denoise_steps} changes nothing: num_inference_steps is that already."
+    if job.gpu.memory_limit_gib is not None and device_kind != "cuda":
+        yield "gpu.memory_limit_gib needs a GPU: the CPU's allocator has no cap."

@@ -1,0 +1,62 @@
+"""The two halves of classifier-free guidance, one after the other: same result, about half the activations."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from svdsweep.config import Memory
+
+
+def split(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Wrap the UNet's forward: a batch of two halves runs as two batches of one, and the results are joined.
+
+    Exact, for the UNet never mixes videos of a batch. Apply it before offloading, whose hooks
+    must see one forward a step."""
+    pipe.unet.forward = halving(pipe.unet.forward)
+
+
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why the UNet still runs both halves at once, else None."""
+    return (
+        None
+        if getattr(pipe.unet.forward, "halves", False)
+        else "the UNet's forward is not the one that halves"
+    )
+
+
+def halving(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """`forward` of a UNet on (B, F, C, h, w), run for each of B videos alone; B is 2 under guidance."""
+
+    @functools.wraps(forward)
+    def one_by_one(
+        sample: torch.Tensor,
+        timestep: Any,
+        encoder_hidden_states: torch.Tensor,
+        added_time_ids: torch.Tensor,
+        return_dict: bool = True,
+    ) -> Any:
+        if len(sample) == 1:
+            return forward(sample, timestep, encoder_hidden_states, added_time_ids, return_dict=return_dict)
+        parts = [
+            forward(
+                sample[i : i + 1],
+                timestep,
+                encoder_hidden_states[i : i + 1],
+                added_time_ids[i : i + 1],
+                return_dict=False,
+            )[0]
+            for i in range(len(sample))
+        ]
+        joined = torch.cat(parts)
+        return _output(joined) if return_dict else (joined,)
+
+    one_by_one.halves = True  # type: ignore[attr-defined]
+    return one_by_one
+
+
+def _output(sample: torch.Tensor) -> Any:
+    from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionOutput
+
+    return UNetSpatioTemporalConditionOutput(sample=sample)

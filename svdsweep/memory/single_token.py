@@ -1,0 +1,117 @@
+"""Cross-attention to one token is no attention: softmax over one score is 1, so the answer is `to_out(to_v(token))`.
+
+SVD's UNet attends to exactly one image token, in every block, at every step. What is computed here is one vector a
+layer and video, and it is kept as long as the token stays the same: for a whole run."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from svdsweep.config import Memory
+
+KEPT_TOKENS = 4
+"""Embeddings whose vectors are kept: the two halves of guidance, of this run and the one before."""
+
+
+class Token:
+    """The embedding that the UNet is running with, and the layers' vectors for it and its predecessors.
+
+    An embedding is known again by its place in memory and its version; holding on to it keeps the place from being
+    given to another one."""
+
+    def __init__(self, keep: bool) -> None:
+        self.keep = keep
+        self.videos = 1
+        self.known: dict[tuple[Any, ...], tuple[torch.Tensor, dict[int, torch.Tensor]]] = {}
+        self.vectors: dict[int, torch.Tensor] = {}
+
+    def set(self, embedding: torch.Tensor) -> None:
+        """Begin a forward with `embedding` (B, 1, C)."""
+        self.videos = len(embedding)
+        if not self.keep:
+            return
+        place = (embedding.data_ptr(), embedding._version, embedding.shape, embedding.dtype, embedding.device)
+        if place not in self.known:
+            if len(self.known) >= KEPT_TOKENS:
+                del self.known[next(iter(self.known))]
+            self.known[place] = (embedding, {})
+        self.vectors = self.known[place][1]
+
+
+class SingleTokenProcessor:
+    """An attention processor for layers whose context is one token: no query, no key, no scores."""
+
+    def __init__(self, token: Token) -> None:
+        self.token = token
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        **_: Any,
+    ) -> torch.Tensor:
+        """(n, tokens, C) and a context (n, 1, c), n rows for each video together → (n, 1, C), to be broadcast."""
+        assert encoder_hidden_states is not None
+        if encoder_hidden_states.shape[1] != 1:
+            raise ValueError(f"the context has {encoder_hidden_states.shape[1]} tokens, not one")
+        rows = len(encoder_hidden_states) // self.token.videos
+        vector = self.token.vectors.get(id(attn)) if self.token.keep else None
+        if vector is None:
+            vector = attn.to_out[0](attn.to_v(encoder_hidden_states[::rows]))
+            if self.token.keep:
+                self.token.vectors[id(attn)] = vector
+        return vector[:, None].expand(-1, rows, -1, -1).reshape(-1, 1, vector.shape[-1])
+
+
+def skip_query_and_key(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Give every cross-attention of the UNet a `SingleTokenProcessor`, and drop the norms that fed their queries.
+
+    Raises ValueError where a layer does more than plain attention. Vectors are not kept inside a compiled graph, nor
+    where prefetching relies on the same layers in every step; for one row a video they cost next to nothing."""
+    token = Token(keep=memory.compile == "none" and not memory.offload_stream)
+    for block, attention in cross_attentions(pipe.unet):
+        plain = (
+            attention.spatial_norm is None
+            and attention.group_norm is None
+            and not attention.norm_cross
+            and not attention.residual_connection
+            and attention.rescale_output_factor == 1
+        )
+        if not plain:
+            raise ValueError(
+                "single_token_cross_attention: this model's cross-attention does more than attend"
+            )
+        attention.set_processor(SingleTokenProcessor(token))
+        block.norm2 = torch.nn.Identity()
+    pipe.unet.forward = _announcing(pipe.unet.forward, token)
+
+
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why a cross-attention layer still computes queries and keys, else None."""
+    layers = [attention for _, attention in cross_attentions(pipe.unet)]
+    plain = [layer for layer in layers if not isinstance(layer.processor, SingleTokenProcessor)]
+    return f"{len(plain)} of {len(layers)} layers kept their processor" if plain or not layers else None
+
+
+def cross_attentions(unet: torch.nn.Module) -> list[tuple[Any, Any]]:
+    """Blocks with a cross-attention to the image token, and that layer."""
+    blocks = [m for m in unet.modules() if getattr(m, "attn2", None) is not None]
+    return [(block, block.attn2) for block in blocks]
+
+
+def _announcing(forward: Callable[..., Any], token: Token) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def with_token(
+        sample: torch.Tensor,
+        timestep: Any,
+        encoder_hidden_states: torch.Tensor,
+        added_time_ids: torch.Tensor,
+        return_dict: bool = True,
+    ) -> Any:
+        token.set(encoder_hidden_states)
+        return forward(sample, timestep, encoder_hidden_states, added_time_ids, return_dict=return_dict)
+
+    return with_token

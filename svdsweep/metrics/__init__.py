@@ -1,0 +1,81 @@
+"""What is computed from frames: one file a family, one signature, no weights unless a family says so.
+
+A family is a module of this package with `COLUMNS`, a tuple of `Column`, and `score(footage, context) -> Scores`;
+`footage.frames` are the frames, and what several families need is computed once there. It imports torch only inside
+its functions, so that the catalogue of columns can be read without. `conf/metrics/*.yaml` names the families; a name
+with a dot is the import path of a module of your own.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from svdsweep.metrics.contract import Column, Context, Scores
+from svdsweep.schema import UserError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["COLUMNS", "FAMILIES", "Column", "Context", "Scores", "score"]
+
+FAMILIES = tuple(
+    sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "contract")
+)
+"""The families that come with svdsweep."""
+
+
+def family(name: str) -> ModuleType:
+    """The module of a family. Raises UserError when there is none of that name."""
+    if name in FAMILIES:
+        return importlib.import_module(f"{__name__}.{name}")
+    try:
+        module = importlib.import_module(name) if "." in name else None
+    except ImportError as e:
+        raise UserError(f"metrics.families: {name} cannot be imported ({e}).") from e
+    if not hasattr(module, "score"):
+        raise UserError(
+            f"metrics.families: there is no family {name}. There are {', '.join(FAMILIES)}, and modules of your own "
+            f"by import path, with a function `score(footage, context)`.{nearest(name, FAMILIES)}"
+        )
+    assert module is not None
+    return module
+
+
+COLUMNS: dict[str, Column] = {column.name: column for name in FAMILIES for column in family(name).COLUMNS}
+"""Every metric by its column's name."""
+
+
+def score(frames: "NDArray[np.uint8]", context: Context, families: Sequence[str]) -> Scores:
+    """All metrics of `families` for `frames` (F, H, W, 3), uint8 RGB as generated, before any compression.
+
+    Runs on `context.device`, or on the CPU where that device's memory does not suffice. Raises UserError for frames
+    that are no such array."""
+    if not families:
+        return Scores()
+    import torch
+
+    from svdsweep.metrics.shared.footage import Footage
+
+    modules = [family(name) for name in families]
+    total = Scores()
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        footage = Footage(frames, torch.device(context.device))
+        footage.check_context(context)
+        for module in modules:
+            try:
+                part = module.score(footage, context)
+            except torch.OutOfMemoryError:
+                if footage.device.type == "cpu":
+                    raise
+                footage = Footage(frames, torch.device("cpu"))
+                part = module.score(footage, context)
+                total.notes.append(
+                    f"metrics from {module.__name__.rpartition('.')[2]} on ran on the CPU: no room"
+                )
+            total.values.update(part.values)
+            total.series.update(part.series)
+            total.notes.extend(note for note in part.notes if note not in total.notes)
+    return total

@@ -1,0 +1,75 @@
+"""Frames that are no pictures: a black or constant clip would score best on every measure of consistency."""
+
+from typing import TYPE_CHECKING
+
+from svdsweep.metrics.contract import Column, Context, Scores
+
+if TYPE_CHECKING:
+    from svdsweep.metrics.shared.footage import Footage
+
+FLAT_255, BLACK_255 = 2.0, 4.0
+"""Levels below which a frame's contrast (standard deviation of luma) and its brightest luma are nothing."""
+SATURATED_SHARE = 0.5
+
+COLUMNS = (
+    Column(
+        "nonfinite_values",
+        "values",
+        0,
+        None,
+        "lower",
+        "NaN and infinite values before frames became 0–255.",
+        "Unknown for video files.",
+    ),
+    Column(
+        "flat_frames",
+        "frames",
+        0,
+        None,
+        "lower",
+        f"Frames of one colour: standard deviation of luma below {FLAT_255:g} levels.",
+        "A flat colour with noise on it.",
+    ),
+    Column(
+        "black_frames",
+        "frames",
+        0,
+        None,
+        "lower",
+        f"Frames with no luma above {BLACK_255:g} levels.",
+        "A black frame with a speck of light.",
+    ),
+    Column(
+        "saturated_frames",
+        "frames",
+        0,
+        None,
+        "lower",
+        f"Frames with more than {SATURATED_SHARE:.0%} of the values at 0 or 255.",
+        "Pictures that are meant so (stars, paper).",
+    ),
+)
+
+
+def score(footage: "Footage", context: Context) -> Scores:
+    """See `COLUMNS`. Series a frame: contrast_255, the standard deviation of luma."""
+    from svdsweep.metrics.shared.likeness import luma
+
+    contrast: list[float | None] = []
+    flat = black = saturated = 0
+    for picture, frame in zip(footage.pictures(), footage.frames, strict=True):
+        y = luma(picture) * 255
+        deviation = float(y.std(correction=0))
+        contrast.append(deviation)
+        flat += deviation < FLAT_255
+        black += float(y.max()) <= BLACK_255
+        saturated += ((frame == 0) | (frame == 255)).mean() > SATURATED_SHARE
+    return Scores(
+        values={
+            "nonfinite_values": context.nonfinite_values,
+            "flat_frames": flat,
+            "black_frames": black,
+            "saturated_frames": int(saturated),
+        },
+        series={"contrast_255": contrast},
+    )

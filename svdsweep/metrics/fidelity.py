@@ -1,0 +1,149 @@
+"""How near the frames stay to the conditioning image, and whether colour and sharpness drift away over time."""
+
+import math
+import statistics
+from typing import TYPE_CHECKING
+
+from svdsweep.metrics.contract import Column, Context, Scores
+
+if TYPE_CHECKING:
+    from svdsweep.metrics.shared.footage import Footage
+
+SHARPNESS_FLOOR = 1e-3
+LAB_SIDE_PX = 144
+"""Colour drift is a mean over the picture: a grid of points about this many to the shorter side says as much."""
+
+COLUMNS = (
+    Column(
+        "first_psnr_db",
+        "dB",
+        0,
+        100,
+        "higher",
+        "PSNR of the first frame and the conditioning image.",
+        "The VAE and noise_aug_strength limit it; 100 is never reached.",
+    ),
+    Column(
+        "first_ssim",
+        "",
+        -1,
+        1,
+        "higher",
+        "Structural similarity of the first frame and the conditioning image.",
+        "As first_psnr_db.",
+    ),
+    Column(
+        "image_psnr_drift_db",
+        "dB",
+        -100,
+        100,
+        None,
+        "PSNR to the conditioning image over the last fifth of the frames, less that of the first frame.",
+        "A clean pan leaves the image as surely as a picture that falls apart.",
+    ),
+    Column(
+        "image_ssim_drift",
+        "",
+        -2,
+        2,
+        None,
+        "SSIM to the conditioning image over the last fifth of the frames, less that of the first frame.",
+        "As image_psnr_drift_db; a slow change into another picture keeps more than a pan.",
+    ),
+    Column(
+        "sharpness_mean",
+        "levels²",
+        0,
+        None,
+        None,
+        "Variance of the Laplacian of luma, mean over the frames.",
+        "Noise raises it as detail does: read with mc_flicker_255. Depends on the picture's content and size.",
+    ),
+    Column(
+        "sharpness_drift_db",
+        "dB",
+        None,
+        None,
+        None,
+        "Sharpness of the last fifth of the frames over that of the first fifth; 0 is best, below 0 it blurs.",
+        "Detail that moves into or out of the picture.",
+    ),
+    Column(
+        "color_drift_de",
+        "ΔE",
+        0,
+        None,
+        "lower",
+        "Sum over time of the mean change of CIE Lab between a frame and its successor laid over it by optical flow.",
+        "A change that comes back; pairs that the flow does not cover.",
+    ),
+)
+
+
+def score(footage: "Footage", context: Context) -> Scores:
+    """See `COLUMNS`; what compares with the image is None without one. Series a frame: image_psnr_db, image_ssim,
+    sharpness."""
+    from svdsweep.metrics.shared.footage import mean_known
+
+    scores = Scores(values={column.name: None for column in COLUMNS})
+    fifth = max(1, footage.count // 5)
+    sharpness = _sharpness(footage)
+    scores.values["sharpness_mean"] = statistics.fmean(sharpness)
+    scores.series["sharpness"] = [*sharpness]
+    if footage.count > 1:
+        first, last = statistics.fmean(sharpness[:fifth]), statistics.fmean(sharpness[-fifth:])
+        ratio = (last + SHARPNESS_FLOOR) / (first + SHARPNESS_FLOOR)
+        scores.values["sharpness_drift_db"] = 10 * math.log10(ratio)
+        scores.values["color_drift_de"] = _color_drift_de(footage)
+    if context.image is None:
+        scores.notes.append("no conditioning image: likeness to it is empty")
+        return scores
+    psnr, ssim = _to_image(footage, context)
+    scores.values.update(first_psnr_db=psnr[0], first_ssim=ssim[0])
+    scores.series.update(image_psnr_db=[*psnr], image_ssim=ssim)
+    if footage.count > 1:
+        scores.values["image_psnr_drift_db"] = statistics.fmean(psnr[-fifth:]) - psnr[0]
+        late = mean_known(ssim[-fifth:])
+        if late is not None and ssim[0] is not None:
+            scores.values["image_ssim_drift"] = late - ssim[0]
+    return scores
+
+
+def _to_image(footage: "Footage", context: Context) -> tuple[list[float], list[float | None]]:
+    """PSNR and SSIM of every frame to the conditioning image."""
+    from svdsweep.metrics.shared.footage import as_tensor
+    from svdsweep.metrics.shared.likeness import Windowed, psnr_db, ssim
+
+    assert context.image is not None
+    image = Windowed(as_tensor(context.image[None], footage.device))
+    psnr, likeness = [], []
+    for picture in footage.pictures():
+        psnr.append(psnr_db(float((picture - image.x).square().mean())))
+        likeness.append(ssim(Windowed(picture), image))
+    return psnr, likeness
+
+
+def _sharpness(footage: "Footage") -> list[float]:
+    from svdsweep.metrics.shared.likeness import laplacian_variance, luma
+
+    return [laplacian_variance(luma(picture)) for picture in footage.pictures()]
+
+
+def _color_drift_de(footage: "Footage") -> float | None:
+    """ΔE of the summed changes; None when no pair's flow covers enough. A plain mean colour would take a pan for a
+    drift."""
+    import torch
+
+    from svdsweep.metrics.shared.likeness import lab
+
+    step = max(1, min(footage.small.shape[-2:]) // LAB_SIDE_PX)
+    total, pairs = torch.zeros(3, device=footage.device), 0
+    for t, covered in enumerate(footage.covered):
+        if not covered:
+            continue
+        ahead, here = footage.warps[0][t], footage.small[t]
+        colours = lab(torch.stack([ahead, here])[..., ::step, ::step])
+        mask = footage.masks[0][t, ::step, ::step]
+        total += ((colours[0] - colours[1]) * mask).sum((1, 2)) / mask.sum().clamp_min(1)
+        pairs += 1
+    return float(total.norm()) if pairs else None

@@ -1,0 +1,133 @@
+"""How much moves: always to be read beside consistency, so that standing still is no virtue."""
+
+import statistics
+from typing import TYPE_CHECKING
+
+from svdsweep.metrics.contract import Column, Context, Scores
+
+if TYPE_CHECKING:
+    from svdsweep.metrics.shared.footage import Footage
+
+STATIC_PCT = 0.05
+"""Less mean motion than this, in percent of the shorter side, is a standing picture."""
+TOP = 0.05
+DYNAMIC_OF_SIDE = 6 / 256
+"""VBench's threshold for the fastest 5 % of the picture, as a share of the shorter side."""
+
+COLUMNS = (
+    Column(
+        "motion_px",
+        "px/frame",
+        0,
+        None,
+        None,
+        "Mean length of the optical flow where it holds.",
+        "Pairs and places that the flow does not cover (low_coverage_pairs, flow_coverage); motion of flat areas.",
+    ),
+    Column(
+        "motion_pct",
+        "% of the shorter side",
+        0,
+        None,
+        None,
+        "motion_px for comparing sizes.",
+        "As motion_px.",
+    ),
+    Column(
+        "motion_top5_px",
+        "px/frame",
+        0,
+        None,
+        None,
+        "Mean length of the fastest 5 % of the flow: a small thing that moves.",
+        "As motion_px; noise raises it.",
+    ),
+    Column(
+        "dynamic",
+        "",
+        0,
+        1,
+        None,
+        "Whether the fastest 5 % pass VBench's threshold in a quarter of the pairs. Not VBench's own number: "
+        "that one takes RAFT's flow.",
+        "As motion_top5_px.",
+    ),
+    Column(
+        "static_video",
+        "",
+        0,
+        1,
+        None,
+        f"Whether motion_pct is below {STATIC_PCT}: consistency says nothing then.",
+        "A small thing that moves on a standing ground.",
+    ),
+    Column(
+        "flow_coverage",
+        "of the picture",
+        0,
+        1,
+        None,
+        "Where flow there and back agree: how much the motion-compensated columns rest on.",
+        "Whether the flow is right in flat areas.",
+    ),
+    Column(
+        "low_coverage_pairs",
+        "pairs",
+        0,
+        None,
+        "lower",
+        "Pairs whose flow holds on less than 30 % of the picture: a cut, or motion too fast; left out of the rest.",
+        "Cuts between pictures of like content.",
+    ),
+    Column(
+        "flow_method", "", None, None, None, "How the flow was computed; never compare across methods.", ""
+    ),
+)
+
+
+def score(footage: "Footage", context: Context) -> Scores:
+    """See `COLUMNS`. Series, a value a pair, None where the flow does not cover enough: motion_px, motion_top5_px;
+    and flow_coverage."""
+    from svdsweep.metrics.shared import flow
+    from svdsweep.metrics.shared.footage import mean_known
+
+    scores = Scores(values={column.name: None for column in COLUMNS})
+    if footage.count < 2:
+        scores.notes.append("one frame: there is no motion to measure")
+        return scores
+    mean, top = _speeds(footage)
+    motion_px = mean_known(mean)
+    scores.values.update(
+        motion_px=motion_px,
+        motion_top5_px=mean_known(top),
+        flow_coverage=statistics.fmean(footage.coverage),
+        low_coverage_pairs=footage.covered.count(False),
+        flow_method=f"{flow.NAME} at {min(footage.small.shape[-2:])} px",
+    )
+    if motion_px is not None:
+        motion_pct = 100 * motion_px / footage.short_side_px
+        fast = sum(v is not None and v > DYNAMIC_OF_SIDE * footage.short_side_px for v in top)
+        scores.values.update(
+            motion_pct=motion_pct,
+            static_video=motion_pct < STATIC_PCT,
+            dynamic=fast >= max(1, round(footage.count / 4)),
+        )
+    if missing := footage.covered.count(False):
+        scores.notes.append(f"{missing} of {len(footage.covered)} pairs have no flow that can be trusted")
+    scores.series.update(motion_px=mean, motion_top5_px=top, flow_coverage=[*footage.coverage])
+    return scores
+
+
+def _speeds(footage: "Footage") -> tuple[list[float | None], list[float | None]]:
+    """Mean, and mean of the fastest 5 %, of each pair's flow where it holds (px a frame)."""
+    mean: list[float | None] = []
+    top: list[float | None] = []
+    for speed, mask, covered in zip(footage.speed_px, footage.masks[0], footage.covered, strict=True):
+        if not covered:
+            mean.append(None)
+            top.append(None)
+            continue
+        known = speed[mask]
+        mean.append(float(known.mean()))
+        top.append(float(known.topk(max(1, int(TOP * known.numel()))).values.mean()))
+    return mean, top

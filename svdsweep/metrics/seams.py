@@ -1,0 +1,114 @@
+"""Do the borders of decode chunks show? Change at them against change elsewhere."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from svdsweep.metrics.contract import Column, Context, Scores
+
+if TYPE_CHECKING:
+    from svdsweep.metrics.shared.footage import Footage
+
+FLOOR_255 = 0.25
+"""Added to every change, in levels: without it a noise-free pan has seams by chance."""
+SMALLEST_CHUNK = 4
+RATIO, OVER_PLACEBO = 1.5, 1.2
+"""A seam is flagged at this ratio, and this many times the largest at any other phase."""
+
+COLUMNS = (
+    Column(
+        "seam_ratio",
+        "",
+        0,
+        None,
+        "lower",
+        "Change across the borders of decode chunks, motion taken out, over the change of their neighbours; 1 is none.",
+        f"Chunks under {SMALLEST_CHUNK} frames and clips with repeated frames (empty then); seams under 2 to 4 levels "
+        "in real motion. Empty, too, where the flow breaks off at the borders: see seam_flagged.",
+    ),
+    Column(
+        "seam_rank",
+        "",
+        1,
+        None,
+        None,
+        "Rank of seam_ratio among the ratios of all phases of the chunks' length; 1 is the largest.",
+        "Means nothing alone: some phase is always the first.",
+    ),
+    Column("seam_placebo_ratio", "", 0, None, None, "The largest ratio at any other phase.", ""),
+    Column(
+        "seam_flagged",
+        "",
+        0,
+        1,
+        "lower",
+        f"Whether there is a seam: ratio above {RATIO}, the first of all phases, and {OVER_PLACEBO} times the next.",
+        "As seam_ratio.",
+    ),
+)
+
+
+def score(footage: "Footage", context: Context) -> Scores:
+    """See `COLUMNS`; None where the clip was decoded at once, or where a ratio would mean nothing. Series a pair:
+    warp_rmse_255."""
+    from svdsweep.metrics.temporal import DUPLICATE_255
+
+    scores = Scores(values={column.name: None for column in COLUMNS})
+    chunk = context.decode_chunk_size
+    if chunk is None or chunk >= footage.count:
+        return scores
+    if chunk < SMALLEST_CHUNK:
+        scores.notes.append(
+            f"chunks of {chunk}: too short for a seam ratio; compare with the frames decoded at once"
+        )
+        return scores
+    if min(footage.changes) < DUPLICATE_255:
+        scores.notes.append("repeated frames: no seam ratio")
+        return scores
+    change = [None if mse is None else 255 * math.sqrt(mse) for mse in footage.warp_mse]
+    scores.series["warp_rmse_255"] = change
+    ratios = [ratio_at(change, chunk, phase) for phase in range(chunk)]
+    asked, placebos = ratios[0], [r for r in ratios[1:] if r is not None]
+    if asked is None and breaks_at_borders(change, chunk):
+        scores.values["seam_flagged"] = True
+        scores.notes.append("seams: the flow breaks off at the borders of the chunks and nowhere else")
+        return scores
+    if asked is None or not placebos:
+        scores.notes.append("the flow covers too few pairs for a seam ratio")
+        return scores
+    rank = 1 + sum(r > asked for r in placebos)
+    scores.values.update(
+        seam_ratio=asked,
+        seam_rank=rank,
+        seam_placebo_ratio=max(placebos),
+        seam_flagged=asked > RATIO and rank == 1 and asked > OVER_PLACEBO * max(placebos),
+    )
+    return scores
+
+
+def borders(pairs: int, chunk: int, phase: int = 0) -> list[int]:
+    """The pairs (t, t + 1) that lie across a border, which are those with t + 1 a multiple of the chunk's length."""
+    return [t for t in range(pairs) if (t + 1) % chunk == phase]
+
+
+def breaks_at_borders(change: Sequence[float | None], chunk: int) -> bool:
+    """Whether the flow says nothing at every border and something everywhere else: a seam too strong to be measured."""
+    unknown = [t for t, value in enumerate(change) if value is None]
+    return unknown == borders(len(change), chunk)
+
+
+def ratio_at(change: Sequence[float | None], chunk: int, phase: int) -> float | None:
+    """Geometric mean over the borders of the change there over the median of up to four pairs beside it."""
+    across = borders(len(change), chunk, phase)
+    logs = []
+    for t in across:
+        beside = [
+            value
+            for i in (t - 2, t - 1, t + 1, t + 2)
+            if 0 <= i < len(change) and i not in across and (value := change[i]) is not None
+        ]
+        here = change[t]
+        if here is not None and beside:
+            logs.append(math.log((here + FLOOR_255) / (statistics.median(beside) + FLOOR_255)))
+    return math.exp(statistics.fmean(logs)) if logs else None

@@ -1,0 +1,178 @@
+"""A clip with what several families need, each thing worked out once and only when asked for."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from svdsweep.metrics.contract import Context
+from svdsweep.metrics.shared import flow
+from svdsweep.metrics.shared.likeness import luma
+from svdsweep.schema import UserError
+
+FLOW_SIDE_PX = 288
+"""Flow and warps are computed with the shorter side at most this long."""
+COVERED = 0.3
+"""A pair whose flow can be trusted on less of the picture says nothing about motion: a cut, or motion too fast."""
+PAIRS_AT_ONCE = 4
+
+
+class Footage:
+    """Frames (F, H, W, 3), uint8 RGB, and what is derived from them, as tensors on `device`.
+
+    Only the reduced clip, its flow and its warps are kept (about 8 MiB a frame at 576×1024); frames of full size are
+    made one at a time."""
+
+    def __init__(self, frames: NDArray[np.uint8], device: torch.device | None = None) -> None:
+        if problem := _what_is_wrong(frames):
+            raise UserError(problem)
+        self.frames = frames
+        self.device = device or torch.device("cpu")
+        self.count, self.height, self.width = (int(n) for n in frames.shape[:3])
+
+    @property
+    def short_side_px(self) -> int:
+        """The shorter side of the frames."""
+        return min(self.height, self.width)
+
+    def check_context(self, context: Context) -> None:
+        """Raise UserError unless the pictures beside the frames have the frames' size and kind."""
+        for name, picture in (("conditioning image", context.image), ("baseline", context.reference)):
+            if picture is None:
+                continue
+            stack = picture[None] if picture.ndim == 3 else picture
+            if problem := _what_is_wrong(stack):
+                raise UserError(f"The {name} cannot be compared with: {problem}")
+            if stack.shape[1:] != self.frames.shape[1:]:
+                raise UserError(
+                    f"The {name} is {stack.shape[2]}×{stack.shape[1]} and the frames are {self.width}×{self.height}: "
+                    "give it as the pipeline saw it."
+                )
+
+    def picture(self, t: int) -> Tensor:
+        """Frame t: (1, 3, H, W) float32 in 0–1."""
+        return as_tensor(self.frames[t : t + 1], self.device)
+
+    def pictures(self) -> Iterator[Tensor]:
+        """The frames one after the other."""
+        return (self.picture(t) for t in range(self.count))
+
+    @cached_property
+    def small(self) -> Tensor:
+        """The clip with its shorter side at most `FLOW_SIDE_PX`: (F, 3, h, w) float32."""
+        scale = FLOW_SIDE_PX / self.short_side_px
+        if scale >= 1:
+            return as_tensor(self.frames, self.device)
+        size = (round(self.height * scale), round(self.width * scale))
+        return torch.cat(
+            [F.interpolate(x, size=size, mode="bilinear", antialias=True) for x in self.pictures()]
+        )
+
+    @cached_property
+    def px_per_small_px(self) -> Tensor:
+        """Full-size pixels in one of `small`, x and y: (2, 1, 1)."""
+        h, w = self.small.shape[-2:]
+        return self.small.new_tensor([self.width / w, self.height / h])[:, None, None]
+
+    @cached_property
+    def flows(self) -> tuple[Tensor, Tensor]:
+        """Flow between neighbours in pixels of `small`, t → t + 1 and t + 1 → t: (F − 1, 2, h, w) each."""
+        y = luma(self.small)
+        there, back = [], []
+        for t in range(0, self.count - 1, PAIRS_AT_ONCE):
+            end = min(t + PAIRS_AT_ONCE, self.count - 1)
+            first, second = y[t:end], y[t + 1 : end + 1]
+            both = flow.estimate(torch.cat([first, second]), torch.cat([second, first]))
+            there.append(both[: end - t])
+            back.append(both[end - t :])
+        return torch.cat(there), torch.cat(back)
+
+    @cached_property
+    def masks(self) -> tuple[Tensor, Tensor]:
+        """Where the flow of each pair holds, seen from frame t and from frame t + 1: (F − 1, h, w) bool each."""
+        there, back = self.flows
+        return flow.trusted(there, back), flow.trusted(back, there)
+
+    @cached_property
+    def coverage(self) -> list[float]:
+        """Share of the picture where each pair's flow holds."""
+        return [float(mask.float().mean()) for mask in self.masks[0]]
+
+    @property
+    def covered(self) -> list[bool]:
+        """Which pairs have a flow that says something."""
+        return [share >= COVERED for share in self.coverage]
+
+    @cached_property
+    def speed_px(self) -> Tensor:
+        """Length of the flow t → t + 1 in full-size pixels: (F − 1, h, w)."""
+        return (self.flows[0] * self.px_per_small_px).square().sum(1).sqrt()
+
+    @cached_property
+    def warps(self) -> tuple[Tensor, Tensor]:
+        """Frame t + 1 laid over frame t, and t over t + 1, in `small`: (F − 1, 3, h, w) each. Bicubic: a linear warp
+        blurs, and would count as flicker."""
+        there, back = self.flows
+        ahead, behind = torch.empty_like(self.small[1:]), torch.empty_like(self.small[1:])
+        for t in range(self.count - 1):
+            ahead[t : t + 1] = flow.warp(self.small[t + 1 : t + 2], there[t : t + 1], "bicubic").clamp_(0, 1)
+            behind[t : t + 1] = flow.warp(self.small[t : t + 1], back[t : t + 1], "bicubic").clamp_(0, 1)
+        return ahead, behind
+
+    @cached_property
+    def warp_mse(self) -> list[float | None]:
+        """Mean squared difference in 0–1 of frame t and frame t + 1 laid over it where the flow holds, a pair each;
+        None where it does not cover enough (Lai et al. 2018, E_warp)."""
+        ahead = self.warps[0]
+        return [
+            masked_mean((ahead[t] - self.small[t]).square(), self.masks[0][t]) if covered else None
+            for t, covered in enumerate(self.covered)
+        ]
+
+    @cached_property
+    def changes(self) -> list[float]:
+        """Mean absolute difference of neighbours in levels of 255, at full size."""
+        mean = []
+        for t in range(self.count - 1):
+            gap = np.abs(self.frames[t + 1].astype(np.int16) - self.frames[t])
+            mean.append(float(gap.mean()))
+        return mean
+
+
+def as_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """uint8 (N, H, W, 3) as float32 (N, 3, H, W) in 0–1, in channels-last memory."""
+    return torch.tensor(frames, device=device).permute(0, 3, 1, 2).float() / 255
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> float:
+    """Mean of (C, h, w) where mask (h, w) holds; 0 where it holds nowhere."""
+    return float((x * mask).sum() / (x.shape[0] * mask.sum().clamp_min(1)))
+
+
+def mean_known(values: list[float | None]) -> float | None:
+    """The mean of what is known; None when nothing is."""
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _what_is_wrong(frames: NDArray[np.uint8]) -> str:
+    """One sentence about an array that is no clip; empty when it is one."""
+    shape = "×".join(map(str, frames.shape))
+    if frames.dtype != np.uint8:
+        return (
+            f"Frames must be uint8 in 0–255, and these are {frames.dtype}: multiply by 255 and round first."
+        )
+    if frames.ndim != 4 or frames.shape[3] != 3:
+        kind = "grey" if frames.ndim == 3 or frames.shape[-1] == 1 else "not RGB"
+        return f"Frames must be RGB of shape (F, H, W, 3), and these are {kind} ({shape})."
+    if not frames.size:
+        return f"There are no frames ({shape})."
+    if min(frames.shape[1:3]) < 8:
+        return (
+            f"Frames must be at least 8 px high and wide, and these are {frames.shape[2]}×{frames.shape[1]}."
+        )
+    return ""

@@ -1,0 +1,189 @@
+"""How much neighbouring frames differ, plainly and with the motion taken out."""
+
+import statistics
+from typing import TYPE_CHECKING
+
+from svdsweep.metrics.contract import Column, Context, Scores
+
+if TYPE_CHECKING:
+    from svdsweep.metrics.shared.footage import Footage
+
+DUPLICATE_255 = 0.1
+"""Neighbours that differ by less than this many levels are the same frame twice."""
+
+COLUMNS = (
+    Column(
+        "mc_flicker_255",
+        "levels of 255",
+        0,
+        255,
+        "lower",
+        "Mean difference of a frame from the mean of its two neighbours laid over it by optical flow. The headline.",
+        "Blur improves it (read with sharpness_drift_db); real motion that is not rigid raises it, so compare clips of "
+        "like motion_px, best paired by image and seed; slow changes of colour or shape; grain finer than the clip "
+        "reduced to 288 px shows at a third.",
+    ),
+    Column(
+        "warp_mse",
+        "of range²",
+        0,
+        1,
+        "lower",
+        "Mean squared difference of a frame and its successor laid over it by optical flow (E_warp).",
+        "What the flow does not cover (flow_coverage); blur improves it.",
+    ),
+    Column(
+        "warp_psnr_db",
+        "dB",
+        0,
+        100,
+        "higher",
+        "warp_mse as PSNR; 100 when equal.",
+        "As warp_mse.",
+    ),
+    Column(
+        "luma_flicker_255",
+        "levels of 255",
+        0,
+        255,
+        "lower",
+        "Mean size of ½ (L₋₁ − 2 L₀ + L₊₁) of the mean luma: exact for a flicker of the whole picture.",
+        "Flicker that leaves the mean brightness alone; jitter of the camera adds 0.1–0.4.",
+    ),
+    Column(
+        "adj_mae_255",
+        "levels of 255",
+        0,
+        255,
+        None,
+        "Mean difference of neighbouring frames (VBench's temporal flickering is 1 − this / 255).",
+        "Motion and flicker are one to it: a clean pan is worse than a strobe, a black clip is perfect.",
+    ),
+    Column(
+        "adj_psnr_db",
+        "dB",
+        0,
+        100,
+        None,
+        "PSNR of neighbouring frames from the mean of their squared differences; 100 when equal.",
+        "As adj_mae_255.",
+    ),
+    Column(
+        "adj_ssim",
+        "",
+        -1,
+        1,
+        None,
+        "Structural similarity of neighbouring frames (Gaussian window, colours apart).",
+        "As adj_mae_255.",
+    ),
+    Column(
+        "flow_accel_px",
+        "px/frame²",
+        0,
+        None,
+        "lower",
+        "Mean change of the optical flow from pair to pair: judder and jitter.",
+        "Flicker; a repeated rhythm longer than two pairs.",
+    ),
+    Column(
+        "dup_frac",
+        "of the pairs",
+        0,
+        1,
+        "lower",
+        f"Share of neighbours that differ by less than {DUPLICATE_255} levels: frozen or repeated frames.",
+        "Whether standing still was asked for.",
+    ),
+)
+
+
+def score(footage: "Footage", context: Context) -> Scores:
+    """See `COLUMNS`; None for whatever needs more frames than there are. Series: a value a pair, or a triple."""
+    from svdsweep.metrics.shared.footage import mean_known
+    from svdsweep.metrics.shared.likeness import psnr_db
+
+    scores = Scores(values={column.name: None for column in COLUMNS})
+    if footage.count < 2:
+        scores.notes.append("one frame: there is nothing between frames to measure")
+        return scores
+    mse, ssim = _neighbours(footage)
+    known = mean_known(footage.warp_mse)
+    flicker, acceleration = _compensated(footage), _acceleration(footage)
+    scores.values.update(
+        adj_mae_255=statistics.fmean(footage.changes),
+        adj_psnr_db=psnr_db(statistics.fmean(mse)),
+        adj_ssim=mean_known(ssim),
+        dup_frac=statistics.fmean(change < DUPLICATE_255 for change in footage.changes),
+        warp_mse=known,
+        warp_psnr_db=None if known is None else psnr_db(known),
+        mc_flicker_255=mean_known(flicker),
+        luma_flicker_255=mean_known(_luma_flicker(footage)),
+        flow_accel_px=mean_known(acceleration),
+    )
+    scores.series.update(
+        adj_mae_255=[*footage.changes],
+        adj_ssim=ssim,
+        warp_mse=footage.warp_mse,
+        mc_flicker_255=flicker,
+        flow_accel_px=acceleration,
+    )
+    if footage.count < 3:
+        scores.notes.append("two frames: flicker and acceleration need three")
+    if not any(footage.covered):
+        scores.notes.append("no pair has a flow that can be trusted: motion-compensated columns are empty")
+    return scores
+
+
+def _neighbours(footage: "Footage") -> tuple[list[float], list[float | None]]:
+    """Mean squared difference and SSIM of each pair, at full size."""
+    from svdsweep.metrics.shared.likeness import Windowed, ssim
+
+    squares, likeness = [], []
+    before: Windowed | None = None
+    for picture in footage.pictures():
+        now = Windowed(picture)
+        if before:
+            squares.append(float((now.x - before.x).square().mean()))
+            likeness.append(ssim(before, now))
+        before = now
+    return squares, likeness
+
+
+def _luma_flicker(footage: "Footage") -> list[float | None]:
+    from svdsweep.metrics.shared.likeness import luma
+
+    level = [255 * float(luma(picture).mean()) for picture in footage.pictures()]
+    return [abs(0.5 * (a - 2 * b + c)) for a, b, c in zip(level, level[1:], level[2:], strict=False)]
+
+
+def _compensated(footage: "Footage") -> list[float | None]:
+    """A value for each frame but the first and last; None beside a pair without trusted flow."""
+    from svdsweep.metrics.shared.footage import masked_mean
+
+    ahead, behind = footage.warps
+    seen_ahead, seen_behind = footage.masks
+    values: list[float | None] = []
+    for t in range(1, footage.count - 1):
+        if not (footage.covered[t - 1] and footage.covered[t]):
+            values.append(None)
+            continue
+        expected = 0.5 * (behind[t - 1] + ahead[t])
+        both = seen_behind[t - 1] & seen_ahead[t]
+        values.append(255 * masked_mean((footage.small[t] - expected).abs(), both))
+    return values
+
+
+def _acceleration(footage: "Footage") -> list[float | None]:
+    """Mean change of the flow between following pairs where both hold, in full-size pixels."""
+    from svdsweep.metrics.shared.footage import masked_mean
+
+    there, mask = footage.flows[0], footage.masks[0]
+    values: list[float | None] = []
+    for t in range(footage.count - 2):
+        if not (footage.covered[t] and footage.covered[t + 1]):
+            values.append(None)
+            continue
+        change = ((there[t + 1] - there[t]) * footage.px_per_small_px).square().sum(0, keepdim=True).sqrt()
+        values.append(masked_mean(change, mask[t] & mask[t + 1]))
+    return values

@@ -1,0 +1,121 @@
+"""From a model's settings to a pipeline: weights of the hub's cache, a folder or the package; or random."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKLTemporalDecoder,
+    EulerDiscreteScheduler,
+    StableVideoDiffusionPipeline,
+    UNetSpatioTemporalConditionModel,
+)
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from svdsweep.config import Model
+from svdsweep.models.architectures import Architecture, svd
+from svdsweep.models.locate import TINY, folder_of
+
+
+def load_pipeline(model: Model, device: torch.device) -> StableVideoDiffusionPipeline:
+    """The pipeline of `model` in its dtype, in inference mode, without progress bar.
+
+    Pretrained weights wait on the host (a memory strategy decides what goes where); random ones are made
+    straight on `device`. Raises UserError where the weights are not on this machine."""
+    dtype = getattr(torch, model.dtype)
+    if model.weights == "random":
+        pipe = random_pipeline(architecture(model.architecture), dtype, device)
+    else:
+        pipe = StableVideoDiffusionPipeline.from_pretrained(
+            folder_of(model),
+            variant=model.variant,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+        )
+        pipe.image_encoder.to(dtype=dtype)  # transformers keeps the file's own where its config names one
+    pipe.set_progress_bar_config(disable=True)
+    for part in (pipe.unet, pipe.vae, pipe.image_encoder):
+        part.eval().requires_grad_(False)
+    return pipe
+
+
+def architecture(name: str) -> Architecture:
+    """`svd`, `svd_xt`, or `tiny` (the embedded model's, read from its own config files)."""
+    if name != "tiny":
+        return svd(num_frames=25 if name == "svd_xt" else 14)
+    files = {
+        "unet": "unet/config.json",
+        "vae": "vae/config.json",
+        "image_encoder": "image_encoder/config.json",
+        "scheduler": "scheduler/scheduler_config.json",
+        "feature_extractor": "feature_extractor/preprocessor_config.json",
+    }
+    return Architecture(**{part: _config(TINY / file) for part, file in files.items()})
+
+
+def random_pipeline(
+    shape: Architecture, dtype: torch.dtype, device: torch.device
+) -> StableVideoDiffusionPipeline:
+    """A pipeline with weights that were never trained: right in size and speed, meaningless in pictures.
+
+    Built on the meta device and filled on `device` from a fixed seed, so that no second copy ever exists."""
+    networks = on_meta(shape)
+    generator = torch.Generator(device).manual_seed(0)
+    for network in networks.values():
+        fill(network, dtype, device, generator)
+    return StableVideoDiffusionPipeline(
+        **networks,
+        scheduler=EulerDiscreteScheduler(**shape.scheduler),
+        feature_extractor=CLIPImageProcessor(**shape.feature_extractor),
+    )
+
+
+def on_meta(shape: Architecture) -> dict[str, torch.nn.Module]:
+    """The three networks by their names in the pipeline, without storage."""
+    with torch.device("meta"):
+        return {
+            "unet": UNetSpatioTemporalConditionModel(**shape.unet),
+            "vae": AutoencoderKLTemporalDecoder(**shape.vae),
+            "image_encoder": CLIPVisionModelWithProjection(CLIPVisionConfig(**shape.image_encoder)),
+        }
+
+
+def fill(
+    network: torch.nn.Module, dtype: torch.dtype, device: torch.device, generator: torch.Generator
+) -> None:
+    """Give a network of the meta device real tensors: matrices as torch would draw them (uniform, bounded by
+    1 / sqrt(fan-in)), vectors 1 for a scale and 0 for a shift: activations neither vanish nor overflow."""
+    for module in network.modules():
+        for name, old in list(module._parameters.items()):
+            if old is None:
+                continue
+            new = torch.empty(old.shape, dtype=dtype, device=device)
+            if old.dim() >= 2:
+                bound = old[0].numel() ** -0.5
+                new.uniform_(-bound, bound, generator=generator)
+            else:
+                new.fill_(1.0 if name == "weight" else 0.0)
+            module._parameters[name] = torch.nn.Parameter(new, requires_grad=False)
+        for name, buffer in list(module._buffers.items()):
+            if buffer is None:
+                continue
+            if name != "position_ids":
+                raise RuntimeError(
+                    f"{type(module).__name__}.{name}: an unknown buffer, which random weights cannot fill"
+                )
+            module._buffers[name] = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(path.read_text())
+    private = {
+        "architectures",
+        "dtype",
+        "torch_dtype",
+        "model_type",
+        "transformers_version",
+        "image_processor_type",
+    }
+    return {k: v for k, v in plain.items() if not k.startswith("_") and k not in private}

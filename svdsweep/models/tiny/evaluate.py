@@ -1,0 +1,342 @@
+"""Measures the model against the generator's truth: motion, coherence, likeness, a photograph, speed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import StableVideoDiffusionPipeline
+from PIL import Image
+
+from svdsweep.models.tiny.data import (
+    CAMERA_SHARE,
+    NUM_FRAMES,
+    SIZE,
+    Scene,
+    camera_path,
+    render_camera,
+    render_sprites,
+    sample_scenes,
+    speed_px,
+)
+
+Frames = npt.NDArray[np.uint8]
+"""(T, H, W, 3)."""
+BUCKETS = (20, 60, 120, 180, 240)
+STRENGTHS = (0.02, 0.1, 0.3, 1.0)
+FRAME_RATES = (7, 14, 25)
+SEEDS = (0, 1, 2)
+HELD_OUT_SEED = 10_000
+"""Of the scenes here: training never draws from it."""
+NUM_IMAGES = 16
+NUM_STEPS = 10
+MAX_GUIDANCE = 1.0
+"""Guidance above 1 doubles the time and gains nothing here."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sprite clip beside the truth; displacements along the sprite's heading, from first to last frame."""
+
+    image: int
+    bucket: int
+    seed: int
+    displacement_px: float
+    true_displacement_px: float
+    adjacent_psnr_db: float
+    psnr_to_truth_db: float
+    first_frame_psnr_db: float
+    sprite_in_last_frame: bool
+
+
+def load(folder: Path) -> StableVideoDiffusionPipeline:
+    """Load the pipeline in float32."""
+    pipeline = StableVideoDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.inference_mode()
+def generate(
+    pipeline: StableVideoDiffusionPipeline,
+    image: Image.Image,
+    *,
+    bucket: int = 127,
+    seed: int = 0,
+    fps: int = 7,
+    strength: float = 0.02,
+    chunk: int | None = None,
+) -> Frames:
+    """Return a clip of an image, with the preset's settings."""
+    frames = pipeline(
+        image,
+        height=SIZE,
+        width=SIZE,
+        num_frames=NUM_FRAMES,
+        num_inference_steps=NUM_STEPS,
+        min_guidance_scale=1.0,
+        max_guidance_scale=MAX_GUIDANCE,
+        fps=fps,
+        motion_bucket_id=bucket,
+        noise_aug_strength=strength,
+        decode_chunk_size=chunk,
+        generator=torch.Generator("cpu").manual_seed(seed),
+        output_type="np",
+    ).frames[0]
+    return (np.asarray(frames) * 255).round().astype(np.uint8)
+
+
+def held_out_scenes(count: int = NUM_IMAGES, *, white: bool = False) -> Scene:
+    """Return scenes of one sprite each that were not trained on."""
+    generator = torch.Generator().manual_seed(HELD_OUT_SEED)
+    return sample_scenes(count, generator, white=float(white), second=0)
+
+
+def true_clip(scene: Scene, bucket: float, fps: float = 7) -> Frames:
+    """Return what the generator would show of one scene."""
+    video = render_sprites(scene, speed_px(torch.tensor([float(bucket)]), torch.tensor([float(fps)])))[0]
+    return ((video + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+
+
+def psnr_db(a: Frames, b: Frames) -> float:
+    """Return the peak signal-to-noise ratio; 99 for equal arrays."""
+    error = float(np.square(a.astype(np.float64) - b).mean())
+    return 99.0 if error == 0 else 10 * float(np.log10(255**2 / error))
+
+
+def adjacent_psnr_db(frames: Frames) -> float:
+    """Return the mean over neighbouring frames."""
+    return float(np.mean([psnr_db(a, b) for a, b in pairwise(frames)]))
+
+
+def locate_sprite(frames: Frames) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the centre (T, 2), x and y in px, and the area (T,) in px of what is vividly coloured."""
+    values = frames.astype(np.float64) / 255
+    mask = np.clip((values.max(-1) - values.min(-1) - 0.35) / 0.2, 0, 1)
+    y, x = np.mgrid[: frames.shape[1], : frames.shape[2]]
+    area = mask.sum((1, 2))
+    centre = np.stack([(mask * x).sum((1, 2)), (mask * y).sum((1, 2))], 1) / (area[:, None] + 1e-6)
+    return centre, area
+
+
+def measure(frames: Frames, scene: Scene, image: int, bucket: int, seed: int, fps: int = 7) -> Clip:
+    """Compare a generated clip of one scene with the true one.
+
+    The sprite counts as present in the last frame when at least half of its area is vivid there.
+    """
+    truth = true_clip(scene, bucket, fps)
+    heading = scene.heading[0, 0].numpy()
+    centre, area = locate_sprite(frames)
+    true_centre, true_area = locate_sprite(truth)
+    return Clip(
+        image=image,
+        bucket=bucket,
+        seed=seed,
+        displacement_px=float((centre[-1] - centre[0]) @ heading),
+        true_displacement_px=float((true_centre[-1] - true_centre[0]) @ heading),
+        adjacent_psnr_db=adjacent_psnr_db(frames),
+        psnr_to_truth_db=psnr_db(frames, truth),
+        first_frame_psnr_db=psnr_db(frames[0], truth[0]),
+        sprite_in_last_frame=bool(area[-1] > 0.5 * true_area[-1]),
+    )
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the rank correlation, ties at their mean rank."""
+
+    def ranks(values: Sequence[float]) -> npt.NDArray[np.float64]:
+        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+        last = np.cumsum(counts)
+        return np.asarray((last - (counts - 1) / 2)[inverse], dtype=np.float64)
+
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+
+
+def camera_travel(first: Frames, last: Frames) -> tuple[str, float]:
+    """Return how the camera went from one frame (H, W, 3) to another: its mode and the mean displacement in px.
+
+    Tries every pan and zoom of the generator on the first frame and takes the one that comes nearest to the
+    last, comparing only what both show.
+    """
+    image, target = (torch.from_numpy(f.astype(np.float32)).permute(2, 0, 1) for f in (first, last))
+    best = ("still", 0.0, float("inf"))
+    travels = torch.arange(0, 20.01, 0.25)
+    for mode, name in enumerate(("pan left", "pan right", "zoom in")):
+        offset, zoom = camera_path(1 / CAMERA_SHARE, mode, travels)
+        moved = render_camera(image, (offset, zoom), (SIZE / 2, SIZE / 2), (1.0, 1.0))
+        x = torch.arange(SIZE) + 0.5 - SIZE / 2
+        seen = ((offset[:, None] + x / zoom[:, None]).abs() < SIZE / 2).float()[:, None, None, :]
+        error = ((moved - target).square() * seen).mean((1, 2, 3)) / seen.mean((1, 2, 3))
+        index = int(error.argmin())
+        if float(error[index]) < best[2]:
+            best = (name, float(travels[index]), float(error[index]))
+    return best[0], best[1]
+
+
+def evaluate_sprites(
+    pipeline: StableVideoDiffusionPipeline, images: Sequence[int], seeds: Sequence[int]
+) -> list[Clip]:
+    """Measure the held-out images of these numbers, below `NUM_IMAGES`, at every bucket and seed."""
+    scenes = held_out_scenes()
+    clips = []
+    for index in images:
+        scene = scenes[index : index + 1]
+        picture = Image.fromarray(true_clip(scene, 0)[0])
+        for bucket in BUCKETS:
+            for seed in seeds:
+                frames = generate(pipeline, picture, bucket=bucket, seed=seed)
+                clips.append(measure(frames, scene, index, bucket, seed))
+    return clips
+
+
+def evaluate_likeness(pipeline: StableVideoDiffusionPipeline, images: int) -> dict[str, float]:
+    """Return the mean PSNR of the first frame to the conditioning image, by noise strength."""
+    scenes = held_out_scenes(images)
+    pictures = [true_clip(scenes[i : i + 1], 0)[0] for i in range(images)]
+    return {
+        str(strength): float(
+            np.mean(
+                [
+                    psnr_db(generate(pipeline, Image.fromarray(p), bucket=120, strength=strength)[0], p)
+                    for p in pictures
+                ]
+            )
+        )
+        for strength in STRENGTHS
+    }
+
+
+def evaluate_frame_rates(
+    pipeline: StableVideoDiffusionPipeline, images: int
+) -> dict[str, tuple[float, float]]:
+    """Return the mean displacement at bucket 240 and the true one, px from first to last frame, by fps."""
+    scenes = held_out_scenes(images)
+    result = {}
+    for fps in FRAME_RATES:
+        clips = []
+        for index in range(images):
+            scene = scenes[index : index + 1]
+            picture = Image.fromarray(true_clip(scene, 0)[0])
+            clips.append(measure(generate(pipeline, picture, bucket=240, fps=fps), scene, index, 240, 0, fps))
+        result[str(fps)] = (
+            float(np.mean([clip.displacement_px for clip in clips])),
+            float(np.mean([clip.true_displacement_px for clip in clips])),
+        )
+    return result
+
+
+def evaluate_photograph(
+    pipeline: StableVideoDiffusionPipeline, path: Path, seeds: Sequence[int]
+) -> dict[str, object]:
+    """Return first-frame PSNR and the camera's mean travel by bucket, for a photograph cropped to a square."""
+    with Image.open(path) as source:
+        side = min(source.size)
+        left, top = (source.width - side) // 2, (source.height - side) // 2
+        picture = source.convert("RGB").crop((left, top, left + side, top + side))
+    picture = picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    likeness, travel, modes = [], {}, []
+    for bucket in BUCKETS:
+        travels = []
+        for seed in seeds:
+            frames = generate(pipeline, picture, bucket=bucket, seed=seed)
+            likeness.append(psnr_db(frames[0], np.asarray(picture)))
+            mode, distance = camera_travel(frames[0], frames[-1])
+            modes.append(f"{bucket}/{seed} {mode} {distance:.2f} px")
+            travels.append(distance)
+        travel[str(bucket)] = float(np.mean(travels))
+    return {"first_frame_psnr_db": float(np.mean(likeness)), "travel_px": travel, "camera": modes}
+
+
+def evaluate_white(pipeline: StableVideoDiffusionPipeline, images: int, seeds: Sequence[int]) -> list[str]:
+    """Return the headings that the seeds give white sprites, a word of the letters R U L D for each image."""
+    scenes = held_out_scenes(images, white=True)
+    words = []
+    for index in range(images):
+        scene = scenes[index : index + 1]
+        picture = Image.fromarray(true_clip(scene, 0)[0])
+        word = ""
+        for seed in seeds:
+            last = generate(pipeline, picture, bucket=240, seed=seed)[-1].astype(np.float64).min(-1)
+            y, x = np.unravel_index(int(last.argmax()), last.shape)
+            dx, dy = float(x) - float(scene.start_px[0, 0, 0]), float(y) - float(scene.start_px[0, 0, 1])
+            word += ("R" if dx > 0 else "L") if abs(dx) > abs(dy) else ("D" if dy > 0 else "U")
+        words.append(word)
+    return words
+
+
+def evaluate_decoding(pipeline: StableVideoDiffusionPipeline) -> dict[str, float]:
+    """Return how decoding frame by frame differs from decoding all at once, at bucket 20."""
+    picture = Image.fromarray(true_clip(held_out_scenes(1), 0)[0])
+    one, every = (generate(pipeline, picture, bucket=20, chunk=chunk) for chunk in (1, NUM_FRAMES))
+    return {
+        "max_abs_difference": float(np.abs(one.astype(int) - every).max()),
+        "adjacent_psnr_db_chunk_1": adjacent_psnr_db(one),
+        "adjacent_psnr_db_chunk_14": adjacent_psnr_db(every),
+    }
+
+
+def tabulate(clips: Sequence[Clip]) -> dict[str, object]:
+    """Return the means by bucket, the rank correlation and the share of clips that keep their sprite."""
+    by_bucket = {}
+    for bucket in BUCKETS:
+        chosen = [clip for clip in clips if clip.bucket == bucket]
+        true_px = float(np.mean([c.true_displacement_px for c in chosen]))
+        moved_px = float(np.mean([c.displacement_px for c in chosen]))
+        by_bucket[str(bucket)] = {
+            "displacement_px": moved_px,
+            "true_displacement_px": true_px,
+            "ratio_to_truth": moved_px / true_px,
+            "adjacent_psnr_db": float(np.mean([c.adjacent_psnr_db for c in chosen])),
+            "psnr_to_truth_db": float(np.mean([c.psnr_to_truth_db for c in chosen])),
+            "worst_psnr_to_truth_db": min(c.psnr_to_truth_db for c in chosen),
+        }
+    return {
+        "clips": len(clips),
+        "by_bucket": by_bucket,
+        "spearman": spearman([c.bucket for c in clips], [c.displacement_px for c in clips]),
+        "sprite_in_last_frame_share": float(np.mean([c.sprite_in_last_frame for c in clips])),
+        "first_frame_psnr_db": float(np.mean([c.first_frame_psnr_db for c in clips])),
+    }
+
+
+def evaluate_rest(pipeline: StableVideoDiffusionPipeline, photograph: Path, images: int) -> dict[str, object]:
+    """Return what is measured beside the motion of coloured sprites, with so many images."""
+    return {
+        "likeness_psnr_db": evaluate_likeness(pipeline, images),
+        "frame_rates_px": evaluate_frame_rates(pipeline, images),
+        "photograph": evaluate_photograph(pipeline, photograph, SEEDS),
+        "white_sprites": evaluate_white(pipeline, images, SEEDS),
+        "decoding": evaluate_decoding(pipeline),
+    }
+
+
+def evaluate(folder: Path, photograph: Path, images: int = NUM_IMAGES) -> dict[str, object]:
+    """Return every figure of the model card; `images` below 16 gives a quicker look."""
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    pipeline = load(folder)
+    load_s = time.perf_counter() - start
+    generate(pipeline, Image.new("RGB", (SIZE, SIZE)))
+    start, cpu = time.perf_counter(), time.process_time()
+    clips = evaluate_sprites(pipeline, range(images), SEEDS)
+    wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+    return {
+        **tabulate(clips),
+        **evaluate_rest(pipeline, photograph, max(2, images // 2)),
+        "load_s": load_s,
+        "wall_s_per_clip": wall_s / len(clips),
+        "cpu_s_per_clip": cpu_s / len(clips),
+        "per_clip": [asdict(clip) for clip in clips],
+    }
+
+
+def summary(result: dict[str, object]) -> str:
+    """Return the figures as JSON without the list of single clips."""
+    return json.dumps({key: value for key, value in result.items() if key != "per_clip"}, indent=2)

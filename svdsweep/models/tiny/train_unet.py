@@ -1,0 +1,167 @@
+"""Trains the U-Net and the image encoder, with the preconditioning that the pipeline's scheduler expects.
+
+EulerDiscreteScheduler with v prediction and continuous timesteps shows the U-Net x / sqrt(sigma^2 + 1) at the
+timestep ln(sigma) / 4 and takes its output F to mean x0 = x / (sigma^2 + 1) - F sigma / sqrt(sigma^2 + 1)
+(Karras et al. 2022 with sigma_data = 1; Salimans and Ho 2022).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+
+from svdsweep.models.tiny import latents
+from svdsweep.models.tiny.architecture import clip_pixels, make_image_encoder, make_unet
+from svdsweep.models.tiny.data import PHOTOGRAPHS, CameraBank, sample_batch
+from svdsweep.models.tiny.muon import Muon
+from svdsweep.models.tiny.parallel import LOCAL_STEPS, Average, Clock, Member, set_rate
+
+CHECKPOINT = "unet.pt"
+
+
+class Denoiser(nn.Module):
+    """The U-Net with its image encoder: what is trained, in one module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unet = make_unet()
+        self.image_encoder = make_image_encoder()
+
+    def forward(
+        self, noisy: Tensor, sigma: Tensor, condition: Tensor, embedding: Tensor, ids: Tensor
+    ) -> Tensor:
+        """Return F (B, T, C, h, w) of noisy latents; condition (B, C, h, w), embedding (B, 1, E), ids (B, 3)."""
+        scaled = noisy / (sigma.square() + 1).sqrt().view(-1, 1, 1, 1, 1)
+        frames = condition[:, None].expand(-1, noisy.shape[1], -1, -1, -1)
+        output: Tensor = self.unet(
+            torch.cat([scaled, frames], 2), 0.25 * sigma.log(), embedding, added_time_ids=ids
+        ).sample
+        return output
+
+
+def sample_sigma(batch: int, generator: Generator) -> Tensor:
+    """Draw noise levels: log-normal about 1, and a third of them log-uniform in 2 ... 700.
+
+    Ten steps of Karras's schedule from 700 spend half of them there, and the path is decided there.
+    """
+    bell = (torch.randn(batch, generator=generator) * 1.7).exp()
+    tail = 2 * 350 ** torch.rand(batch, generator=generator)
+    return torch.where(torch.rand(batch, generator=generator) < 0.33, tail, bell).clamp(0.002, 700)
+
+
+def motion_weight(x0: Tensor) -> Tensor:
+    """Weigh latents that differ from the first frame four times as much; every clip has a mean of one."""
+    moving = (x0 - x0[:, :1]).abs().amax(2, keepdim=True) > 0.2
+    weight = 1 + 3 * moving.float()
+    return weight / weight.mean((1, 2, 3, 4), keepdim=True)
+
+
+def train(
+    member: Member,
+    out: Path,
+    minutes: float,
+    steps: int | None,
+    batch: int,
+    photos: Path,
+    resume: Path | None = None,
+    rate: float = 1.0,
+) -> None:
+    """Train and leave the averaged weights in `out/unet.pt`, saved every two minutes.
+
+    batch: clips a step and member. Of the conditions, the image embedding is dropped in 12 % of the clips and
+    the image latents in 11 % (8 % both), as zeros, which is what the pipeline's unconditional half gets.
+    resume: a checkpoint to go on from; rate: the peak learning rate as a share of that of a fresh start.
+    """
+    torch.manual_seed(member.seed)
+    model = Denoiser().to(member.device)
+    model.unet.set_default_attn_processor()
+    first_step = _resume(model, resume) if resume else 0
+    parameters = list(model.parameters())
+    optimizers = make_optimizers(model)
+    average = Average(parameters, decay=0.997)
+    generator = member.generator(stream=1 + first_step)
+    bank = CameraBank([photos / f"{name}.jpg" for name in PHOTOGRAPHS], seed=member.seed)
+    clock, saved, losses = Clock(member, minutes, steps), time.monotonic(), torch.zeros(4)
+    while clock.tick():
+        set_rate(optimizers, clock.learning_rate(rate, hold=0.25))
+        error, sigma = _loss(model, batch, generator, bank, member.device)
+        torch.autograd.backward(error.mean())
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        if clock.step % LOCAL_STEPS == 0:
+            member.average(parameters)
+        average.update()
+        for band, chosen in enumerate((sigma < 0.5, (sigma >= 0.5) & (sigma < 5), sigma >= 5)):
+            if chosen.any():
+                losses[band] += 0.03 * (error.detach()[chosen].mean().cpu() - losses[band])
+        if member.leads and clock.step % 50 == 0:
+            low, middle, high = (losses[:3] / (1 - 0.97**clock.step)).tolist()
+            seconds = time.monotonic() - clock.start
+            print(f"unet step {clock.step} {seconds:.0f} s: {low:.4f} {middle:.4f} {high:.4f}", flush=True)
+        if member.leads and time.monotonic() - saved > 120:
+            saved = time.monotonic()
+            save(model, average, first_step + clock.step, out)
+    if member.leads:
+        save(model, average, first_step + clock.step, out)
+
+
+def _loss(
+    model: Denoiser, batch: int, generator: Generator, bank: CameraBank, device: str
+) -> tuple[Tensor, Tensor]:
+    """Return the weighted squared error of each clip (B,) and its noise level."""
+
+    def noise_like(x: Tensor) -> Tensor:
+        return torch.randn(x.shape, generator=generator)
+
+    video, bucket, fps, strength = sample_batch(batch, generator, bank)
+    image = video[:, 0]
+    x0 = latents.SCALING_FACTOR * torch.unflatten(latents.encode(video.flatten(0, 1)), 0, video.shape[:2])
+    condition = latents.encode(image + strength.view(-1, 1, 1, 1) * noise_like(image))
+    condition = condition + 0.02 * noise_like(condition)
+    dice = torch.rand(batch, generator=generator)
+    condition = condition * ((dice >= 0.08) & (dice <= 0.97)).view(-1, 1, 1, 1)
+    keep_embedding = (dice >= 0.12).view(-1, 1, 1)
+    sigma = sample_sigma(batch, generator)
+    noisy = x0 + sigma.view(-1, 1, 1, 1, 1) * noise_like(x0)
+    s = sigma.view(-1, 1, 1, 1, 1)
+    target = (noisy / (s * s + 1) - x0) * (s * s + 1).sqrt() / s
+    ids = torch.stack([fps - 1, bucket, strength], 1)
+    weight = motion_weight(x0)
+
+    moved = [t.to(device) for t in (noisy, sigma, condition, ids, image, keep_embedding, target, weight)]
+    noisy, sigma, condition, ids, image, keep_embedding, target, weight = moved
+    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
+        embedding = model.image_encoder(clip_pixels(image)).image_embeds[:, None] * keep_embedding
+        output = model(noisy, sigma, condition, embedding, ids)
+    return (weight * (output.float() - target).square()).mean((1, 2, 3, 4)), sigma
+
+
+def _resume(model: Denoiser, checkpoint: Path) -> int:
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    return int(state["step"])
+
+
+def save(model: Denoiser, average: Average, step: int, out: Path) -> None:
+    """Write the averaged weights and the number of steps, atomically."""
+    average.swap()
+    torch.save({"model": model.state_dict(), "step": step}, out / f"{CHECKPOINT}.part")
+    os.replace(out / f"{CHECKPOINT}.part", out / CHECKPOINT)
+    average.swap()
+
+
+def make_optimizers(model: Denoiser) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the U-Net, AdamW for the rest."""
+    inner: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        outer = parameter.ndim < 2 or "embed" in name or "conv_in" in name or "conv_out" in name
+        (rest if outer or name.startswith("image_encoder") else inner).append(parameter)
+    adam = torch.optim.AdamW([{"params": rest, "scale": 1e-3}], lr=0.0, betas=(0.9, 0.99), weight_decay=1e-3)
+    return [adam, Muon(inner, scale=0.01)]

@@ -1,0 +1,201 @@
+"""The parts of a job: model, image, memory strategy, how it is measured and judged. Each field with its help."""
+
+from dataclasses import dataclass
+
+from svdsweep.schema import Checked, knob
+
+
+@dataclass(frozen=True)
+class Model(Checked):
+    """Which weights, from where, in which precision."""
+
+    name: str = knob("tiny", "The preset's name.", label=True)
+    source: str = knob(
+        "embedded", "Hub id, local folder in diffusers' layout, or `embedded` (the tiny model)."
+    )
+    revision: str | None = knob(None, "Hub branch, tag or commit; resolved to a commit before anything runs.")
+    variant: str | None = knob(
+        None, "Weight files' variant, as in diffusers: `fp16` reads *.fp16.safetensors."
+    )
+    dtype: str = knob("float32", "Precision of the weights.", words=("float16", "bfloat16", "float32"))
+    weights: str = knob(
+        "pretrained",
+        "`random` builds the architecture at full size without a file: true VRAM and latency, meaningless "
+        "pictures.",
+        words=("pretrained", "random"),
+    )
+    architecture: str = knob(
+        "tiny", "Shape of the networks for `weights=random`.", words=("tiny", "svd", "svd_xt")
+    )
+    max_num_frames: int = knob(
+        14, "Frames the model was trained for; more is allowed, with a warning.", low=1
+    )
+
+
+@dataclass(frozen=True)
+class Image(Checked):
+    """The conditioning image; cropped about its centre to the video's aspect, then resized (Lanczos)."""
+
+    name: str = knob("", "The picture's name in tables.", label=True)
+    path: str = knob("", "A file, or the name of a packaged picture.", label=True)
+    sha256: str = knob("", "Hash of the file's content; filled in before anything runs.")
+
+
+@dataclass(frozen=True)
+class Memory(Checked):
+    """A memory strategy: the knobs that trade VRAM against time or pictures, each a function of svdsweep/memory/."""
+
+    name: str = knob("baseline", "The preset's name.", label=True)
+    offload: str = knob(
+        "none",
+        "Where weights wait: on the device (none), or in host memory, fetched a component (model), a layer "
+        "(sequential), or a group of layers (group_block, group_leaf) at a time.",
+        words=("none", "model", "sequential", "group_block", "group_leaf"),
+    )
+    offload_stream: bool = knob(False, "Group offload: fetch the next group on a CUDA stream of its own.")
+    offload_non_blocking: bool = knob(
+        False, "Group offload: do not wait for a copy to finish before going on."
+    )
+    offload_record_stream: bool = knob(
+        False,
+        "Group offload with a stream: let the allocator track it instead of waiting; faster, more VRAM.",
+    )
+    offload_low_cpu_memory: bool = knob(
+        False, "Group offload with a stream: pin a group when it is fetched instead of all of them for good."
+    )
+    offload_to_disk: bool = knob(
+        False, "Group offload: weights wait on the disk, in a fresh folder for each worker."
+    )
+    offload_num_blocks: int = knob(
+        1, "Group offload by blocks: UNet blocks fetched at once.", unit="blocks", low=1
+    )
+    forward_chunk_size: int | None = knob(
+        None,
+        "Feed-forward layers of the UNet run over this many frames at once; it must divide num_frames. "
+        "At 25 frames 5 saves as much as 1 with far fewer kernels.",
+        unit="frames",
+        low=1,
+    )
+    split_guidance: bool = knob(
+        False,
+        "The two halves of classifier-free guidance run one after the other: half the activations, same result.",
+    )
+    single_token_cross_attention: bool = knob(
+        False,
+        "Cross-attention to the one image token as the vector that it is: no query, key or softmax. Exact.",
+    )
+    fused_qkv: bool = knob(False, "One matrix product for query, key and value of each attention layer.")
+    attention: str = knob(
+        "default",
+        "Attention kernel: PyTorch's choice (default), one of its kernels, eager, or another package's.",
+        words=("default", "flash", "efficient", "cudnn", "math", "eager", "xformers", "sage"),
+    )
+    unet_weights: str = knob(
+        "full",
+        "How the UNet's weights are stored: in the model's dtype (full), as fp8 cast layer by layer (fp8), or "
+        "quantized by torchao (int8_weight_only, fp8_weight_only).",
+        words=("full", "fp8", "int8_weight_only", "fp8_weight_only"),
+    )
+    vae_dtype: str = knob(
+        "model",
+        "Precision of the VAE; `model` is the model's.",
+        words=("model", "float16", "bfloat16", "float32"),
+    )
+    vae_upcast: bool = knob(True, "Encode the image in float32 where the VAE is float16, as its config asks.")
+    channels_last: bool = knob(False, "2-D convolutions of UNet and VAE in channels-last memory format.")
+    compile: str = knob(
+        "none",
+        "torch.compile: the UNet as a whole, or its transformer blocks only (regional).",
+        words=("none", "whole", "regional"),
+    )
+    compile_mode: str = knob(
+        "default", "Mode of torch.compile.", words=("default", "reduce-overhead", "max-autotune")
+    )
+    compile_backend: str = knob(
+        "inductor", "Compiler behind torch.compile.", words=("inductor", "aot_eager", "eager")
+    )
+    compile_fullgraph: bool = knob(True, "Refuse graph breaks.")
+    compile_dynamic: bool | None = knob(
+        None, "Compile for any shape (true), for one (false), or as torch decides."
+    )
+    compile_vae: bool = knob(False, "Compile the VAE's decoder too.")
+    guidance: bool = knob(
+        True, "Classifier-free guidance as the job asks; false turns it off: half the work, other pictures."
+    )
+    denoise_steps: int | None = knob(
+        None, "Denoise in this many steps instead of num_inference_steps.", low=1
+    )
+    sigmas: str = knob(
+        "model",
+        "Noise levels of the steps: the model's own schedule, or the published one of Align Your Steps (ays), "
+        "log-linear between its 10 steps.",
+        words=("model", "ays"),
+    )
+    deepcache_interval: int | None = knob(
+        None,
+        "DeepCache: run the whole UNet only every this many steps; faster, more VRAM, other pictures.",
+        low=2,
+    )
+    deepcache_branch: int = knob(0, "DeepCache: the branch whose features are kept.", low=0)
+    extra: list[str] = knob(
+        [], "Functions of your own, by import path (`package.module.function`), called with the pipeline."
+    )
+
+
+PER_RUN = ("guidance", "denoise_steps", "sigmas")
+"""Knobs of `Memory` that are arguments of a run: they change nothing in the loaded pipeline."""
+
+
+@dataclass(frozen=True)
+class Measure(Checked):
+    """How often a job runs, and what is shared between jobs."""
+
+    name: str = knob("quick", "The preset's name.", label=True)
+    warmup: int = knob(
+        0,
+        "Untimed runs after loading, before the first timed one of a pipeline and shape.",
+        unit="runs",
+        low=0,
+    )
+    until_steady: bool = knob(
+        False,
+        "Go on warming up until two runs in a row differ by less than 5 %, at most `warmup_limit` runs.",
+    )
+    warmup_limit: int = knob(10, "Most untimed runs of a pipeline and shape.", unit="runs", low=1)
+    repeats: int = knob(1, "Timed runs of a job; every raw value is kept.", unit="runs", low=1)
+    within: float | None = knob(
+        None,
+        "Repeat until the 95 % interval of total_s is within this share of its mean, at most `repeats_limit` runs.",
+        unit="of the mean",
+        low=0.001,
+        high=1.0,
+    )
+    repeats_limit: int = knob(10, "Most timed runs of a job when `within` is set.", unit="runs", low=1)
+    share_latents: bool = knob(
+        True,
+        "Jobs that differ only in decode_chunk_size share one denoise; their rows say so (latency_shared_with).",
+    )
+    noise_floor: bool = knob(True, "Run a baseline once more, untimed, and compare it with itself.")
+
+
+@dataclass(frozen=True)
+class Metrics(Checked):
+    """What is computed from the frames."""
+
+    name: str = knob("fast", "The preset's name.", label=True)
+    families: list[str] = knob(
+        ["temporal", "motion", "fidelity", "seams", "defects", "baseline"],
+        "Metric families, each a file of svdsweep/metrics/, or a module of your own by import path.",
+    )
+    weights_dir: str | None = knob(
+        None, "Folder with weight files of learned metrics, looked in before torch's own cache.", label=True
+    )
+
+
+@dataclass(frozen=True)
+class Gpu(Checked):
+    """The device as the job sees it."""
+
+    memory_limit_gib: float | None = knob(
+        None, "Cap the allocator, to ask whether a job fits a smaller card.", unit="GiB", low=0.1
+    )

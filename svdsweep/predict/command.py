@@ -1,0 +1,217 @@
+"""The verb `predict`: a grid in, a table of peaks, cards that fit and floors of latency out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from svdsweep.analysis.columns import varying
+from svdsweep.config import Job
+from svdsweep.grid import expand
+from svdsweep.predict.fitting import ALLOWANCE, CARDS_GB, needed_gib, verdict
+from svdsweep.predict.gpus import Gpu, eager_floor_s, floor_s, gpu_named, known_gpus
+from svdsweep.predict.predictions import Outcome, Unpredicted, outcomes, processes_here
+from svdsweep.predict.summary import STAGES, Summary
+from svdsweep.schema import UserError, nearest
+from svdsweep.terminal import SHORT, cell, table
+
+FLAGS = ("--gpu", "--details", "--json", "--config-dir", "--help")
+SIGNS = {"yes": "yes", "tight": "~", "no": "-"}
+USAGE = """\
+svdsweep predict [SETTING=VALUE[,VALUE…] …] [--gpu NAME] [--details] [--json] [--config-dir DIR]
+
+Peak VRAM of every job of a grid, stage by stage, where it is, and which cards it fits; without a GPU, network or
+weights. Settings are those of `svdsweep run`. --gpu adds the floor of latency at that GPU's published rates ({gpus}).
+--details lists the largest tensors alive at each peak.
+
+  svdsweep predict model=svd_xt memory=glob(*) decode_chunk_size=1,2,8
+  svdsweep predict model=svd_xt memory=under_8gb --gpu rtx4090 --details
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command line of `predict`."""
+
+    settings: list[str]
+    gpu: Gpu | None = None
+    details: bool = False
+    json: bool = False
+    config_dir: str | None = None
+    help: bool = False
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answer `svdsweep predict …`; 0, or UserError."""
+    request = parse(argv)
+    if request.help:
+        print(USAGE.format(gpus=", ".join(known_gpus())))
+        return 0
+    jobs = jobs_without_weights(request.settings, request.config_dir)
+    found = outcomes(jobs, processes=processes_here())
+    if request.json:
+        print(json.dumps([plain(job, found[job.key], request.gpu) for job in jobs], indent=1))
+    else:
+        print(text(jobs, found, request.gpu, request.details))
+    return 0
+
+
+def parse(argv: Sequence[str]) -> Request:
+    """The flags and settings. Raises UserError for a flag that does not exist."""
+    facts: dict[str, Any] = {"settings": []}
+    rest = iter(argv)
+    for argument in rest:
+        flag, _, value = argument.partition("=")
+        if flag in ("--details", "--json", "--help"):
+            facts[flag.removeprefix("--")] = True
+        elif flag == "-h":
+            facts["help"] = True
+        elif flag in ("--gpu", "--config-dir"):
+            value = value or next(rest, "")
+            if not value:
+                raise UserError(
+                    f"{flag} wants a value: `{flag} {'rtx4090' if flag == '--gpu' else 'presets'}`."
+                )
+            facts["gpu" if flag == "--gpu" else "config_dir"] = gpu_named(value) if flag == "--gpu" else value
+        elif flag.startswith("-"):
+            raise UserError(
+                f"{flag} is no flag of svdsweep predict.{nearest(flag, FLAGS)} They are {', '.join(FLAGS)}."
+            )
+        else:
+            facts["settings"].append(argument)
+    return Request(**facts)
+
+
+def jobs_without_weights(settings: Sequence[str], config_dir: str | None) -> list[Job]:
+    """The jobs of a grid, no weights looked for: only the architecture matters. Raises UserError."""
+    kept = [s for s in settings if s.split("=")[0] not in ("model.weights", "model.source")]
+    return expand([*kept, "model.weights=random"], config_dir).jobs
+
+
+def text(jobs: Sequence[Job], found: Mapping[str, Outcome], gpu: Gpu | None, details: bool = False) -> str:
+    """The table, what it takes for granted, and on request the stages of each job."""
+    asked = [name for name in varying(jobs) or ["memory"] if name != "baseline"]
+    done = {job.key: s for job in jobs if isinstance(s := found[job.key], Summary)}
+    floors = ["floor_s", "eager_floor_s"] if gpu else []
+    header = [
+        *(SHORT.get(n, n) for n in asked),
+        *STAGES,
+        "peak_gib",
+        "tflop",
+        *floors,
+        *(f"{c} GB" for c in CARDS_GB),
+    ]
+    lines = []
+    for job in jobs:
+        columns = asked_columns(job, asked)
+        if job.key in done:
+            lines.append([*columns, *_cells(done[job.key], gpu)])
+    blocks = (
+        [table(header, lines, [False] * len(asked) + [True] * (len(header) - len(asked)))] if lines else []
+    )
+    blocks += [f"not predicted: {reason}" for reason in _reasons(jobs, found, asked)]
+    blocks += sorted({f"note: {note}" for summary in done.values() for note in summary.notes})
+    if done:
+        blocks.append(explanation(gpu))
+    if details:
+        blocks += [_details(job, done[job.key], asked) for job in jobs if job.key in done]
+    return "\n".join(blocks)
+
+
+def explanation(gpu: Gpu | None) -> str:
+    """What the columns mean and take for granted."""
+    lines = [
+        "GiB of live tensors (max_memory_allocated without library workspaces), at each stage's peak. A card fits (yes)"
+        f" with {ALLOWANCE.context_gib:g} GiB for the CUDA context and {ALLOWANCE.share:.0%} of the peak "
+        f"({ALLOWANCE.decode_share:.0%} in the decode) for workspaces and fragmentation; ~ is without these shares."
+    ]
+    if gpu:
+        lines.append(
+            f"Seconds on {gpu.title} at its published rates: floor_s if only matrix work (or transfers) took time, "
+            "eager_floor_s if each operation also read and wrote its tensors. No run is faster than the first."
+        )
+    return "\n".join(lines)
+
+
+def asked_columns(job: Job, names: Sequence[str]) -> list[str]:
+    """What varies over a grid, of one job, as a table shows it."""
+    from svdsweep.analysis.columns import asked_for
+
+    columns = asked_for(job)
+    return [cell(columns[name]) for name in names]
+
+
+def plain(job: Job, outcome: Outcome, gpu: Gpu | None) -> dict[str, Any]:
+    """One job's prediction for JSON; units as in the names."""
+    from svdsweep.analysis.columns import asked_for
+
+    facts: dict[str, Any] = {"key": job.key, **asked_for(job)}
+    if isinstance(outcome, Unpredicted):
+        return facts | {"predicted_vram_gib": None, "reason": outcome.reason}
+    facts |= {
+        "predicted_vram_gib": outcome.peak_gib,
+        "needed_vram_gib": needed_gib(outcome),
+        "peak_stage": outcome.peak_stage,
+        "tflop": outcome.tflop,
+        "fits": {f"{card} GB": verdict(outcome, card) for card in CARDS_GB},
+        "notes": outcome.notes,
+    }
+    if gpu:
+        facts |= {
+            "gpu": gpu.title,
+            "floor_s": floor_s(outcome, gpu),
+            "eager_floor_s": eager_floor_s(outcome, gpu),
+        }
+    facts["stages"] = {
+        name: {
+            "peak_gib": s.peak_gib,
+            "weights_gib": s.weights_gib,
+            "operation": s.operation,
+            "module": s.module,
+            "tflop": s.tflop,
+            "moved_gib": s.moved_gib,
+            "h2d_gib": s.h2d_gib,
+            "d2h_gib": s.d2h_gib,
+            "largest": [asdict(alive) for alive in s.largest],
+        }
+        for name, s in outcome.stages.items()
+    }
+    return facts
+
+
+def _cells(summary: Summary, gpu: Gpu | None) -> list[str]:
+    floors = [f"{floor_s(summary, gpu):.1f}", f"{eager_floor_s(summary, gpu):.1f}"] if gpu else []
+    return [
+        *(f"{summary.stages[stage].peak_gib:.2f}" for stage in STAGES),
+        f"{summary.peak_gib:.2f}",
+        f"{summary.tflop:.0f}",
+        *floors,
+        *(SIGNS[verdict(summary, card)] for card in CARDS_GB),
+    ]
+
+
+def _reasons(jobs: Sequence[Job], found: Mapping[str, Outcome], asked: Sequence[str]) -> list[str]:
+    reasons: dict[str, list[str]] = {}
+    for job in jobs:
+        outcome = found[job.key]
+        if isinstance(outcome, Unpredicted):
+            reasons.setdefault(outcome.reason, []).append(" ".join(asked_columns(job, asked)))
+    return [
+        f"{reason}  ({'; '.join(who[:3])}{' …' if len(who) > 3 else ''})" for reason, who in reasons.items()
+    ]
+
+
+def _details(job: Job, summary: Summary, asked: Sequence[str]) -> str:
+    lines = ["", " ".join(asked_columns(job, asked))]
+    for name, stage in summary.stages.items():
+        where = f"{stage.operation} in {stage.module}" if stage.module else "its beginning"
+        lines.append(
+            f"  {name}: {stage.peak_gib:.2f} GiB at {where}; weights {stage.weights_gib:.2f} GiB, "
+            f"{stage.tflop:.1f} TFLOP, {stage.moved_gib:.0f} GiB read and written, "
+            f"{stage.h2d_gib:.1f} GiB from the host"
+        )
+        lines += [
+            f"    {a.mib:8.1f} MiB  {'×'.join(map(str, a.shape))} {a.dtype}  {a.operation} in {a.module or 'pipeline'}"
+            for a in stage.largest
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,200 @@
+"""A GPU that is not there: fake `cuda` tensors, and what of PyTorch and its hooks must know about them.
+
+Everything here holds inside `fake_gpu()` only. Fake tensors have shapes, types and storages of the right size, and no
+data; moves of weights between host and device are real moves of fake storages, so that the offload hooks of diffusers
+and accelerate run as they are. What they cannot do with fake tensors is replaced, each by its equal:
+
+* `Module._apply` (`.to`): a parameter takes over the new storage in place, as real ones do; fake ones refuse to.
+* accelerate's `set_module_tensor_to_device` constructs a parameter of the old one's class, which fake ones cannot.
+* `data_ptr`, by which hooks recognise tensors: the identity of the storage.
+* Pinned memory and CUDA streams: everything happens at once, in the order of the calls."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import accelerate.hooks
+import torch
+import torch.nn.functional as F
+from torch._subclasses import fake_tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+FLASH_HEAD_LIMIT = 256
+"""Widest head (elements) of PyTorch's flash attention."""
+CUTLASS_HEAD_LIMIT = 128
+"""Above it, the memory-efficient kernel accumulates in a float32 buffer of the output's shape unless that is the
+output itself (PyTorch: aten/src/ATen/native/transformers/cuda/mem_eff_attention, `kNeedsOutputAccumulatorBuffer`)."""
+
+OnWeight = Callable[[torch.Tensor], None]
+
+
+@contextlib.contextmanager
+def fake_gpu(on_weight: OnWeight) -> Iterator[FakeTensorMode]:
+    """Tensors made inside are fake, and attention goes to the kernel that CUDA would take.
+
+    `on_weight` hears of every storage that becomes a parameter's."""
+    with contextlib.ExitStack() as stack:
+        for owner, name, stand_in in _stand_ins(on_weight):
+            if hasattr(owner, name):
+                stack.enter_context(replaced(owner, name, stand_in))
+        mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(Kernels())
+        yield mode
+
+
+class Kernels(TorchFunctionMode):
+    """Sends `scaled_dot_product_attention` to the kernel that a GPU would run: without this, fake tensors take the
+    path by plain matrix products, which holds every score. PyTorch's own switches (`sdpa_kernel`) are obeyed."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        bound = dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)) | kwargs
+        q, k, v, mask = bound["query"], bound["key"], bound["value"], bound.get("attn_mask")
+        if _flash(q, mask):
+            return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, 0.0, False, False)[0]
+        switches: Any = torch.backends.cuda
+        if not switches.mem_efficient_sdp_enabled():
+            return func(*args, **kwargs)
+        wide = q.shape[-1] > CUTLASS_HEAD_LIMIT and q.dtype != torch.float32
+        accumulator = torch.empty(q.shape, device=q.device, dtype=torch.float32) if wide else None
+        out = torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, False, 0.0, False)[0]
+        del accumulator
+        return out
+
+
+def _flash(q: torch.Tensor, mask: torch.Tensor | None) -> bool:
+    """Whether flash attention (or cuDNN's, which holds no more) may and can be taken."""
+    half = q.dtype in (torch.float16, torch.bfloat16)
+    possible = half and mask is None and q.shape[-1] <= FLASH_HEAD_LIMIT
+    switches: Any = torch.backends.cuda
+    others = switches.mem_efficient_sdp_enabled() or switches.math_sdp_enabled()
+    return possible and (switches.flash_sdp_enabled() or (switches.cudnn_sdp_enabled() and not others))
+
+
+def materialize(network: torch.nn.Module, dtype: torch.dtype, device: str = "cpu") -> None:
+    """Give a network of the meta device fake tensors on `device`, floating ones in `dtype`."""
+    for module in network.modules():
+        for name, p in list(module._parameters.items()):
+            if p is not None:
+                module._parameters[name] = _parameter(torch.empty(p.shape, device=device, dtype=dtype))
+        for name, b in list(module._buffers.items()):
+            if b is not None:
+                kind = dtype if b.is_floating_point() else b.dtype
+                module._buffers[name] = torch.empty(b.shape, device=device, dtype=kind)
+
+
+def storage_key(tensor: torch.Tensor) -> int:
+    """What tells one storage from another while it lives."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The tensors with a storage that a tensor is made of: itself, unless it is quantized."""
+    if is_traceable_wrapper_subclass(tensor):
+        for name in tensor.__tensor_flatten__()[0]:
+            yield from parts(getattr(tensor, name))
+    else:
+        yield tensor
+
+
+class Stream:
+    """A CUDA stream on which everything is done at once."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def synchronize(self) -> None:
+        """Nothing is under way."""
+
+    def wait_stream(self, _other: Any) -> None:
+        """Nothing is under way."""
+
+
+def _stand_ins(on_weight: OnWeight) -> list[tuple[Any, str, Any]]:
+    """(where, name, what stands there instead)."""
+    data = torch.Tensor.data
+
+    def set_data(self: FakeTensor, value: torch.Tensor) -> None:
+        data.__set__(self, value)  # type: ignore[attr-defined]
+        self.fake_device = value.device
+        on_weight(self)
+
+    def apply(self: torch.nn.Module, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        if recurse:
+            for child in self.children():
+                child._apply(fn)  # type: ignore[no-untyped-call]
+        for name, p in self._parameters.items():
+            if p is None:
+                continue
+            if is_traceable_wrapper_subclass(p):  # quantized: several storages, which cannot be taken over
+                self._parameters[name] = _parameter(fn(p))
+                on_weight(self._parameters[name])
+            else:
+                p.data = fn(p)
+        for name, b in self._buffers.items():
+            if b is not None:
+                self._buffers[name] = fn(b)
+        return self
+
+    def set_tensor(
+        module: torch.nn.Module,
+        tensor_name: str,
+        device: Any,
+        value: torch.Tensor | None = None,
+        dtype: torch.dtype | None = None,
+        **_: Any,
+    ) -> None:
+        path, name = tensor_name.rpartition(".")[::2]
+        owner = module.get_submodule(path)
+        old = getattr(owner, name)
+        new = (old if value is None else value).to(device=device, dtype=dtype or old.dtype)
+        if name in owner._buffers:
+            owner._buffers[name] = new
+        else:
+            owner._parameters[name] = _parameter(new)
+            on_weight(new)
+
+    return [
+        (FakeTensor, "data", property(lambda self: data.__get__(self), set_data)),  # type: ignore[attr-defined]
+        (
+            FakeTensor,
+            "data_ptr",
+            lambda self: storage_key(self) + self.storage_offset() * self.element_size(),
+        ),
+        (FakeTensor, "pin_memory", lambda self, *_: self),
+        (FakeTensor, "is_pinned", lambda self, *_: True),
+        (FakeTensor, "record_stream", lambda self, *_: None),
+        (torch.nn.Module, "_apply", apply),
+        (accelerate.hooks, "set_module_tensor_to_device", set_tensor),
+        (torch.cuda, "Stream", Stream),
+        (torch.cuda, "stream", lambda _stream: contextlib.nullcontext()),
+        (torch.cuda, "current_stream", lambda *_: Stream()),
+        (torch.cuda, "synchronize", lambda *_: None),
+        (torch.cuda, "empty_cache", lambda: None),
+        (fake_tensor, "init_gpu_context", lambda *_: None),  # else a real GPU would get a context
+    ]
+
+
+def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
+    return torch.nn.Parameter(tensor, requires_grad=False)
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
+    """`owner.name` is `stand_in` for a `with` block."""
+    own = name in vars(owner)
+    before = vars(owner).get(name)
+    setattr(owner, name, stand_in)
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)

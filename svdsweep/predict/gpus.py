@@ -1,0 +1,75 @@
+"""What GPUs can do at best, as published, and the floor of latency that follows."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from svdsweep.predict.summary import GIB, Stage, Summary
+from svdsweep.schema import UserError, nearest
+
+TABLE = Path(__file__).with_name("gpus.json")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """Published peaks: dense matrix rates (10^12 FLOP/s), bandwidth of memory and of the host's bus (10^9 byte/s)."""
+
+    title: str
+    memory_gib: float
+    float16_tflops: float
+    """With float32 accumulation, which is PyTorch's default."""
+    tf32_tflops: float
+    float32_tflops: float
+    memory_gb_s: float
+    host_gb_s: float
+    source: str
+
+    def flop_per_s(self, kind: str) -> float:
+        """The rate for a kernel's kind; float32 convolutions run as TF32 by PyTorch's default, products do not."""
+        rates = {"float32": self.float32_tflops, "float32_convolution": self.tf32_tflops}
+        return rates.get(kind, self.float16_tflops) * 1e12
+
+
+@cache
+def known_gpus() -> Mapping[str, Gpu]:
+    """Every GPU of the table by the name that one types."""
+    return {name: Gpu(**facts) for name, facts in json.loads(TABLE.read_text())["gpus"].items()}
+
+
+def gpu_named(name: str) -> Gpu:
+    """The GPU that is meant by `rtx4090`, `RTX 4090` or PyTorch's `NVIDIA GeForce RTX 4090`. Raises UserError."""
+    known = known_gpus()
+    plain = "".join(c for c in name.lower() if c.isalnum())
+    matches = [key for key in known if key.replace("_", "") == plain]
+    matches += sorted((key for key in known if key.replace("_", "") in plain), key=len, reverse=True)
+    if not matches:
+        raise UserError(
+            f"--gpu {name}: not in the table of published peaks. Known are {', '.join(known)}.{nearest(name, known)}"
+        )
+    return known[matches[0]]
+
+
+def floor_s(summary: Summary, gpu: Gpu) -> float:
+    """Seconds below which the run cannot go on this GPU at its published clock, whatever kernels are written: its
+    matrix operations at the peak rate, or its transfers from the host, whichever takes longer in a stage."""
+    return sum(_floor_s(stage, gpu) for stage in summary.stages.values())
+
+
+def eager_floor_s(summary: Summary, gpu: Gpu) -> float:
+    """Seconds when each operation by itself runs at the peak rate or at full bandwidth, and transfers wait
+    (unless they have a stream): what PyTorch can do without fusion, unless tensors stay cached."""
+    return sum(_eager_floor_s(stage, gpu) for stage in summary.stages.values())
+
+
+def _floor_s(stage: Stage, gpu: Gpu) -> float:
+    matrix_s = sum(k.flop * k.count / gpu.flop_per_s(k.kind) for k in stage.kernels)
+    return max(matrix_s, stage.h2d_gib * GIB / (gpu.host_gb_s * 1e9))
+
+
+def _eager_floor_s(stage: Stage, gpu: Gpu) -> float:
+    memory = gpu.memory_gb_s * 1e9
+    each = (k.count * max(k.flop / gpu.flop_per_s(k.kind), k.moved_bytes / memory) for k in stage.kernels)
+    transfers_s = (stage.h2d_gib + stage.d2h_gib) * GIB / (gpu.host_gb_s * 1e9)
+    return max(sum(each), transfers_s) if stage.overlapped else sum(each) + transfers_s

@@ -1,0 +1,248 @@
+"""A run of the true pipeline under its true strategy over fake tensors: stage by stage, in the pipeline's own order."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from diffusers import EulerDiscreteScheduler, StableVideoDiffusionPipeline
+from diffusers.utils import logging
+from transformers import CLIPImageProcessor
+
+from svdsweep.config import Job, Memory
+from svdsweep.memory.apply import prepare
+from svdsweep.memory.schedule import is_guided, steps_of
+from svdsweep.models.load import architecture, on_meta
+from svdsweep.predict.alike import Alike
+from svdsweep.predict.faking import fake_gpu, materialize
+from svdsweep.predict.summary import GIB, Kernel, Stage, Summary
+from svdsweep.predict.tracker import Found, Tracker
+
+DEVICE = torch.device("cuda", 0)
+
+
+def simulate(job: Job, chunks: Iterable[int], in_full: bool = False) -> dict[int, Summary]:
+    """The prediction of a job for each decode chunk (frames). Seconds, no weights, no GPU.
+
+    `in_full` simulates repetitions that are alike as often as they occur: slower, the same numbers.
+    Raises what the strategy raises where it cannot be applied."""
+    memory, notes = runnable(job.memory)
+    dtype = getattr(torch, job.model.dtype)
+    tracker = Tracker()
+    pipe = on_meta_pipeline(job.model.architecture)
+    with (
+        quiet(),
+        fake_gpu(tracker.is_weight),
+        tracker,
+        Alike(tracker, in_full) as alike,
+    ):
+        for network in (pipe.unet, pipe.vae, pipe.image_encoder):
+            materialize(network, dtype)
+        tracker.name_modules({"unet": pipe.unet, "vae": pipe.vae, "image_encoder": pipe.image_encoder})
+        if memory.split_guidance:
+            pipe.unet.forward = alike.in_step(pipe.unet.forward)
+        prepare(pipe, memory, DEVICE)
+        tracker.restart()
+        run = Run(pipe, job, tracker, alike)
+        latents = run.until_latents()
+        return {chunk: Summary(run.stages | run.decode(latents, chunk), notes) for chunk in chunks}
+
+
+def runnable(memory: Memory) -> tuple[Memory, list[str]]:
+    """The strategy without what cannot run over fake tensors, and what that means for the prediction."""
+    changes: dict[str, Any] = {}
+    notes = []
+    if memory.compile != "none" or memory.compile_vae:
+        changes |= {"compile": "none", "compile_vae": False}
+        notes.append(
+            "compilation is predicted as the eager run: fused kernels hold less, CUDA graphs and autotuning more"
+        )
+    if memory.attention in ("xformers", "sage"):
+        changes["attention"] = "default"
+        notes.append(f"attention={memory.attention} is predicted as flash attention")
+    if memory.offload_to_disk:
+        changes["offload_to_disk"] = False
+        notes.append("offload_to_disk is predicted as offload to host memory: the same on the device")
+    return dataclasses.replace(memory, **changes), notes
+
+
+def on_meta_pipeline(shape: str) -> StableVideoDiffusionPipeline:
+    """A pipeline without weights; the scheduler computes with true numbers, so it is made before any is fake."""
+    known = architecture(shape)
+    networks = on_meta(known)
+    for network in networks.values():
+        network.eval()
+    return StableVideoDiffusionPipeline(
+        **networks,
+        scheduler=EulerDiscreteScheduler(**known.scheduler),
+        feature_extractor=CLIPImageProcessor(**known.feature_extractor),
+    )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """diffusers warns of every cast to a type that a CPU would not compute in."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+class Run:
+    """The steps of `StableVideoDiffusionPipeline.__call__`, which as a whole asks fake tensors for their values."""
+
+    def __init__(self, pipe: Any, job: Job, tracker: Tracker, alike: Alike) -> None:
+        self.pipe, self.job, self.tracker, self.alike = pipe, job, tracker, alike
+        self.stages: dict[str, Stage] = {}
+
+    def until_latents(self) -> torch.Tensor:
+        """All but the decode; (1, F, C, h, w)."""
+        pipe, job = self.pipe, self.job
+        guided = is_guided(job)
+        device = pipe._execution_device
+        size = pipe.feature_extractor.crop_size
+        picture = torch.empty(1, 3, size["height"], size["width"])
+        pixels = picture.to(device=device, dtype=next(pipe.image_encoder.parameters()).dtype)
+        embeddings = pipe.image_encoder(pixels).image_embeds
+        self._end("image_encode")
+        embeddings = _doubled(embeddings.unsqueeze(1).repeat(1, 1, 1), guided)
+
+        image = torch.empty(1, 3, job.height, job.width).to(device)
+        image = image + job.noise_aug_strength * torch.empty(image.shape).to(device)
+        upcast = pipe.vae.dtype == torch.float16 and pipe.vae.config.force_upcast
+        if upcast:
+            pipe.vae.to(dtype=torch.float32)
+        image_latents = pipe._encode_vae_image(
+            image, device=device, num_videos_per_prompt=1, do_classifier_free_guidance=guided
+        ).to(embeddings.dtype)
+        if upcast:
+            pipe.vae.to(dtype=torch.float16)
+        image_latents = image_latents.unsqueeze(1).repeat(1, job.num_frames, 1, 1, 1)
+        added_time_ids = torch.empty(2 if guided else 1, 3, dtype=embeddings.dtype).to(device)
+        scale = pipe.vae_scale_factor
+        noise = torch.empty(
+            1,
+            job.num_frames,
+            pipe.unet.config.in_channels // 2,
+            job.height // scale,
+            job.width // scale,
+            dtype=embeddings.dtype,
+        )
+        latents = noise.to(device) * 1.0
+        timestep = torch.empty((), dtype=torch.float32).to(device)
+        self._end("vae_encode")
+
+        parts = []
+        often = different_steps(job)
+        self.pipe.scheduler.timesteps = range(steps_of(job))
+        for step in often:
+            self.tracker.timestep = step
+            self.alike.next_step()
+            latents = self._step(latents, timestep, embeddings, image_latents, added_time_ids, guided)
+            parts.append(_stage(self.tracker.mark()))
+        moves_once = job.memory.offload == "model"
+        stage = _all_steps(parts, list(often.values()), moves_once)
+        self.stages["denoise"] = dataclasses.replace(stage, overlapped=job.memory.offload_stream)
+        return latents
+
+    def decode(self, latents: torch.Tensor, chunk: int) -> dict[str, Stage]:
+        """The decode of latents (1, F, C, h, w)."""
+        if self.job.memory.offload == "model":  # an earlier decode has sent the UNet away
+            self.pipe.unet._hf_hook.pre_forward(self.pipe.unet)
+        self.tracker.restart()
+        with self.alike.decodes(self.pipe.vae):
+            video = self.pipe.decode_latents(latents, self.job.num_frames, chunk)
+        frames = self.pipe.video_processor.postprocess_video(video, output_type="pt")
+        del video, frames
+        return {"vae_decode": _stage(self.tracker.mark())}
+
+    def _step(
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        embeddings: torch.Tensor,
+        image_latents: torch.Tensor,
+        added_time_ids: torch.Tensor,
+        guided: bool,
+    ) -> torch.Tensor:
+        """One step of the loop; the scheduler's part is Euler's, of which only the sizes matter."""
+        given = torch.cat([latents] * 2) if guided else latents
+        given = torch.cat([given / 1.0, image_latents], dim=2)
+        noise = self.pipe.unet(
+            given,
+            timestep,
+            encoder_hidden_states=embeddings,
+            added_time_ids=added_time_ids,
+            return_dict=False,
+        )[0]
+        if guided:
+            without, with_image = noise.chunk(2)
+            noise = without + 1.0 * (with_image - without)
+        sample = latents.to(torch.float32)
+        original = noise * 1.0 + sample
+        derivative = (sample - original) / 1.0
+        following: torch.Tensor = (sample + derivative * 1.0).to(noise.dtype)
+        return following
+
+    def _end(self, stage: str) -> None:
+        self.stages[stage] = _stage(self.tracker.mark())
+
+
+def _doubled(embeddings: torch.Tensor, guided: bool) -> torch.Tensor:
+    return torch.cat([torch.zeros_like(embeddings), embeddings]) if guided else embeddings
+
+
+def _stage(found: Found) -> Stage:
+    peak, work = found
+    return Stage(
+        peak.nbytes / GIB,
+        peak.weights / GIB,
+        peak.operation,
+        peak.module,
+        peak.largest,
+        [Kernel(kind, flop, moved, n) for (kind, flop, moved), n in sorted(work.kernels.items())],
+        work.h2d_bytes / GIB,
+        work.d2h_bytes / GIB,
+    )
+
+
+def different_steps(job: Job) -> dict[int, int]:
+    """Steps that differ from one another, and how many are like each: hooks that prefetch learn from the first step,
+    and DeepCache's cache is empty in it. (What single_token_cross_attention keeps weighs next to nothing.)"""
+    steps, memory = steps_of(job), job.memory
+    if interval := memory.deepcache_interval:
+        whole = -(-steps // interval)
+        often = {0: 1, 1: steps - whole, interval: whole - 1}
+    elif memory.offload_stream:
+        often = {0: 1, 1: steps - 1}
+    else:
+        often = {0: steps}
+    return {step: n for step, n in often.items() if n}
+
+
+def _all_steps(parts: list[Stage], often: list[int], moves_once: bool) -> Stage:
+    """A denoise from its different steps and how often each occurs; weights move in each of them, or in the first."""
+    moves = [1] + [0] * (len(parts) - 1) if moves_once else often
+    top = max(parts, key=lambda part: part.peak_gib)
+    kernels = [
+        dataclasses.replace(k, count=k.count * n)
+        for part, n in zip(parts, often, strict=True)
+        for k in part.kernels
+    ]
+    return dataclasses.replace(
+        top,
+        kernels=_merged(kernels),
+        h2d_gib=sum(p.h2d_gib * n for p, n in zip(parts, moves, strict=True)),
+        d2h_gib=sum(p.d2h_gib * n for p, n in zip(parts, moves, strict=True)),
+    )
+
+
+def _merged(kernels: Iterable[Kernel]) -> list[Kernel]:
+    counts: dict[tuple[str, int, int], int] = {}
+    for k in kernels:
+        at = (k.kind, k.flop, k.moved_bytes)
+        counts[at] = counts.get(at, 0) + k.count
+    return [Kernel(*at, n) for at, n in sorted(counts.items())]

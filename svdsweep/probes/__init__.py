@@ -1,0 +1,1 @@
+"""What is read while the pipeline runs: stages, latency, VRAM, host RAM, energy, environment."""

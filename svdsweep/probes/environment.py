@@ -1,0 +1,120 @@
+"""Where a number was made: host, device, versions, and whatever else it depends on. What cannot be read is None."""
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import psutil
+import torch
+
+from svdsweep.probes import nvml
+from svdsweep.store import Scalar
+
+PACKAGES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "torchao",
+    "xformers",
+    "sageattention",
+    "DeepCache",
+)
+
+
+def provenance(device: torch.device) -> dict[str, Scalar]:
+    """By name, for the rows of a worker on `device`; `gpu_*` are of this moment."""
+    facts: dict[str, Scalar] = {
+        "host": socket.gethostname(),
+        "device": str(device),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cpu_cores": psutil.cpu_count(logical=False),
+        "threads": torch.get_num_threads(),
+        "host_ram_gib": psutil.virtual_memory().total / 2**30,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        "allocator": os.environ.get("PYTORCH_CUDA_ALLOC_CONF")
+        or os.environ.get("PYTORCH_ALLOC_CONF")
+        or "default",
+        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "sdpa_kernels": _sdpa_kernels(device),
+        "git": _git_revision(),
+    }
+    facts |= {package.lower(): version(package) for package in PACKAGES}
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        state = nvml.read(uuid_of(device))
+        facts |= {
+            "gpu": properties.name,
+            "gpu_memory_gib": properties.total_memory / 2**30,
+            "gpu_capability": f"{properties.major}.{properties.minor}",
+            "gpu_uuid": uuid_of(device),
+            "driver": state.driver,
+            "gpu_power_limit_w": state.power_limit_w,
+        }
+    return facts
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or the processor's: results are bit-equal only on one kind of device."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_properties(device).name)
+    return _cpu_name() or "cpu"
+
+
+def uuid_of(device: torch.device) -> str | None:
+    """The GPU's UUID, by which NVML finds it whatever CUDA_VISIBLE_DEVICES says; None on the CPU."""
+    if device.type != "cuda":
+        return None
+    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
+    return str(uuid) if uuid is not None else None
+
+
+@cache
+def version(package: str) -> str | None:
+    """Of an installed distribution; None when there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _sdpa_kernels(device: torch.device) -> str | None:
+    """Fused attention kernels that are switched on; without one SVD's attention needs some 40 GiB for its scores."""
+    if device.type != "cuda":
+        return None
+    switches = {
+        "flash": torch.backends.cuda.flash_sdp_enabled(),  # type: ignore[no-untyped-call]
+        "efficient": torch.backends.cuda.mem_efficient_sdp_enabled(),  # type: ignore[no-untyped-call]
+        "cudnn": torch.backends.cuda.cudnn_sdp_enabled(),  # type: ignore[no-untyped-call]
+        "math": torch.backends.cuda.math_sdp_enabled(),  # type: ignore[no-untyped-call]
+    }
+    return ",".join(name for name, on in switches.items() if on)
+
+
+@cache
+def _cpu_name() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
+
+
+@cache
+def _git_revision() -> str | None:
+    """Of the checkout that this package runs from, with `-dirty` when files differ; None when it is installed."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,206 @@
+"""When each stage of a run ends and how often each network is called, by hooks alone: nothing in diffusers is patched.
+
+A stage lasts from the end of the one before to its own end, so that transfers between hooks belong to somebody."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from svdsweep.probes.vram import Peak, read_peak, reset_peak
+
+STAGES = ("image_encode", "vae_encode", "denoise", "vae_decode")
+SUM_WITHIN, SLACK_S = 0.02, 0.01
+"""The stages' times must add up to the total within this share, and what a busy host may take for other things."""
+
+Report = Callable[[str, float | None], None]
+
+
+class ProbeFault(RuntimeError):
+    """What the probes saw cannot be a whole run: a stage was never entered, or the steps were miscounted."""
+
+
+class Clock(Protocol):
+    """Marks points in time and tells the seconds between two of them."""
+
+    def mark(self) -> Any:
+        """A point in time."""
+        ...
+
+    def seconds(self, begin: Any, end: Any) -> float:
+        """From one mark to a later one, once `settle` was called."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until all marks are in the past."""
+        ...
+
+
+class WallClock:
+    """The host's monotonic clock: right where work is done when the call returns, as on the CPU."""
+
+    def mark(self) -> float:
+        """Seconds since an arbitrary start."""
+        return time.perf_counter()
+
+    def seconds(self, begin: float, end: float) -> float:
+        """Their difference."""
+        return end - begin
+
+    def settle(self) -> None:
+        """Nothing to wait for."""
+
+
+class CudaClock:
+    """CUDA events on the current stream: the device's own time, without a synchronisation between the marks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def mark(self) -> torch.cuda.Event:
+        """An event at this place of the stream."""
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def seconds(self, begin: torch.cuda.Event, end: torch.cuda.Event) -> float:
+        """Their distance on the device."""
+        return float(begin.elapsed_time(end)) / 1000
+
+    def settle(self) -> None:
+        """Wait for the device."""
+        torch.cuda.synchronize(self.device)
+
+
+def clock_of(device: torch.device) -> Clock:
+    """The clock that is right for a device."""
+    return CudaClock(device) if device.type == "cuda" else WallClock()
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One run: seconds of the whole and of each stage and step, peaks (device memory) and calls of each network."""
+
+    total_s: float
+    stage_s: dict[str, float]
+    step_s: list[float]
+    peaks: dict[str, Peak | None]
+    calls: dict[str, int] = field(default_factory=dict)
+
+
+class StageProbe:
+    """Hooks on a pipeline for a `with` block: call `start` before a run, give it `step` as its callback, `finish` it.
+
+    With `decode_only` the run is a decode of given latents: no other stage is expected."""
+
+    def __init__(
+        self, pipe: Any, device: torch.device, report: Report, steps: int, decode_only: bool = False
+    ) -> None:
+        self.pipe, self.device, self.report = pipe, device, report
+        self.steps, self.decode_only = steps, decode_only
+        self.clock = clock_of(device)
+        self.hooks = ExitStack()
+
+    def __enter__(self) -> "StageProbe":
+        unet, vae = self.pipe.unet, self.pipe.vae
+        handles = [
+            self.pipe.image_encoder.register_forward_hook(self._after_image_encoder),
+            vae.encoder.register_forward_hook(self._counting("vae_encoder")),
+            unet.register_forward_pre_hook(self._before_unet),
+            vae.decoder.register_forward_hook(self._counting("vae_decoder")),
+        ]
+        for handle in handles:
+            self.hooks.callback(handle.remove)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hooks.close()
+
+    def start(self) -> None:
+        """Begin a run; everything of an earlier one is forgotten."""
+        self.ends: dict[str, Any] = {}
+        self.step_ends: list[Any] = []
+        self.peaks: dict[str, Peak | None] = {}
+        self.calls = dict.fromkeys(("image_encoder", "vae_encoder", "unet", "vae_decoder"), 0)
+        self.latents: torch.Tensor | None = None
+        self.clock.settle()
+        reset_peak(self.device)
+        self.report("vae_decode" if self.decode_only else "image_encode", None)
+        self.began_s = time.perf_counter()
+        self.begin = self.clock.mark()
+
+    def step(self, _pipe: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        """diffusers' `callback_on_step_end`: one mark a step; after the last the latents are remembered."""
+        self.step_ends.append(self.clock.mark())
+        if index == self.steps - 1:
+            self.latents = tensors["latents"]
+            self._leave("denoise", self.step_ends[-1], "vae_decode")
+        return {}
+
+    def finish(self) -> Timing:
+        """End the run and tell its times. Raises ProbeFault when they cannot be those of a whole run."""
+        self._leave("vae_decode", self.clock.mark(), "")
+        self.clock.settle()
+        total_s = time.perf_counter() - self.began_s
+        self._check_calls()
+        stages = STAGES[-1:] if self.decode_only else STAGES
+        begins = [self.begin, *(self.ends[stage] for stage in stages[:-1])]
+        stage_s = {
+            stage: self.clock.seconds(a, self.ends[stage]) for a, stage in zip(begins, stages, strict=True)
+        }
+        step_begins = [self.ends["vae_encode"], *self.step_ends[:-1]] if self.step_ends else []
+        step_s = [self.clock.seconds(a, b) for a, b in zip(step_begins, self.step_ends, strict=True)]
+        timing = Timing(total_s, stage_s, step_s, self.peaks, dict(self.calls))
+        if abs(sum(stage_s.values()) - total_s) > SUM_WITHIN * total_s + SLACK_S:
+            raise ProbeFault(
+                f"the stages add up to {sum(stage_s.values()):.4f} s, but the run took {total_s:.4f} s: more than "
+                f"{SUM_WITHIN:.0%} apart"
+            )
+        return timing
+
+    def _after_image_encoder(self, *_: Any) -> None:
+        self.calls["image_encoder"] += 1
+        self._leave("image_encode", self.clock.mark(), "vae_encode")
+
+    def _before_unet(self, *_: Any) -> None:
+        self.calls["unet"] += 1
+        if self.calls["unet"] == 1:
+            self._leave("vae_encode", self.clock.mark(), "denoise")
+
+    def _counting(self, network: str) -> Callable[..., None]:
+        def count(*_: Any) -> None:
+            self.calls[network] += 1
+
+        return count
+
+    def _leave(self, stage: str, mark: Any, following: str) -> None:
+        self.ends[stage] = mark
+        peak = self.peaks[stage] = read_peak(self.device)
+        reset_peak(self.device)
+        if following:
+            self.report(following, peak.allocated_gib if peak else None)
+
+    def _check_calls(self) -> None:
+        once = 0 if self.decode_only else 1
+        expected = {"image_encoder": once, "vae_encoder": once, "unet": once * self.steps}
+        wrong = [
+            f"{name} {self.calls[name]} times, not {n}"
+            for name, n in expected.items()
+            if self.calls[name] != n
+        ]
+        if not self.calls["vae_decoder"]:
+            wrong.append("the VAE's decoder never")
+        if len(self.step_ends) != once * self.steps:
+            wrong.append(f"{len(self.step_ends)} step times for {once * self.steps} steps")
+        if wrong:
+            raise ProbeFault(f"the run is not what it seems: it called {'; '.join(wrong)}")
+
+
+def hooks_on(pipe: Any) -> int:
+    """Forward hooks of PyTorch on all modules of a pipeline: the number before a job must be that after it."""
+    networks = (pipe.unet, pipe.vae, pipe.image_encoder)
+    modules = (m for network in networks for m in network.modules())
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules)

@@ -1,0 +1,103 @@
+"""`report.md`: the same answers for a pull request, with plots as PNG files beside it."""
+
+from collections.abc import Sequence
+
+from svdsweep.report.page import Page, settings_line
+from svdsweep.report.words import change, difference, shown, verdict
+
+
+def text(page: Page) -> str:
+    """The document; text from configs cannot become markup."""
+    parts = [
+        f"# {cell(page.sweep.name)}",
+        " ".join(cell(s) for s in page.answer),
+        f"{', '.join(f'{n} {status}' for status, n in page.counts.items()) or 'no rows'}. Written {page.written_at} by "
+        f"svdsweep {page.version}.",
+    ]
+    if page.said:
+        parts.append("\n".join(f"* {cell(s)}" for s in page.said))
+    if page.strategies:
+        parts += ["## Strategies", _strategies(page)]
+    if page.budgets:
+        parts += ["## Best for a card", *(_budgets(name, choices) for name, choices in page.budgets)]
+    parts += ["## What the documentation says", _claims(page)]
+    parts += [
+        f"## {plot.title}\n\n![{cell(plot.title)}](plots/{plot.name}.png)\n\n{cell(plot.caption)}"
+        for plot in page.plots
+    ]
+    if page.failures:
+        parts += ["## What did not end well", _failures(page)]
+    parts += ["## Environment", table(["", ""], [[n, ", ".join(v)] for n, v in page.environment])]
+    parts += ["## Again", f"```sh\n{settings_line(page.sweep)}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, every cell escaped."""
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join(
+        "| " + " | ".join(c if i == 1 else cell(c) for c in row) + " |" for i, row in enumerate(rows)
+    )
+
+
+def cell(text: str) -> str:
+    """Text on one line, without anything that Markdown or HTML would take for markup."""
+    plain = " ".join(str(text).split())
+    for sign in "\\|`*_[]":
+        plain = plain.replace(sign, f"\\{sign}")
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _strategies(page: Page) -> str:
+    several = len({(s.workload, s.machine) for s in page.strategies}) > 1
+    header = [
+        "strategy",
+        "jobs",
+        "latency (s)",
+        "memory (GiB)",
+        "latency ÷ baseline",
+        "",
+        "memory ÷ baseline",
+    ]
+    header += ["frames", "mc_flicker_255", "best"]
+    lines = []
+    for s in page.strategies:
+        flicker = s.metrics.get("mc_flicker_255")
+        lines.append(
+            [
+                f"{s.name} ({s.workload}, {s.machine})" if several else s.name,
+                ", ".join(f"{n} {status}" for status, n in s.statuses.items()),
+                shown(s.total_s),
+                shown(s.memory_gib),
+                change(s.latency),
+                verdict(s.latency) if s.latency.n else "",
+                change(s.memory),
+                s.equality or "–",
+                difference(flicker) if flicker else "–",
+                "front" if s in page.front else "",
+            ]
+        )
+    return table(header, lines)
+
+
+def _budgets(name: str, choices: Sequence[object]) -> str:
+    lines = []
+    for choice in choices:
+        gib, fastest, faithful = (getattr(choice, n) for n in ("gib", "fastest", "faithful"))
+        lines.append(
+            [f"{gib} GiB", *(f"{s.name}, {shown(s.total_s)} s" if s else "none" for s in (fastest, faithful))]
+        )
+    return f"{cell(name)}\n\n" + table(["card", "fastest", "fastest that keeps the frames"], lines)
+
+
+def _claims(page: Page) -> str:
+    lines = [[c.text, c.verdict, c.measured or "–", c.interval or "–", c.why] for c in page.claims]
+    return table(["claim", "verdict", "measured", "interval", "rests on"], lines)
+
+
+def _failures(page: Page) -> str:
+    lines = [
+        [f.status, f.phase, f.error[:300], ", ".join(f.keys[:4]) + (" …" if len(f.keys) > 4 else "")]
+        for f in page.failures
+    ]
+    return table(["status", "in", "reason", "jobs"], lines)

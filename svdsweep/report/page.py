@@ -1,0 +1,310 @@
+"""What the page shows, gathered from a sweep; the template only lays it out."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import svdsweep
+from svdsweep.analysis.claims import Claim, claims
+from svdsweep.analysis.commands import command
+from svdsweep.analysis.opened import Sweep
+from svdsweep.analysis.responses import AXES, swept
+from svdsweep.analysis.strategies import Choice, Strategy, best_for, front, strategies
+from svdsweep.metrics import COLUMNS
+from svdsweep.report import plots
+from svdsweep.report.pictures import Difference, differences
+from svdsweep.report.words import known, shown
+from svdsweep.store import STATUSES
+
+ROWS_AT_MOST = 300
+"""Jobs in the table of the page; all of them are in results.csv."""
+TILES_AT_MOST = 2_000
+"""Jobs in the video grid."""
+SHEETS_AT_MOST = 24
+FAILURES_AT_MOST = 50
+LOG_LINES = 25
+HEADLINE = ("motion_px", "mc_flicker_255", "first_psnr_db")
+"""Metrics drawn along what was swept: motion, consistency and likeness; never one without the others."""
+ENVIRONMENT = (
+    *("gpu", "gpu_memory_gib", "driver", "cuda", "cudnn", "gpu_capability", "sdpa_kernels", "allocator"),
+    *("cpu", "cpu_cores", "threads", "host_ram_gib", "platform", "python", "torch", "diffusers"),
+    *("transformers", "accelerate", "torchao", "xformers", "git", "throttle", "other_processes", "host"),
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A reason and the jobs that it befell."""
+
+    status: str
+    phase: str
+    error: str
+    keys: list[str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the page. Strings are text, to be escaped by the template."""
+
+    sweep: Sweep
+    version: str
+    written_at: str
+    counts: dict[str, int]
+    answer: list[str]
+    strategies: list[Strategy]
+    front: list[Strategy]
+    budgets: list[tuple[str, list[Choice]]]
+    claims: list[Claim]
+    plots: list[plots.Plot]
+    differences: list[Difference]
+    grid: dict[str, Any]
+    sheets: list[dict[str, Any]]
+    columns: list[str]
+    lines: list[dict[str, Any]]
+    failures: list[Failure]
+    logs: list[tuple[str, str]]
+    environment: list[tuple[str, list[str]]]
+    said: list[str]
+    """What the page leaves out or misses."""
+
+
+def gather(sweep: Sweep) -> Page:
+    """Everything that the page of a sweep shows, also of an empty or broken one."""
+    found = strategies(sweep)
+    best = front(found)
+    names = list(dict.fromkeys(s.name for s in found))
+    axes = axes_of(sweep)
+    said = [*sweep.problems]
+    if sweep.waiting:
+        said.append(
+            f"{sweep.waiting} jobs of the last command have no row yet: this is a picture of a sweep under way"
+        )
+    total = len(sweep.table)
+    if total > ROWS_AT_MOST:
+        said.append(
+            f"the table lists {ROWS_AT_MOST} of {total} jobs (the failed ones first); all are in results.csv"
+        )
+    if total > TILES_AT_MOST:
+        said.append(f"the video grid holds the first {TILES_AT_MOST} of {total} jobs")
+    counts = sweep.table["status"].value_counts()
+    columns = _columns(sweep, axes)
+    return Page(
+        sweep=sweep,
+        version=svdsweep.__version__,
+        written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        counts={status: int(counts[status]) for status in STATUSES if status in counts},
+        answer=answer(sweep, found, best),
+        strategies=found,
+        front=best,
+        budgets=_budgets(found),
+        claims=claims(sweep),
+        plots=draw_all(sweep, found),
+        differences=differences(sweep, names),
+        grid=_grid(sweep, axes),
+        sheets=_sheets(sweep, axes),
+        columns=columns,
+        lines=_lines(sweep, columns),
+        failures=_failures(sweep),
+        logs=_logs(sweep.folder) if len(sweep.ok) < total else [],
+        environment=_environment(sweep),
+        said=said,
+    )
+
+
+def axes_of(sweep: Sweep) -> list[str]:
+    """The settings in which the jobs differ, the strategy first."""
+    if sweep.table.empty:
+        return []
+    columns = ["memory", "model", "image", "seed", *AXES, "gpu.memory_limit_gib", "measure"]
+    table = sweep.table
+    several = [n for n in columns if n in table and table[n].astype(str).nunique() > 1]
+    told = set(swept(table)) | {"memory", "model", "image", "seed", "gpu.memory_limit_gib", "measure"}
+    return [n for n in several if n in told]
+
+
+def answer(sweep: Sweep, found: Sequence[Strategy], best: Sequence[Strategy]) -> list[str]:
+    """Which setting to use and what it costs, in two sentences a workload; or why that cannot be said."""
+    if not len(sweep.ok):
+        return ["No job ended well, so there is nothing to recommend."]
+    kind = "VRAM" if "vram" in sweep.memory_column else "host memory"
+    sentences = []
+    for workload in list(dict.fromkeys(s.workload for s in found))[:3]:
+        here = [s for s in found if s.workload == workload and s.complete and s.total_s is not None]
+        if not here:
+            sentences.append(f"{workload}: no strategy brought all of its jobs to a good end.")
+            continue
+        fastest = min(here, key=lambda s: s.total_s or 0)
+        text = f"{workload}: fastest is {fastest.name} with {shown(fastest.total_s)} s a video"
+        if fastest.memory_gib is not None:
+            text += f" and {shown(fastest.memory_gib)} GiB of {kind}"
+        if fastest.latency.value is not None:
+            text += f" ({fastest.latency.verdict} against the baseline)"
+        sentences.append(text + ".")
+        with_memory = [s for s in here if s.memory_gib is not None]
+        least = min(with_memory, key=lambda s: s.memory_gib or 0, default=None)
+        if least and least is not fastest:
+            likeness = {
+                "exact": "the same frames to the bit",
+                "equivalent": "frames no eye can tell apart",
+                "near": "nearly the same frames",
+                "different": "different frames",
+            }.get(least.equality or "", "")
+            sentences.append(
+                f"Least memory takes {least.name}: {shown(least.memory_gib)} GiB of {kind}, {shown(least.total_s)} s"
+                f"{', ' + likeness if likeness else ''}."
+            )
+    return sentences
+
+
+def draw_all(sweep: Sweep, found: Sequence[Strategy]) -> list[plots.Plot]:
+    """Every plot that the rows can fill."""
+    if not len(sweep.ok):
+        return []
+    look = plots.looks(list(dict.fromkeys(s.name for s in found)))
+    axes = [a for a in swept(sweep.ok) if sweep.ok[a].nunique() <= 30]
+    metrics = HEADLINE if any(m in sweep.ok for m in HEADLINE) else ("total_s",)
+    drawn: list[plots.Plot | None] = [
+        plots.pareto(sweep, found, look),
+        plots.stage_times(sweep, found),
+        plots.stage_memory(sweep, found),
+        *(plots.responses(sweep, a, _metrics_along(a, metrics), look) for a in axes[:4]),
+        plots.heatmaps(sweep, (axes[0], axes[1]), metrics) if len(axes) > 1 else None,
+        plots.repeats(sweep, found, look),
+    ]
+    return [plot for plot in drawn if plot is not None]
+
+
+def _metrics_along(axis: str, metrics: Sequence[str]) -> tuple[str, ...]:
+    return (*metrics, "vae_decode_s") if axis == "decode_chunk_size" else tuple(metrics)
+
+
+def _budgets(found: Sequence[Strategy]) -> list[tuple[str, list[Choice]]]:
+    places = dict.fromkeys((s.workload, s.machine) for s in found if s.reserved_gib is not None)
+    return [
+        (
+            f"{workload}, {machine}",
+            best_for([s for s in found if (s.workload, s.machine) == (workload, machine)]),
+        )
+        for workload, machine in places
+    ]
+
+
+def _columns(sweep: Sweep, axes: Sequence[str]) -> list[str]:
+    wanted = ("total_s", sweep.memory_column, *HEADLINE, "psnr_to_baseline_db", "equality")
+    have = [n for n in wanted if n in sweep.table and sweep.table[n].notna().any()]
+    return ["key", *axes, "status", *dict.fromkeys(have)]
+
+
+def _lines(sweep: Sweep, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The jobs of the table: what did not end well first where they are too many."""
+    table = sweep.table
+    if len(table) > ROWS_AT_MOST:
+        table = pd.concat([table[table["status"] != "ok"], table[table["status"] == "ok"]]).head(ROWS_AT_MOST)
+    return [
+        {
+            "cells": [line.get(n) for n in columns],
+            "key": line["key"],
+            "video": _text(line.get("video")),
+            "sheet": _text(line.get("contact_sheet")),
+            "status": line["status"],
+            "error": _text(line.get("error")),
+            "notes": sweep.notes.get(line["key"], []),
+            "command": command(sweep.jobs[line["key"]]),
+        }
+        for line in table.to_dict("records")
+    ]
+
+
+def _grid(sweep: Sweep, axes: Sequence[str]) -> dict[str, Any]:
+    """The tiles of the video grid and the values of its axes."""
+    tiles = [
+        {
+            "key": line["key"],
+            "base": _text(line.get("baseline_key")),
+            "status": line["status"],
+            "video": _text(line.get("video")),
+            "at": {n: shown(line[n]) for n in axes},
+            "label": ", ".join(
+                f"{shown(line.get(n))} {unit}"
+                for n, unit in (("total_s", "s"), (sweep.memory_column, "GiB"))
+                if known(line.get(n))
+            ),
+        }
+        for line in sweep.table.head(TILES_AT_MOST).to_dict("records")
+    ]
+    values = {n: list(dict.fromkeys(tile["at"][n] for tile in tiles)) for n in axes}
+    return {"axes": [n for n in axes if len(values[n]) > 1], "values": values, "tiles": tiles}
+
+
+def _sheets(sweep: Sweep, axes: Sequence[str]) -> list[dict[str, Any]]:
+    """Contact sheets: a few of each strategy, in turn."""
+    if "contact_sheet" not in sweep.ok:
+        return []
+    with_sheet = sweep.ok.dropna(subset=["contact_sheet"])
+    turn = with_sheet.groupby("memory", sort=False).cumcount()
+    chosen = with_sheet.assign(turn=turn).sort_values("turn", kind="stable").head(SHEETS_AT_MOST)
+    return [
+        {
+            "path": line["contact_sheet"],
+            "caption": ", ".join(f"{n} {shown(line[n])}" for n in axes) or line["key"],
+        }
+        for line in chosen.to_dict("records")
+    ]
+
+
+def _failures(sweep: Sweep) -> list[Failure]:
+    """Reasons of what did not end well, each once."""
+    bad = sweep.table[sweep.table["status"] != "ok"]
+    if bad.empty:
+        return []
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for status, phase, error, key in bad[["status", "phase", "error", "key"]].astype(str).to_numpy():
+        reasons.setdefault((status, phase, error), []).append(key)
+    return [Failure(*reason, keys) for reason, keys in list(reasons.items())[:FAILURES_AT_MOST]]
+
+
+def _logs(folder: Path) -> list[tuple[str, str]]:
+    """The last lines of the newest logs."""
+    paths = sorted((folder / "logs").glob("*.log"), key=lambda p: -p.stat().st_mtime)[:8]
+    tails = []
+    for path in paths:
+        with path.open("rb") as f:
+            f.seek(max(0, path.stat().st_size - 20_000))
+            text = f.read().decode("utf-8", "replace")
+        tails.append((path.name, "\n".join(text.splitlines()[-LOG_LINES:])))
+    return tails
+
+
+def _environment(sweep: Sweep) -> list[tuple[str, list[str]]]:
+    """What the numbers depend on; a line with several values means that jobs differ in it."""
+    known_values = []
+    for name in ENVIRONMENT:
+        if name in sweep.table:
+            values = [shown(v) for v in sweep.table[name].dropna().unique() if str(v)]
+            if values:
+                known_values.append((name, values[:8]))
+    return known_values
+
+
+def _text(value: Any) -> str:
+    return str(value) if known(value) else ""
+
+
+def settings_line(sweep: Sweep) -> str:
+    """The command that made the sweep, for a shell."""
+    settings = [str(s) for s in sweep.manifest.get("settings", [])]
+    return " ".join(["python -m svdsweep", *map(shlex.quote, settings)])
+
+
+def blindness(page: Page) -> list[tuple[str, str, str]]:
+    """Name, help and blind spots of each metric that the page shows."""
+    return [
+        (n, f"{COLUMNS[n].help}", COLUMNS[n].blind_to)
+        for n in COLUMNS
+        if n in page.sweep.table and (n in HEADLINE or n in page.columns)
+    ]

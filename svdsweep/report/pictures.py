@@ -1,0 +1,68 @@
+"""Difference pictures: a strategy's contact sheet minus its baseline's, amplified; the sheets are lossless."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from svdsweep.analysis.opened import Sweep
+from svdsweep.analysis.strategies import BASELINE, numeric, paired
+from svdsweep.media import renamed_when_done
+
+GAIN = 8
+"""A difference of 32 levels of 255 becomes full brightness."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The picture of the job of a strategy that is furthest from its baseline; `path` is relative to the sweep."""
+
+    strategy: str
+    key: str
+    path: str
+    psnr_db: float
+
+
+def differences(sweep: Sweep, names: Sequence[str]) -> list[Difference]:
+    """Write the picture of every strategy whose frames differ; those of bit-equal ones would be black."""
+    if "psnr_to_baseline_db" not in sweep.ok:
+        return []
+    by_key = sweep.ok.set_index("key", drop=False)
+    pairs = paired(sweep.ok[sweep.ok["memory"] != BASELINE], by_key)
+    found = []
+    for name in names:
+        mine = pairs[pairs["memory"] == name]
+        psnr = (
+            numeric(mine["psnr_to_baseline_db"]).astype(float).dropna()
+            if len(mine)
+            else pd.Series(dtype=float)
+        )
+        if psnr.empty or psnr.min() >= 100:
+            continue
+        worst = mine.loc[mine.index == psnr.idxmin()].iloc[0]
+        sheets = [worst.get("contact_sheet"), by_key.loc[worst["partner"]].get("contact_sheet")]
+        known = [str(sheet) for sheet in sheets if isinstance(sheet, str)]
+        target = f"differences/{worst['key']}.png"
+        if len(known) == 2 and _write(sweep.folder, known, target):
+            found.append(Difference(name, str(worst["key"]), target, float(psnr.min())))
+    return found
+
+
+def _write(folder: Path, sheets: Sequence[str], target: str) -> bool:
+    """Write the picture unless it is there and newer than both; False when a sheet cannot be read."""
+    from PIL import Image, ImageChops
+
+    paths = [folder / sheet for sheet in sheets]
+    path = folder / target
+    try:
+        if path.exists() and path.stat().st_mtime >= max(p.stat().st_mtime for p in paths):
+            return True
+        mine, base = (Image.open(p).convert("RGB") for p in paths)
+        if mine.size != base.size:
+            return False
+        with renamed_when_done(path) as part:
+            ImageChops.difference(mine, base).point(lambda v: min(255, v * GAIN)).save(part, format="PNG")
+    except OSError:
+        return False
+    return True

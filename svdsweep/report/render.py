@@ -1,0 +1,65 @@
+"""The page as one HTML file: template, style and script of this folder, everything from rows escaped by jinja2."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from svdsweep.analysis.claims import COMMAND
+from svdsweep.report import svg, words
+from svdsweep.report.page import HEADLINE, Page, blindness, settings_line
+
+HERE = Path(__file__).parent
+
+
+@cache
+def environment() -> Any:
+    """Jinja's, with autoescape for every template."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "shown": words.shown,
+        "change": words.change,
+        "difference": words.difference,
+        "verdict": words.verdict,
+        "url": lambda path: quote(str(path)),
+        "sortable": sortable,
+    }
+    return made
+
+
+def sortable(value: Any) -> str:
+    """What a column is sorted by: a number in full, else the text; nothing where nothing is known."""
+    return str(value) if words.known(value) else ""
+
+
+def html(page: Page) -> str:
+    """The whole document; it names no address, only files beside it."""
+    from markupsafe import Markup
+
+    return document(
+        "page.html.jinja",
+        page=page,
+        sweep=page.sweep,
+        headline=[m for m in HEADLINE if m in page.sweep.table],
+        memory_words=words.MEMORY_WORDS[page.sweep.memory_column],
+        blindness=blindness(page),
+        claims_command=COMMAND,
+        command=settings_line(page.sweep),
+        drawings=[(plot, Markup(svg.inline(plot))) for plot in page.plots],
+    )
+
+
+def document(template: str, **values: Any) -> str:
+    """A template of this folder with the common style and script."""
+    from markupsafe import Markup
+
+    css, js = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    return str(environment().get_template(template).render(css=css, js=js, **values))

@@ -1,0 +1,67 @@
+"""A matplotlib figure as SVG inside a page: its ink follows the page's colour, and its parts carry tooltips."""
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from svdsweep.media import renamed_when_done
+from svdsweep.report.plots import FAINT, INK, STYLE, Plot
+
+SVG = "http://www.w3.org/2000/svg"
+XLINK = "http://www.w3.org/1999/xlink"
+
+
+def inline(plot: Plot) -> str:
+    """`<svg>` markup; every text is escaped by the serializer, ids are the plot's own."""
+    import matplotlib
+
+    ET.register_namespace("", SVG)
+    ET.register_namespace("xlink", XLINK)
+    raw = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        plot.figure.savefig(raw, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    root = ET.fromstring(raw.getvalue())  # our own figure, not foreign XML
+    for child in list(root):
+        if child.tag.endswith("metadata"):
+            root.remove(child)
+    for element in root.iter():
+        tip = plot.tips.get(element.get("id", ""))
+        if tip is not None:
+            title = ET.Element(f"{{{SVG}}}title")
+            title.text = tip
+            element.insert(0, title)
+            element.set("class", "tip")
+            element.set("tabindex", "0")
+            element.set("role", "img")
+            element.set("aria-label", tip)
+    width = root.get("width", "0pt").removesuffix("pt")
+    root.attrib.pop("height", None)
+    root.attrib.pop("width", None)
+    root.set("style", f"max-width:{float(width) * 1.33:.0f}px")
+    root.set("role", "group")
+    root.set("aria-label", plot.title)
+    return _own_ids(_follow_the_page(ET.tostring(root, encoding="unicode")), plot.name)
+
+
+def png(plot: Plot, path: Path) -> None:
+    """The figure on white, for Markdown."""
+    import matplotlib
+
+    with renamed_when_done(path) as part, matplotlib.rc_context(STYLE):
+        plot.figure.savefig(part, format="png", dpi=110, facecolor="white", metadata={"Software": None})
+
+
+def _follow_the_page(markup: str) -> str:
+    """The two inks of the style become the colour of the page's text, in light and dark."""
+    return re.sub(f"{INK}|{FAINT}", "currentColor", markup)
+
+
+def _own_ids(markup: str, name: str) -> str:
+    """Definitions of several figures in one page must not share an id."""
+    ids = set(re.findall(r'\bid="([^"]+)"', markup))
+    return re.sub(
+        r'(\bid="|href="#|url\(#)([^")]+)',
+        lambda m: f"{m[1]}{name}-{m[2]}" if m[2] in ids else m[0],
+        markup,
+    )

@@ -1,0 +1,63 @@
+"""Numbers and verdicts as words, the same on the page, in Markdown and on the terminal."""
+
+import math
+from typing import Any
+
+from svdsweep.analysis.paired import Estimate
+
+MEMORY_WORDS = {
+    "vram_allocated_peak_gib": "VRAM peak, allocated",
+    "vram_reserved_peak_gib": "VRAM peak, reserved",
+    "host_ram_peak_gib": "host memory peak of the worker",
+}
+
+
+def known(value: Any) -> bool:
+    """Whether there is a value at all: not None, NaN or pandas' missing."""
+    if value is None:
+        return False
+    try:
+        return bool(value == value)
+    except (TypeError, ValueError):
+        return False
+
+
+def shown(value: Any) -> str:
+    """Four digits are enough to compare; what is not known is a dash."""
+    if not known(value):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def brief(value: Any) -> str:
+    """A setting's value as it labels an axis."""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def change(estimate: Estimate) -> str:
+    """A ratio as `0.82× (0.80–0.84)`."""
+    if estimate.value is None:
+        return "–"
+    text = f"{estimate.value:.3g}×"
+    if estimate.low is not None and estimate.high is not None and not math.isnan(estimate.low):
+        text += f" ({estimate.low:.3g}–{estimate.high:.3g})"
+    return text
+
+
+def difference(estimate: Estimate) -> str:
+    """A difference as `+0.12 (0.08 to 0.16)`."""
+    if estimate.value is None:
+        return "–"
+    text = f"{estimate.value:+.3g}"
+    if estimate.low is not None and estimate.high is not None:
+        text += f" ({estimate.low:+.3g} to {estimate.high:+.3g})"
+    return text
+
+
+def verdict(estimate: Estimate) -> str:
+    """The verdict, with how many pairs would settle it where that is known."""
+    if estimate.needed:
+        return f"{estimate.verdict}; about {estimate.needed} pairs would find 10 %"
+    return estimate.verdict

@@ -1,0 +1,125 @@
+"""Two drivers, one folder: a claim file a job, so that each runs once, without a lock that could outlive its holder."""
+
+import contextlib
+import json
+import os
+import threading
+import uuid
+from pathlib import Path
+
+import psutil
+
+from svdsweep.runner import host
+
+
+class Claims:
+    """The claims of one driver under `<folder>/claims/`, kept fresh by a thread while it is entered.
+
+    A claim is made by exclusive creation (atomic on NFS from version 3). Its life sign is the file's time of change by
+    the file server's clock, compared with that of a file just touched there, so that clocks of hosts may differ."""
+
+    def __init__(self, folder: Path, stale_s: float) -> None:
+        self.folder, self.stale_s = folder / "claims", stale_s
+        self.me = {
+            "machine": host.identity(),
+            "pid": os.getpid(),
+            "born": psutil.Process().create_time(),
+            "token": uuid.uuid4().hex,
+        }
+        self._held: set[str] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
+
+    def __enter__(self) -> "Claims":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for key in list(self._held):
+            self.release(key)
+        self._clock.unlink(missing_ok=True)
+
+    def take(self, key: str) -> bool:
+        """Claim a job; False while another living driver holds it."""
+        path = self.folder / key
+        try:
+            with path.open("x") as f:
+                self._held.add(key)
+                json.dump(self.me, f)
+        except FileExistsError:
+            return self._take_over(path) and self.take(key)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        return True
+
+    def free(self, key: str) -> bool:
+        """Whether nobody alive holds a job."""
+        path = self.folder / key
+        return not path.exists() or self._dead(path, _content(path))
+
+    def release(self, key: str) -> None:
+        """Give a claim back; the job's row, if it has one, is stored by now."""
+        self._held.discard(key)
+        path = self.folder / key
+        if _content(path) == self.me:  # it may have been taken over while this machine slept
+            path.unlink(missing_ok=True)
+
+    @property
+    def _clock(self) -> Path:
+        return self.folder / f".{self.me['token']}"
+
+    def _take_over(self, path: Path) -> bool:
+        """Remove the claim of a dead driver; False when it lives, or another was faster."""
+        owner = _content(path)
+        if not self._dead(path, owner):
+            return False
+        aside = self.folder / f".{self.me['token']}-{path.name}"
+        try:
+            os.rename(path, aside)  # of several drivers, one succeeds
+        except FileNotFoundError:
+            return False
+        stolen = _content(aside) != owner  # a faster one had put its own claim here in the meantime
+        if stolen:
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+        aside.unlink()
+        return not stolen
+
+    def _dead(self, path: Path, owner: dict[str, object] | None) -> bool:
+        if owner and owner.get("machine") == self.me["machine"]:
+            return not _lives(owner)
+        try:
+            self._clock.touch()
+            return self._clock.stat().st_mtime - path.stat().st_mtime > self.stale_s
+        except FileNotFoundError:
+            return False
+
+    def _keep_fresh(self) -> None:
+        while not self._over.wait(self.stale_s / 5):
+            for key in list(self._held):
+                with contextlib.suppress(OSError):
+                    os.utime(self.folder / key)
+
+
+def _content(path: Path) -> dict[str, object] | None:
+    """Who holds a claim; None when it is gone or not yet written."""
+    try:
+        plain = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return plain if isinstance(plain, dict) else None
+
+
+def _lives(owner: dict[str, object]) -> bool:
+    try:
+        process = psutil.Process(int(str(owner["pid"])))
+        return (
+            abs(process.create_time() - float(str(owner["born"]))) < 1
+            and process.status() != psutil.STATUS_ZOMBIE
+        )
+    except (psutil.Error, KeyError, ValueError):
+        return False

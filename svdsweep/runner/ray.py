@@ -1,0 +1,305 @@
+"""Ray: an actor a device, as many as the cluster has room for, each the keeper of one worker process."""
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from svdsweep import config
+from svdsweep.config import Job
+from svdsweep.media import renamed_when_done
+from svdsweep.runner.contract import Load, Watch
+from svdsweep.runner.ledger import Ledger, open_ledger
+from svdsweep.runner.local import TICK_S
+from svdsweep.runner.process import name_of
+from svdsweep.runner.progress import Silent
+from svdsweep.runner.seat import STARTS, Seat, Unwritable
+from svdsweep.schema import UserError
+from svdsweep.store import Row
+
+GROW_S = 2.0
+"""How often the cluster is asked whether it has room for more actors."""
+
+SILENT_S = 3.0
+"""An idle actor that was not heard of for so long is asked for a sign of life, so that its death is no job's fault."""
+
+DEATHS = 20
+"""Actors that may die in a row before they are up: a machine that has just died is offered for a while."""
+
+Files = dict[str, bytes]
+"""What a job wrote, by its path in the sweep's folder: sent home where the driver cannot see it."""
+
+
+class Keeper:
+    """What an actor does: keep a worker process on the device that Ray has given it. Its methods answer when done."""
+
+    def __init__(
+        self, name: str, load: str, options: config.Runner, folder: Path, token: str, gpu: bool
+    ) -> None:
+        self.shared = (folder / token).exists()
+        self.folder = folder if self.shared else Path(tempfile.mkdtemp(prefix="svdsweep-"))
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        device = os.environ["CUDA_VISIBLE_DEVICES"] if gpu else "cpu"
+        threads = max(1, int(options.ray.cpus_per_actor))
+        self.seat = Seat(name, device, threads, self.folder, load, options, Silent())
+
+    def ready(self) -> str:
+        """Start the process; empty when it is up, else why it does not come up."""
+        while not self.seat.idle:
+            if self.seat.lost:
+                return self.seat.cause or "unknown"
+            if self.seat.empty:
+                self.seat.start()
+            self._listen()
+        return ""
+
+    def run(self, job: Job, attempt: int) -> tuple[Row | None, Files, str]:
+        """The row of a job and what it wrote. Without a row, the job was not begun, and the last says why.
+
+        A full disk is told the same way, with `unwritable` before the reason."""
+        try:
+            if self.seat.needs_fresh_process(job):
+                self.seat.stop()
+            while True:
+                if why := self.ready():
+                    return None, {}, why
+                self.seat.give(job, attempt)
+                while not self.seat.returned:
+                    if row := self._listen():
+                        return row, self._files(job), ""
+                self.seat.returned = None
+        except Unwritable as e:
+            return None, {}, f"unwritable {e}"
+
+    def _listen(self) -> Row | None:
+        pipes = [self.seat.pipe] if self.seat.pipe else []
+        return self.seat.step(bool(wait(pipes, timeout=TICK_S)))
+
+    def _files(self, job: Job) -> Files:
+        """What has the job's key in its name, where the driver does not see this folder; baselines stay here too."""
+        if self.shared:
+            return {}
+        files = {}
+        for path in self.folder.rglob(f"{job.key}*"):
+            name = path.relative_to(self.folder)
+            files[name.as_posix()] = path.read_bytes()
+            if name.parent.as_posix() != "baselines":
+                path.unlink()
+        return files
+
+
+@dataclass
+class _Actor:
+    """The driver's view of an actor."""
+
+    handle: Any
+    name: str
+    up: bool = False
+    job: Job | None = None
+    attempt: int = 0
+    since: float = field(default_factory=time.monotonic)
+    """When it was given its job, or became idle."""
+    heard: float = field(default_factory=time.monotonic)
+    """When it last answered."""
+
+
+def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, watch: Watch) -> Iterator[Row]:
+    """Run jobs on a Ray cluster's actors; see `run_jobs`. Actors that die are replaced, machines that join get work."""
+    if options.devices not in ("auto", "cpu"):
+        raise UserError(
+            f"runner.devices={options.devices}: under runner=ray it is auto or cpu, for Ray gives the GPUs."
+        )
+    folder = folder.resolve()
+    with open_ledger(jobs, options, folder, watch) as ledger:
+        if not ledger.jobs:
+            return
+        token = f".seen-{uuid.uuid4().hex}"
+        (folder / token).touch()
+        try:
+            with _connected(options.ray) as ray:
+                yield from _Cluster(ray, ledger, name_of(load), options, folder, token, watch).run()
+        finally:
+            (folder / token).unlink(missing_ok=True)
+
+
+@contextmanager
+def _connected(asked: config.Ray) -> Iterator[Any]:
+    """Ray, joined or started; left again unless the caller had joined before. Raises UserError."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as e:
+        raise UserError("runner=ray needs Ray: pip install 'svdsweep[ray]'.") from e
+    joined = ray.is_initialized()
+    if not joined:
+        try:
+            # without an address, one that another program left behind would be taken; `local` always starts afresh
+            ray.init(address=asked.address or "local", include_dashboard=False, log_to_driver=False)
+        except (ConnectionError, OSError, RuntimeError) as e:
+            raise UserError(f"runner.ray.address={asked.address}: no Ray answers there ({e}).") from e
+    try:
+        yield ray
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+class _Cluster:
+    """One run over a cluster; its methods are the parts of `run`'s loop."""
+
+    def __init__(
+        self,
+        ray: Any,
+        ledger: Ledger,
+        load: str,
+        options: config.Runner,
+        folder: Path,
+        token: str,
+        watch: Watch,
+    ) -> None:
+        self.ray, self.ledger, self.load, self.options = ray, ledger, load, options
+        self.folder, self.token, self.watch = folder, token, watch
+        self.calls: dict[Any, _Actor] = {}
+        self.idle: list[_Actor] = []
+        self.started = self.failed = self.died = 0
+        self.cause = ""
+        self._grown = self._took = 0.0
+        self._told_waiting = False
+
+    def run(self) -> Iterator[Row]:
+        """Yield each row when it is stored; KeyboardInterrupt after a drain, UserError when no worker comes up."""
+        self.watch.opened(self.ledger.jobs, [])
+        try:
+            while self._goes_on():
+                self._grow()
+                for actor in list(self.idle):
+                    self._give(actor)
+                if not self.calls:
+                    time.sleep(TICK_S)
+                    continue
+                done, _ = self.ray.wait(list(self.calls), num_returns=1, timeout=TICK_S)
+                for call in done:
+                    if row := self._answer(call):
+                        under_way = [actor.job for actor in self.calls.values() if actor.job]
+                        self.ledger.keep(row, self._took, len(self._up()), under_way)
+                        yield row
+            if self.ledger.interrupted:
+                raise KeyboardInterrupt
+        finally:
+            for actor in [*self.calls.values(), *self.idle]:
+                self.ray.kill(actor.handle)
+            self.watch.closed()
+
+    def _goes_on(self) -> bool:
+        self.ledger.look()
+        hopeless = self.failed >= STARTS or self.died >= DEATHS
+        if len(self.ledger) and hopeless and not self._up():
+            raise UserError(f"No worker comes up, so {len(self.ledger)} jobs are left: {self.cause.strip()}")
+        return bool(len(self.ledger) or any(actor.job for actor in self.calls.values()))
+
+    def _up(self) -> list[_Actor]:
+        return [*self.idle, *(actor for actor in self.calls.values() if actor.up)]
+
+    def _grow(self) -> None:
+        """Start as many actors as the living machines have room for and the jobs can use."""
+        if time.monotonic() - self._grown < GROW_S:
+            return
+        self._grown = time.monotonic()
+        alive = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        asked = self.options.ray
+        gpus = asked.gpus_per_actor if any(node.get("GPU") for node in alive) else 0.0
+        gpus = 0.0 if self.options.devices == "cpu" else gpus
+        room = sum(_room(node, gpus, asked.cpus_per_actor) for node in alive)
+        wanted = min(room if asked.actors is None else asked.actors, self._useful())
+        for _ in range(wanted - len(self.calls) - len(self.idle)):
+            self._start(gpus)
+        if not room and not self._told_waiting:
+            self._told_waiting = True
+            self.watch.told("No machine of the cluster has room for a worker; waiting for one.")
+
+    def _useful(self) -> int:
+        return len(self.ledger) + sum(1 for actor in self.calls.values() if actor.job)
+
+    def _start(self, gpus: float) -> None:
+        name = f"{self.ledger.writer}-ray{self.started}"
+        self.started += 1
+        remote = self.ray.remote(
+            num_gpus=gpus, num_cpus=self.options.ray.cpus_per_actor, max_restarts=0, max_task_retries=0
+        )(Keeper)  # a restarting actor would refuse innocent jobs: the dead are replaced instead
+        handle = remote.remote(name, self.load, self.options, self.folder, self.token, gpus > 0)
+        self.calls[handle.ready.remote()] = _Actor(handle, name)
+
+    def _give(self, actor: _Actor) -> None:
+        if not self.ledger.waiting:
+            return
+        if time.monotonic() - actor.heard > SILENT_S:
+            self.idle.remove(actor)
+            self.calls[actor.handle.ready.remote()] = actor
+            return
+        job = self.ledger.take(actor.name, time.monotonic() - actor.since)
+        if job is None:
+            return
+        self.idle.remove(actor)
+        actor.job, actor.attempt, actor.since = job, self.ledger.attempt(job), time.monotonic()
+        self.watch.started(actor.name, job, actor.attempt)
+        self.calls[actor.handle.run.remote(job, actor.attempt)] = actor
+
+    def _answer(self, call: Any) -> Row | None:
+        """What became of a call; the row of a job that is over by it."""
+        actor = self.calls.pop(call)
+        job, actor.job = actor.job, None
+        self._took = time.monotonic() - actor.since
+        try:
+            answer = self.ray.get(call)
+        except self.ray.exceptions.RayError as e:
+            self.died += not actor.up
+            self._drop(actor, f"{type(e).__name__}: {str(e).strip().splitlines()[0]}")
+            return _lost(job, actor, self.cause) if job else None
+        row: Row
+        row, files, why = (None, {}, answer) if isinstance(answer, str) else answer
+        if why.startswith("unwritable"):
+            raise Unwritable(why)
+        if why:
+            self.failed += 1
+            self._drop(actor, why)
+            if job:
+                self.ledger.put_back(job)
+            return None
+        actor.heard = time.monotonic()
+        if job or not actor.up:
+            actor.up, actor.since = True, actor.heard
+        self.idle.append(actor)
+        if job is None:
+            return None
+        self.failed = self.died = 0
+        for name, content in files.items():
+            with renamed_when_done(self.folder / name) as part:
+                part.write_bytes(content)
+        return replace(row, job=job)
+
+    def _drop(self, actor: _Actor, why: str) -> None:
+        """An actor that is dead, or whose worker does not come up."""
+        self.ray.kill(actor.handle)
+        self.ledger.leave(actor.name)
+        self.cause = why
+        if actor.up:
+            self.watch.told(f"{actor.name} is lost, another takes its place where there is room: {why}")
+
+
+def _room(node: dict[str, float], gpus: float, cpus: float) -> int:
+    """How many actors a machine has room for."""
+    by = [int(node.get("CPU", 0) / cpus)] if cpus else []
+    by += [int(node.get("GPU", 0) / gpus)] if gpus else []
+    return min(by, default=1)
+
+
+def _lost(job: Job, actor: _Actor, why: str) -> Row:
+    """The row of a job whose actor died with all that it knew."""
+    error = f"the actor or its machine died: {why}"
+    return Row(job, "crashed", actor.attempt, error, provenance={"host": None, "worker": actor.name})

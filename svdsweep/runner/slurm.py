@@ -1,0 +1,217 @@
+"""SLURM: an array of shards, each the local pool on its allocation; a requeue goes on where its shard was cut off."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from svdsweep import config
+from svdsweep.config import Job
+from svdsweep.media import renamed_when_done
+from svdsweep.runner import local
+from svdsweep.runner.contract import Load, Watch
+from svdsweep.runner.process import name_of, resolved
+from svdsweep.runner.progress import Lines
+from svdsweep.runner.schedule import cost
+from svdsweep.runner.select import pending
+from svdsweep.runner.stopping import Stopping
+from svdsweep.runner.tail import Tail
+from svdsweep.schema import UserError
+from svdsweep.store import Row, last_rows, read_rows
+
+QUEUE_EVERY = 6
+"""The queue is asked at every so many looks at the row files: a controller serves all users of a cluster."""
+
+
+@dataclass
+class Shard:
+    """What one task of the array does. Pickled by submitit, so its code must be installed on the nodes."""
+
+    jobs: list[Job]
+    load: str
+    options: config.Runner
+    folder: Path
+    before: dict[str, int]
+    """Attempts by key when the array was submitted: a job that has more was tried in this shard already."""
+
+    def __call__(self) -> int:
+        """Run what is left of the shard; the number of rows written."""
+        known = last_rows(read_rows(self.folder))
+        left = [
+            j for j in self.jobs if j.key not in known or known[j.key].attempt <= self.before.get(j.key, 0)
+        ]
+        options = replace(self.options, name="local")
+        rows = local.run(left, resolved(self.load), options, self.folder, Lines(sys.stdout), signals=False)
+        return sum(1 for _ in rows)
+
+    def checkpoint(self) -> Any:
+        """Preempted or out of time: the same shard again, which leaves out what it has done."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, watch: Watch) -> Iterator[Row]:
+    """Submit the jobs (or come back to the array that runs already) and yield the rows as the shards store them.
+
+    The driver may be closed: the shards go on, and the same command, or `svdsweep watch`, comes back to them."""
+    folder = folder.resolve()
+    known = last_rows(read_rows(folder))
+    todo = pending(jobs, known, options)
+    if not todo:
+        return
+    before = {job.key: known[job.key].attempt if job.key in known else 0 for job in todo}
+    awaited = set(before)
+    watch.opened(len(todo), ["slurm"])
+    try:
+        with Stopping() as stopping:
+            array = submitted(folder)
+            if array and in_queue(array) != []:
+                watch.told(
+                    f"Array {array} of this sweep is in the queue; watching it before anything is submitted."
+                )
+                yield from _follow(folder, awaited, before, array, options, watch, stopping)
+            if awaited:
+                left = [job for job in todo if job.key in awaited]
+                array = _submit(left, name_of(load), options, folder, before)
+                watch.told(f"Submitted array {array}; its logs are in {folder / 'slurm'}.")
+                yield from _follow(folder, awaited, before, array, options, watch, stopping)
+    finally:
+        watch.closed()
+
+
+def _follow(
+    folder: Path,
+    awaited: set[str],
+    before: dict[str, int],
+    array: str,
+    options: config.Runner,
+    watch: Watch,
+    stopping: Stopping,
+) -> Iterator[Row]:
+    """The rows of the awaited keys, which they leave, until all are there or the array is over."""
+    tail, looks, over = Tail(folder), 0, False
+    state: list[str] | None = None
+    while True:
+        for row in tail.new():
+            if row.key in awaited and row.attempt > before[row.key]:
+                awaited.discard(row.key)
+                watch.finished(str(row.provenance.get("worker", "slurm")), row, None)
+                yield row
+        if not awaited:
+            return
+        if over:
+            watch.told(
+                f"Array {array} has ended and left {len(awaited)} jobs undone; the logs in {folder / 'slurm'} tell "
+                "why. The same command submits them again."
+            )
+            return
+        if stopping.asked:
+            watch.told(
+                f"Array {array} goes on; the same command comes back to it, `scancel {array}` ends it."
+            )
+            raise KeyboardInterrupt
+        if looks % QUEUE_EVERY == 0:
+            now = in_queue(array)
+            if now is not None and now != state:
+                state = now
+                watch.told(f"Array {array}: {_counted(now)}")
+            over = now == []  # one more look at the rows: the last may have been written just before
+        looks += 1
+        time.sleep(options.slurm.poll_s)
+
+
+def submitted(folder: Path) -> str | None:
+    """The array that was submitted last for a sweep."""
+    path = folder / "slurm" / "submitted.json"
+    return str(json.loads(path.read_text())["array"]) if path.exists() else None
+
+
+def in_queue(array: str) -> list[str] | None:
+    """The states of the array's tasks that are not over, sorted; None when SLURM does not answer."""
+    if shutil.which("squeue") is None:
+        return None
+    asked = subprocess.run(
+        ["squeue", "--noheader", "--array", "--format=%T %r", f"--jobs={array}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode:
+        return [] if "Invalid job id" in asked.stderr else None
+    over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+    return sorted(line for line in asked.stdout.splitlines() if line.split()[0] not in over)
+
+
+def _counted(states: Sequence[str]) -> str:
+    counts = {state: list(states).count(state) for state in states}
+    words = (f"{n} {state.lower().replace(' none', '')}" for state, n in counts.items())
+    return ", ".join(words) or "no task left"
+
+
+def _submit(
+    todo: Sequence[Job], load: str, options: config.Runner, folder: Path, before: dict[str, int]
+) -> str:
+    """Submit the shards; the array's number. Raises UserError without submitit, SLURM or its consent."""
+    if shutil.which("sbatch") is None:
+        raise UserError(
+            "runner=slurm needs SLURM's commands (sbatch, squeue) on this machine; there are none."
+        )
+    try:
+        import submitit
+    except ImportError as e:
+        raise UserError("runner=slurm needs submitit: pip install 'svdsweep[slurm]'.") from e
+    asked = options.slurm
+    executor = submitit.SlurmExecutor(folder=folder / "slurm", max_num_timeout=asked.requeues)
+    executor.update_parameters(**parameters(asked, folder.name))
+    parts = shards(todo, asked.shards)
+    try:
+        with executor.batch():
+            tasks = [executor.submit(Shard(part, load, options, folder, before)) for part in parts]
+        array = str(tasks[0].job_id).split("_")[0]
+    except submitit.core.utils.FailedJobError as e:
+        raise UserError(f"SLURM refused the array: {str(e).strip().splitlines()[-1]}") from e
+    note = {"array": array, "shards": len(parts), "keys": [job.key for job in todo]}
+    with renamed_when_done(folder / "slurm" / "submitted.json") as part:
+        part.write_text(json.dumps({**note, "at": datetime.now(UTC).isoformat(timespec="seconds")}) + "\n")
+    return array
+
+
+def parameters(asked: config.Slurm, name: str) -> dict[str, Any]:
+    """The settings in submitit's words, without those that are not set."""
+    words: dict[str, Any] = {
+        "job_name": f"svdsweep-{name}",
+        "time": asked.time_min,
+        "partition": asked.partition,
+        "account": asked.account,
+        "qos": asked.qos,
+        "constraint": asked.constraint,
+        "gres": asked.gres,
+        "cpus_per_task": asked.cpus_per_task,
+        "mem": f"{asked.mem_gib}G" if asked.mem_gib else None,
+        "setup": asked.setup or None,
+        "srun_args": [f"--container-image={asked.container}"] if asked.container else None,
+        "array_parallelism": asked.shards,
+        "signal_delay_s": asked.signal_s,
+    }
+    return {name: value for name, value in words.items() if value is not None}
+
+
+def shards(jobs: Sequence[Job], count: int) -> list[list[Job]]:
+    """The jobs in at most `count` parts of about equal work, cut so that few groups of equal settings are parted."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.settings_key, []).append(job)
+    total, done = sum(map(cost, jobs)), 0.0
+    parts: list[list[Job]] = [[] for _ in range(count)]
+    for job in (job for group in groups.values() for job in group):
+        middle = done + cost(job) / 2
+        parts[min(int(count * middle / total), count - 1)].append(job)
+        done += cost(job)
+    return [part for part in parts if part]

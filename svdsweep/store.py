@@ -1,0 +1,114 @@
+"""Rows in, union out: the outcome of every job, appended to one file a writer and never rewritten."""
+
+import dataclasses
+import json
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from svdsweep.config import Job, job_from
+from svdsweep.schema import UserError
+
+SCHEMA = 1
+STATUSES = ("ok", "oom", "failed", "crashed", "timeout", "rejected")
+FINAL = ("ok", "oom", "rejected")
+"""Statuses that are findings: a job that has one is done. The others are tried again."""
+
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """The outcome of a job."""
+
+    job: Job
+    status: str
+    attempt: int = 1
+    error: str = ""
+    phase: str = ""
+    """Where it ended, unless `ok`: `load`, `compile`, `warmup`, a stage, `metrics`, `write`."""
+    values: dict[str, Scalar] = field(default_factory=dict)
+    """Measurements and metrics by their column names (units in the names); None is `not known`, never 0."""
+    series: dict[str, list[Any]] = field(default_factory=dict)
+    """Raw repeats, steps and per-frame values by name."""
+    provenance: dict[str, Scalar] = field(default_factory=dict)
+    """Host, device, versions, and whatever else a number depends on."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the reader: why a column is empty, what was suspicious."""
+
+    @property
+    def key(self) -> str:
+        """The job's key as it is computed now; the stored one is for people and scripts only."""
+        return self.job.key
+
+    @property
+    def final(self) -> bool:
+        """Whether the job is done with; `failed`, `crashed` and `timeout` are tried again."""
+        return self.status in FINAL
+
+    def to_json(self) -> str:
+        """One line of JSON; NaN and infinities are refused, for a reader elsewhere could not parse them."""
+        plain = {"schema": SCHEMA, "key": self.key, **dataclasses.asdict(self)}
+        return json.dumps(plain, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Row":
+        """The row of a parsed line, also of an older schema: what it lacks gets its default."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{**{k: v for k, v in plain.items() if k in known}, "job": job_from(plain["job"])})
+
+
+class Store:
+    """The rows of a sweep: `<folder>/rows/<host>-<pid>.jsonl`, append-only: safe on NFS, merged by copies."""
+
+    def __init__(self, folder: Path, writer: str | None = None) -> None:
+        self.folder = folder
+        self.path = folder / "rows" / f"{writer or f'{socket.gethostname()}-{os.getpid()}'}.jsonl"
+
+    def append(self, row: Row) -> None:
+        """Write a row and wait until it is on the disk. Raises OSError when it cannot be."""
+        line = row.to_json() + "\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as f:
+            if f.tell() and not _ends_with_newline(self.path):
+                f.write(b"\n")  # an earlier writer of the same name died in mid-line
+            f.write(line.encode())
+            f.flush()
+            os.fsync(f.fileno())
+
+    def rows(self) -> dict[str, Row]:
+        """The row that counts of each job by key; torn or damaged lines are passed over."""
+        return last_rows(read_rows(self.folder))
+
+
+def last_rows(rows: Iterable[Row]) -> dict[str, Row]:
+    """The row that counts for each key, whatever the order of the files.
+
+    The highest attempt wins; of one attempt that two drivers made, a final row wins over one that is not, then the
+    later."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        known = best.get(row.key)
+        if known is None or (row.attempt, row.final) >= (known.attempt, known.final):
+            best[row.key] = row
+    return best
+
+
+def read_rows(folder: Path) -> Iterable[Row]:
+    """Every readable row of a sweep, all attempts, a later file's after an earlier one's."""
+    paths = sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name))
+    for path in paths:
+        for line in path.read_bytes().splitlines():
+            try:
+                yield Row.from_plain(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError, UserError):
+                continue
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as f:
+        f.seek(-1, os.SEEK_END)
+        return f.read(1) == b"\n"

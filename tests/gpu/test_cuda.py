@@ -1,0 +1,91 @@
+"""What only a GPU can show, with the tiny model: offloads bit-equal, streams, the emulated card, the device's clock."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from svdsweep.config import Gpu, Image, Job, Memory, Metrics, Model
+from svdsweep.runner.contract import Place
+from svdsweep.store import Row
+from svdsweep.worker import load
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+PLAIN = Job(
+    image=Image(path="rocket.jpg"),
+    num_frames=4,
+    num_inference_steps=3,
+    max_guidance_scale=1.5,
+    metrics=Metrics(families=[]),
+)
+JOB = replace(PLAIN, baseline=PLAIN.key)
+Run = Callable[[Job], Row]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    work = load(Place("0", tmp_path_factory.mktemp("gpu"), 1))
+    work(JOB, 1, lambda *_: None)
+    return lambda job: work(job, 1, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"offload": "model"},
+        {"offload": "sequential"},
+        {"offload": "group_block"},
+        {"offload": "group_leaf"},
+        {"offload": "group_leaf", "offload_stream": True},
+        {"offload": "group_leaf", "offload_stream": True, "offload_record_stream": True},
+        {"offload": "group_leaf", "offload_stream": True, "offload_low_cpu_memory": True},
+    ],
+    ids=str,
+)
+def test_an_offload_keeps_every_bit(run: Run, knobs: Any) -> None:
+    row = run(replace(JOB, memory=Memory(**knobs)))
+    assert row.status == "ok", row.error
+    assert (row.values["equality"], row.values.get("fault")) == ("exact", None)
+
+
+@pytest.mark.parametrize("offload", ["none", "model", "sequential", "group_block", "group_leaf"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_exact_strategies_go_with_every_offload(run: Run, offload: str, stream: bool) -> None:
+    if stream and not offload.startswith("group"):
+        pytest.skip("no streams there")
+    memory = Memory(
+        offload=offload,
+        offload_stream=stream,
+        split_guidance=True,
+        single_token_cross_attention=True,
+        forward_chunk_size=2,
+    )
+    row = run(replace(JOB, memory=memory))
+    assert row.status == "ok", row.error
+    assert row.values["equality"] in ("exact", "equivalent")
+
+
+def test_peaks_energy_and_times_are_the_devices(run: Run) -> None:
+    row = run(replace(JOB, seed=1, baseline=""))
+    values: dict[str, Any] = row.values
+    assert 0 < values["denoise_vram_allocated_peak_gib"] <= values["vram_allocated_peak_gib"]
+    assert values["vram_allocated_peak_gib"] <= values["vram_reserved_peak_gib"]
+    assert values["vram_before_gib"] > 0
+    assert row.provenance["gpu"]
+    stages = ("image_encode_s", "vae_encode_s", "denoise_s", "vae_decode_s")
+    assert sum(values[s] for s in stages) == pytest.approx(values["total_s"], rel=0.05)
+
+
+def test_a_smaller_card_runs_out_of_memory_and_says_where(run: Run) -> None:
+    big = Model(weights="random", architecture="svd", dtype="float16")
+    row = run(replace(JOB, baseline="", model=big, gpu=Gpu(memory_limit_gib=2)))
+    assert (row.status, row.phase) == ("oom", "load")
+    assert run(replace(JOB, seed=2, baseline="")).status == "ok"
+
+
+def test_as_many_frames_are_decoded_at_once_as_fit(run: Run) -> None:
+    row = run(replace(JOB, baseline="", decode_chunk_size="auto"))
+    assert row.values["decode_frames"] == 4

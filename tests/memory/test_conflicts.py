@@ -1,0 +1,107 @@
+"""What cannot work is refused with a reason, without torch, before weights are loaded."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from svdsweep.config import Gpu, Job, Memory, Model
+from svdsweep.memory.conflicts import needs_fresh_process, why_not
+
+GUIDED = {"max_guidance_scale": 3.0}
+REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("cuda", {"forward_chunk_size": 5}, {}, "does not divide num_frames=14; these do: 1, 2, 7, 14"),
+    ("cpu", {"offload": "sequential"}, {}, "needs a GPU"),
+    ("cpu", {"offload": "group_leaf", "offload_stream": True}, {}, "no CUDA streams"),
+    ("cuda", {"offload": "model", "offload_stream": True}, {}, "belongs to group_block and group_leaf"),
+    ("cuda", {"offload": "group_leaf", "offload_record_stream": True}, {}, "needs offload_stream=true"),
+    ("cuda", {"offload": "group_leaf", "offload_low_cpu_memory": True}, {}, "needs offload_stream=true"),
+    ("cuda", {"offload_to_disk": True}, {}, "changes nothing under offload=none"),
+    ("cuda", {"offload": "group_leaf", "offload_num_blocks": 2}, {}, "belongs to group_block"),
+    ("cuda", {"offload": "group_block", "offload_stream": True, "offload_num_blocks": 2}, {}, "one block at"),
+    (
+        "cuda",
+        {"offload": "group_leaf", "offload_to_disk": True, "unet_weights": "int8_weight_only"},
+        {},
+        "torchao",
+    ),
+    ("cuda", {"split_guidance": True}, {"max_guidance_scale": 1.0}, "no two halves"),
+    ("cuda", {"split_guidance": True, "guidance": False}, {}, "no two halves"),
+    ("cuda", {"guidance": False}, {"max_guidance_scale": 1.0}, "already turns it off"),
+    ("cuda", {}, {"height": 1920, "width": 2048}, "split_guidance=true halves that"),
+    ("cpu", {}, {"decode_chunk_size": "auto"}, "free VRAM"),
+    ("cuda", {"vae_dtype": "float32"}, {}, "the model's dtype is that already"),
+    ("cuda", {"vae_upcast": False}, {}, "only a float16 VAE is upcast"),
+    ("cuda", {"fused_qkv": True, "attention": "eager"}, {}, "choose one"),
+    ("cpu", {"attention": "xformers"}, {}, "needs a GPU"),
+    ("cuda", {"attention": "flash"}, {}, "needs float16"),
+    ("cuda", {"compile_mode": "max-autotune"}, {}, "changes nothing under compile=none"),
+    (
+        "cuda",
+        {"compile": "whole", "compile_mode": "max-autotune", "compile_backend": "eager"},
+        {},
+        "knows no modes",
+    ),
+    (
+        "cuda",
+        {"compile": "whole", "compile_mode": "reduce-overhead", "offload": "model"},
+        {},
+        "CUDA graphs",
+    ),
+    ("cuda", {"compile": "whole", "offload": "group_leaf"}, {}, "offload=group_block with compile=regional"),
+    ("cuda", {"compile": "regional", "offload": "group_leaf"}, {}, "breaks the graph"),
+    ("cuda", {"compile": "whole", "offload": "sequential"}, {}, "take offload=model"),
+    ("cuda", {"compile": "whole", "unet_weights": "fp8"}, {}, "compile_fullgraph=false"),
+    ("cuda", {"compile": "whole", "deepcache_interval": 2}, {}, "DeepCache"),
+    ("cuda", {"split_guidance": True, "deepcache_interval": 2}, {}, "share one cache"),
+    ("cuda", {"deepcache_interval": 20}, {}, "nothing would be reused"),
+    ("cuda", {"deepcache_branch": 1}, {}, "without deepcache_interval"),
+    ("cuda", {"denoise_steps": 10}, {}, "num_inference_steps is that already"),
+    ("cpu", {}, {"gpu": Gpu(memory_limit_gib=8)}, "no cap"),
+]
+ALLOWED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("cpu", {}, {}),
+    ("cuda", {"offload": "sequential", "split_guidance": True, "forward_chunk_size": 1}, {}),
+    ("cuda", {"compile": "regional", "offload": "group_block"}, {}),
+    ("cuda", {"compile": "whole", "offload": "model"}, {}),
+    ("cuda", {"compile": "whole", "offload": "group_leaf", "compile_fullgraph": False}, {}),
+    ("cuda", {"split_guidance": True}, {"height": 1920, "width": 2048}),
+    ("cuda", {"fused_qkv": True, "unet_weights": "int8_weight_only"}, {}),
+    ("cuda", {}, {"decode_chunk_size": "auto", "gpu": Gpu(memory_limit_gib=8)}),
+    ("cuda", {"attention": "flash", "vae_upcast": False}, {"model": Model(dtype="float16")}),
+]
+
+
+@pytest.mark.parametrize(("kind", "memory", "rest", "reason"), REFUSED)
+def test_refused_with_its_reason(kind: str, memory: Any, rest: Any, reason: str) -> None:
+    assert reason in (why_not(replace(Job(), memory=Memory(**memory), **rest), kind) or "")
+
+
+@pytest.mark.parametrize(("kind", "memory", "rest"), ALLOWED)
+def test_allowed(kind: str, memory: Any, rest: Any) -> None:
+    assert why_not(replace(Job(), memory=Memory(**memory), **rest), kind) is None
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        Memory(compile="whole"),
+        Memory(extra=["a.b"]),
+        Memory(unet_weights="fp8"),
+        Memory(offload="group_leaf", offload_stream=True),
+    ],
+)
+def test_what_cannot_be_undone_wants_a_fresh_process(memory: Memory) -> None:
+    assert needs_fresh_process(memory)
+
+
+@pytest.mark.parametrize("memory", [Memory(), Memory(offload="model"), Memory(split_guidance=True)])
+def test_what_ends_with_its_pipeline_does_not(memory: Memory) -> None:
+    assert not needs_fresh_process(memory)
+
+
+def test_no_torch_is_imported_for_it() -> None:
+    code = "import sys, svdsweep.memory.conflicts; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

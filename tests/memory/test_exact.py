@@ -1,0 +1,109 @@
+"""split_guidance and single_token_cross_attention change nothing but the work."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from svdsweep.config import Model
+from svdsweep.memory import single_token
+from svdsweep.memory.single_token import SingleTokenProcessor, Token, cross_attentions
+from svdsweep.models.load import load_pipeline
+
+WITHIN = 1e-5
+COMPANY: list[dict[str, Any]] = [
+    {},
+    {"forward_chunk_size": 2},
+    {"offload": "model"},
+    {"offload": "group_leaf"},
+    {"offload": "group_block", "forward_chunk_size": 1},
+    {"fused_qkv": True},
+    {"attention": "math"},
+    {"channels_last": True},
+]
+EXACT: list[dict[str, Any]] = [
+    {"split_guidance": True},
+    {"single_token_cross_attention": True},
+    {"split_guidance": True, "single_token_cross_attention": True},
+]
+
+
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    return load_pipeline(Model(), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("company", COMPANY, ids=str)
+@pytest.mark.parametrize("knobs", EXACT, ids=lambda k: "+".join(k))
+def test_a_forward_equals_the_plain_one(
+    plain: Any, prepared: Any, forward: Any, knobs: Any, company: Any
+) -> None:
+    expected = forward(plain)
+    pipe = prepared(**knobs, **company)
+    for _ in range(2):  # the second time the vectors of single_token are known
+        got = forward(pipe)
+        pipe.maybe_free_model_hooks()
+        assert (got - expected).abs().max() <= WITHIN
+    assert expected.abs().max() > 0.1
+
+
+def test_split_guidance_runs_the_unet_once_for_each_half(prepared: Any, forward: Any) -> None:
+    pipe = prepared(split_guidance=True)
+    batches = []
+    pipe.unet.conv_in.register_forward_hook(lambda m, args, out: batches.append(len(args[0])))
+    forward(pipe)
+    assert batches == [4, 4]
+    forward(pipe, videos=1)
+    assert batches[2:] == [4]
+
+
+def test_vectors_follow_the_embedding(plain: Any, prepared: Any, forward: Any) -> None:
+    pipe = prepared(single_token_cross_attention=True, split_guidance=True)
+    for seed in (0, 1, 2, 0, 3):
+        assert (forward(pipe, seed=seed) - forward(plain, seed=seed)).abs().max() <= WITHIN
+
+
+def test_an_embedding_changed_in_place_is_not_taken_for_the_old_one() -> None:
+    token = Token(keep=True)
+    embedding = torch.zeros(2, 1, 8)
+    token.set(embedding)
+    token.vectors[1] = torch.ones(1)
+    token.set(embedding)
+    assert 1 in token.vectors
+    embedding += 1
+    token.set(embedding)
+    assert not token.vectors
+
+
+def test_vectors_are_kept_for_a_run_and_not_for_ever(prepared: Any, forward: Any) -> None:
+    pipe = prepared(single_token_cross_attention=True)
+    for seed in range(9):
+        forward(pipe, seed=seed)
+    layer = cross_attentions(pipe.unet)[0][1]
+    assert len(layer.processor.token.known) <= single_token.KEPT_TOKENS
+
+
+def test_query_key_and_scores_are_not_computed(prepared: Any, forward: Any) -> None:
+    pipe = prepared(single_token_cross_attention=True)
+    called = []
+    for _, layer in cross_attentions(pipe.unet):
+        for name in ("to_q", "to_k"):
+            getattr(layer, name).register_forward_hook(lambda *_, name=name: called.append(name))
+        layer.to_v.register_forward_hook(lambda *_: called.append("to_v"))
+    forward(pipe)
+    layers = len(cross_attentions(pipe.unet))
+    assert called == ["to_v"] * layers
+
+
+def test_more_than_one_token_is_refused(prepared: Any) -> None:
+    pipe = prepared(single_token_cross_attention=True)
+    layer = cross_attentions(pipe.unet)[0][1]
+    assert isinstance(layer.processor, SingleTokenProcessor)
+    with pytest.raises(ValueError, match="2 tokens"):
+        layer(torch.zeros(1, 4, layer.query_dim), encoder_hidden_states=torch.zeros(1, 2, 64))
+
+
+def test_a_cross_attention_that_does_more_is_refused(pipe: Any, prepared: Any) -> None:
+    cross_attentions(pipe.unet)[0][1].residual_connection = True
+    with pytest.raises(ValueError, match="more than attend"):
+        prepared(single_token_cross_attention=True)

@@ -1,0 +1,98 @@
+"""Offloads ask diffusers and accelerate for what they should; those that need CUDA against a stub that records."""
+
+import gc
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from svdsweep.config import Memory
+from svdsweep.memory import offload
+
+GPU = torch.device("cuda", 0)
+
+
+class Recorder:
+    """A pipeline that only remembers what was asked of it."""
+
+    def __init__(self, vae_dtype: torch.dtype = torch.float16, force_upcast: bool = True) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.unet, self.image_encoder = SimpleNamespace(name="unet"), SimpleNamespace(name="image_encoder")
+        config = SimpleNamespace(force_upcast=force_upcast)
+        self.vae = SimpleNamespace(
+            name="vae", dtype=vae_dtype, config=config, to=lambda d: self.calls.append(("vae.to", d))
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: self.calls.append((name, args or kwargs))
+
+
+@pytest.fixture
+def grouped(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    calls: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(
+        "diffusers.hooks.apply_group_offloading", lambda module, **how: calls.append((module.name, how))
+    )
+    return calls
+
+
+def test_nothing_offloaded_is_moved_whole() -> None:
+    pipe = Recorder()
+    offload.place(pipe, Memory(), GPU)
+    assert pipe.calls == [("to", (GPU,))]
+
+
+@pytest.mark.parametrize("kind", ["model", "sequential"])
+def test_accelerates_offloads_are_not_preceded_by_a_move(kind: str) -> None:
+    pipe = Recorder()
+    offload.place(pipe, Memory(offload=kind), GPU)
+    assert pipe.calls == [(f"enable_{kind}_cpu_offload", {"device": GPU})]
+
+
+def test_a_half_precision_vae_stays_out_of_streams(grouped: list[tuple[str, dict[str, Any]]]) -> None:
+    pipe = Recorder()
+    offload.place(pipe, Memory(offload="group_leaf", offload_stream=True, offload_record_stream=True), GPU)
+    assert [name for name, _ in grouped] == ["unet", "image_encoder"]
+    assert pipe.calls == [("vae.to", GPU)]
+    for _, how in grouped:
+        assert (how["use_stream"], how["record_stream"], how["offload_type"]) == (True, True, "leaf_level")
+        assert (how["onload_device"], how["offload_device"]) == (GPU, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("dtype", "upcast"), [(torch.float32, True), (torch.float16, False)])
+def test_a_vae_that_is_never_upcast_goes_along(
+    grouped: list[tuple[str, dict[str, Any]]], dtype: torch.dtype, upcast: bool
+) -> None:
+    offload.place(Recorder(dtype, upcast), Memory(offload="group_leaf", offload_stream=True), GPU)
+    assert [name for name, _ in grouped] == ["unet", "image_encoder", "vae"]
+
+
+def test_only_the_unet_has_blocks(grouped: list[tuple[str, dict[str, Any]]]) -> None:
+    offload.place(Recorder(), Memory(offload="group_block", offload_num_blocks=2), GPU)
+    assert [how["offload_type"] for _, how in grouped] == ["block_level", "leaf_level", "leaf_level"]
+    assert grouped[0][1]["num_blocks_per_group"] == 2
+
+
+def test_every_component_waits_in_a_fresh_folder_of_the_disk(
+    grouped: list[tuple[str, dict[str, Any]]],
+) -> None:
+    pipes = [Recorder(torch.float32), Recorder(torch.float32)]
+    for pipe in pipes:
+        offload.place(pipe, Memory(offload="group_leaf", offload_to_disk=True), GPU)
+    folders = [Path(how["offload_to_disk_path"]) for _, how in grouped]
+    assert len(set(folders)) == 6
+    assert all(folder.is_dir() and not list(folder.iterdir()) for folder in folders)
+    pipes.clear()
+    del pipe
+    gc.collect()
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_layers_left_in_place_by_sequential_offload_are_found(pipe: Any) -> None:
+    assert "stay in place" in (offload.check(pipe, Memory(offload="sequential"), GPU) or "")
+
+
+def test_a_component_left_behind_is_found(pipe: Any) -> None:
+    assert "unet" in (offload.check(pipe, Memory(), GPU) or "")

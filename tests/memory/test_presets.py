@@ -1,0 +1,108 @@
+"""Every preset of conf/memory: run on the CPU where one can, against its baseline; the others named with the reason."""
+
+from pathlib import Path
+
+import pytest
+
+from svdsweep.config import Job
+from svdsweep.grid import expand
+from svdsweep.memory.conflicts import why_not
+from svdsweep.runner.contract import Place
+from svdsweep.store import Row
+from svdsweep.worker import load
+
+CONF = Path(__file__).parents[2] / "conf" / "memory"
+SAME, CLOSE, OTHER = ("exact",), ("exact", "equivalent"), ("exact", "equivalent", "near", "different")
+RUN_HERE = {
+    "model_offload": SAME,
+    "group_offload_blocks": SAME,
+    "forward_chunking": CLOSE,
+    "split_guidance": CLOSE,
+    "single_token": CLOSE,
+    "compile": CLOSE,
+    "compile_regional": CLOSE,
+    "fastest": CLOSE,
+    "chunked_decode": OTHER,
+    "under_8gb": OTHER,
+    "fp8": OTHER,
+    "int8": OTHER,
+    "no_guidance": OTHER,
+    "ten_steps": OTHER,
+    "deepcache": OTHER,
+}
+NEED_CUDA = {
+    "sequential_offload": "accelerate cannot stream layers onto a CPU",
+    "smallest": "accelerate cannot stream layers onto a CPU",
+    "group_offload": "there are no CUDA streams on a CPU",
+    "auto_decode": "it follows the free VRAM",
+}
+PACKAGE = {"int8": "torchao", "deepcache": "DeepCache"}
+COMPILED = ("compile", "compile_regional", "fastest")
+LONG = ("compile", "fastest")
+ON_THE_LINE = ("num_frames=9", "num_inference_steps=3", "metrics=none")
+
+
+def job_of(preset: str, *more: str) -> Job:
+    other = "model_offload" if preset == "baseline" else "baseline"  # a baseline by itself keeps no frames
+    job, _ = expand([f"memory={preset},{other}", *ON_THE_LINE, *more]).jobs
+    return job
+
+
+def test_every_preset_is_run_here_or_named_with_the_reason_why_not() -> None:
+    presets = {path.stem for path in CONF.glob("*.yaml")}
+    assert presets == {"baseline", *RUN_HERE, *NEED_CUDA}
+
+
+@pytest.mark.parametrize("preset", NEED_CUDA)
+def test_what_needs_cuda_is_refused_here_with_the_reason_and_not_there(preset: str) -> None:
+    assert NEED_CUDA[preset] in (why_not(job_of(preset), "cpu") or "")
+    assert why_not(job_of(preset), "cuda") is None
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_preset_begins_with_its_command_and_a_sentence(path: Path) -> None:
+    lines = [line for line in path.read_text().splitlines() if line != "# @package _global_"]
+    assert lines[0].startswith(f"# python -m svdsweep memory={path.stem}")
+    assert lines[1].startswith("# ")
+    assert f"name: {path.stem}" in path.read_text()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("presets")
+    row = load(Place("cpu", folder, 1))(job_of("baseline"), 1, lambda *_: None)
+    assert (row.status, row.values["equality"]) == ("ok", "baseline"), row.error
+    return folder
+
+
+def run(folder: Path, job: Job) -> Row:
+    return load(Place("cpu", folder, 1))(job, 1, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "preset", [pytest.param(p, marks=pytest.mark.slow) if p in LONG else p for p in RUN_HERE]
+)
+def test_a_preset_runs_takes_effect_and_keeps_what_it_promises(folder: Path, preset: str) -> None:
+    if preset in PACKAGE:
+        pytest.importorskip(PACKAGE[preset])
+    backend = (
+        ["memory.compile_backend=eager"] if preset in COMPILED else []
+    )  # capture only: seconds, not minutes
+    row = run(folder, job_of(preset, *backend))
+    assert row.status == "ok", row.error
+    assert row.values["equality"] in RUN_HERE[preset]
+    assert "fault" not in row.values
+    assert row.values["denoise_steps"] == (10 if preset == "ten_steps" else 3)
+    assert row.values["guided"] is (preset != "no_guidance")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "preset", [pytest.param(p, marks=pytest.mark.by_hand) if p in LONG else p for p in COMPILED]
+)
+def test_inductor_keeps_the_frames_too(folder: Path, preset: str) -> None:
+    row = run(folder, job_of(preset))
+    assert row.status == "ok", row.error
+    assert row.values["equality"] in CLOSE
+    assert row.values["compile_s"] > 1  # type: ignore[operator]

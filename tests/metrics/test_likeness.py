@@ -1,0 +1,97 @@
+"""PSNR, SSIM and the comparison with a baseline, against scikit-image and by hand."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from clips import Surface, noise, pan, static
+from skimage.color import rgb2lab
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from svdsweep.metrics import Context, score
+from svdsweep.metrics.shared.likeness import lab
+
+HERE = Surface("textured")
+
+
+def oracle(a, b):
+    return structural_similarity(
+        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2
+    )
+
+
+def test_neighbours_have_the_ssim_of_scikit_image():
+    frames = noise(pan(HERE, 4, 1.5), 6).frames
+    scores = score(frames, Context(), ["temporal"])
+    truth = [oracle(a, b) for a, b in pairwise(frames)]
+    assert scores.series["adj_ssim"] == pytest.approx(truth, abs=1e-5)
+    assert scores.values["adj_ssim"] == pytest.approx(np.mean(truth), abs=1e-5)
+
+
+def test_neighbours_have_the_pooled_psnr_of_scikit_image():
+    frames = noise(pan(HERE, 4, 1.5), 6).frames
+    truth = peak_signal_noise_ratio(frames[:-1], frames[1:], data_range=255)
+    assert score(frames, Context(), ["temporal"]).values["adj_psnr_db"] == pytest.approx(truth, abs=1e-3)
+
+
+def test_the_first_frame_is_compared_with_the_image():
+    frames = pan(HERE, 6, 1.0).frames
+    image = noise(static(HERE, 1), 5).frames[0]
+    scores = score(frames, Context(image=image), ["fidelity"])
+    truth = [peak_signal_noise_ratio(image, f, data_range=255) for f in frames]
+    assert scores.values["first_psnr_db"] == pytest.approx(truth[0], abs=1e-3)
+    assert scores.values["first_ssim"] == pytest.approx(oracle(image, frames[0]), abs=1e-5)
+    assert scores.series["image_psnr_db"] == pytest.approx(truth, abs=1e-3)
+    assert scores.series["image_ssim"] == pytest.approx([oracle(image, f) for f in frames], abs=1e-5)
+    assert scores.values["image_psnr_drift_db"] == pytest.approx(truth[-1] - truth[0], abs=1e-3)
+
+
+def test_an_image_with_red_and_blue_swapped_is_another_image():
+    frames = static(HERE, 2).frames
+    swapped = np.ascontiguousarray(frames[0][..., ::-1])
+    assert score(frames, Context(image=swapped), ["fidelity"]).values["first_psnr_db"] < 40
+
+
+def test_equal_frames_are_equal_to_the_baseline():
+    frames = pan(HERE, 4, 1).frames
+    v = score(frames, Context(reference=frames.copy()), ["baseline"]).values
+    assert v["bit_equal_to_baseline"] is True
+    assert v["max_abs_diff_to_baseline"] == 0
+    assert v["psnr_to_baseline_db"] == 100
+    assert v["ssim_to_baseline"] == pytest.approx(1, abs=1e-6)
+
+
+def test_one_level_from_the_baseline_is_48_decibels():
+    frames = pan(HERE, 4, 1).frames
+    v = score(frames + np.uint8(1), Context(reference=frames), ["baseline"]).values
+    assert v["bit_equal_to_baseline"] is False
+    assert v["max_abs_diff_to_baseline"] == 1
+    assert v["psnr_to_baseline_db"] == pytest.approx(48.1308, abs=1e-3)
+
+
+def test_one_value_of_one_frame_is_not_equal():
+    frames = pan(HERE, 4, 1).frames
+    other = frames.copy()
+    other[3, 10, 10, 1] ^= 1
+    scores = score(other, Context(reference=frames), ["baseline"])
+    assert scores.values["bit_equal_to_baseline"] is False
+    assert scores.series["psnr_to_baseline_db"][:3] == [100, 100, 100]
+    assert scores.series["psnr_to_baseline_db"][3] < 100
+
+
+def test_without_a_baseline_nothing_is_said_of_it():
+    assert score(pan(HERE, 3, 1).frames, Context(), ["baseline"]).values == {}
+
+
+def test_a_baseline_of_another_length_is_not_compared():
+    frames = pan(HERE, 4, 1).frames
+    scores = score(frames, Context(reference=frames[:3]), ["baseline"])
+    assert scores.values == {}
+    assert "another number of frames" in scores.notes[0]
+
+
+def test_lab_is_that_of_scikit_image():
+    colours = np.random.default_rng(0).random((16, 16, 3))
+    mine = lab(torch.from_numpy(colours).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    assert mine.numpy() == pytest.approx(rgb2lab(colours), abs=2e-2)

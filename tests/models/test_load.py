@@ -1,0 +1,50 @@
+"""Pipelines are genuine, in the dtype asked for; random ones have the published sizes and never a second copy."""
+
+import pytest
+import torch
+from diffusers import StableVideoDiffusionPipeline
+
+from svdsweep.config import Model
+from svdsweep.models.architectures import PARAMETERS
+from svdsweep.models.load import architecture, load_pipeline, on_meta
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("weights", ["pretrained", "random"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_every_component_has_the_dtype_asked_for(weights, dtype):
+    pipe = load_pipeline(Model(weights=weights, dtype=dtype), CPU)
+    assert isinstance(pipe, StableVideoDiffusionPipeline)
+    for part in (pipe.unet, pipe.vae, pipe.image_encoder):
+        assert {p.dtype for p in part.parameters()} == {getattr(torch, dtype)}
+        assert not part.training
+        assert not any(p.requires_grad for p in part.parameters())
+
+
+@pytest.mark.parametrize("name", ["svd", "svd_xt"])
+def test_the_published_architectures_have_the_published_sizes(name):
+    networks = on_meta(architecture(name))
+    assert {part: sum(p.numel() for p in net.parameters()) for part, net in networks.items()} == PARAMETERS
+    assert networks["unet"].config.num_frames == (25 if name == "svd_xt" else 14)
+
+
+def test_random_weights_are_the_same_every_time_and_give_finite_frames():
+    a, b = (load_pipeline(Model(weights="random"), CPU) for _ in range(2))
+    pairs = zip(a.unet.parameters(), b.unet.parameters(), strict=True)
+    assert all(torch.equal(p, q) for p, q in pairs)
+    size = {"height": 64, "width": 64, "num_frames": 2, "num_inference_steps": 1}
+    from PIL import Image
+
+    frames = a(Image.new("RGB", (64, 64), "red"), **size, output_type="pt").frames
+    assert torch.isfinite(frames).all()
+    assert frames.std() > 0
+
+
+def test_the_tiny_architecture_is_that_of_the_embedded_weights():
+    pretrained, random = (load_pipeline(Model(weights=w), CPU) for w in ("pretrained", "random"))
+    for part in ("unet", "vae", "image_encoder"):
+        shapes = [
+            {k: v.shape for k, v in getattr(p, part).state_dict().items()} for p in (pretrained, random)
+        ]
+        assert shapes[0] == shapes[1]

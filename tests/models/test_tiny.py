@@ -1,0 +1,116 @@
+"""The embedded model: a clip is a video of its image, and moves more when asked for more."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableVideoDiffusionPipeline
+from PIL import Image
+
+from svdsweep.models.tiny import WEIGHTS, evaluate, latents
+from svdsweep.models.tiny.data import IMAGES, NUM_FRAMES, SIZE, render_sprites, speed_px
+from svdsweep.models.tiny.export import example_scenes, to_image
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[StableVideoDiffusionPipeline]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield evaluate.load(WEIGHTS)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def clips(pipeline: StableVideoDiffusionPipeline) -> dict[int, evaluate.Frames]:
+    picture = Image.open(IMAGES / "sprite_right.png")
+    return {bucket: evaluate.generate(pipeline, picture, bucket=bucket) for bucket in (20, 120, 240)}
+
+
+def test_the_weights_fit_in_the_wheel() -> None:
+    assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) <= 16_000_000
+
+
+def test_the_first_frame_is_the_image(clips: dict[int, evaluate.Frames]) -> None:
+    picture = np.asarray(Image.open(IMAGES / "sprite_right.png").convert("RGB"))
+    for frames in clips.values():
+        assert frames.shape == (NUM_FRAMES, SIZE, SIZE, 3)
+        assert evaluate.psnr_db(frames[0], picture) > 26
+
+
+def test_the_sprite_goes_right_and_further_with_the_motion_bucket(clips: dict[int, evaluate.Frames]) -> None:
+    travelled = []
+    for frames in clips.values():
+        centre, area = evaluate.locate_sprite(frames)
+        travelled.append(centre[-1, 0] - centre[0, 0])
+        assert area[-1] > 0.5 * area[0]
+    assert travelled == sorted(travelled)
+    assert travelled[-1] > 3 * max(1.0, travelled[0])
+
+
+def test_decoding_frame_by_frame_differs_from_decoding_all(pipeline: StableVideoDiffusionPipeline) -> None:
+    figures = evaluate.evaluate_decoding(pipeline)
+    assert figures["max_abs_difference"] > 0
+
+
+def test_the_encoder_computes_the_prescribed_latents(pipeline: StableVideoDiffusionPipeline) -> None:
+    image = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        encoded = pipeline.vae.encode(image).latent_dist.mode()
+    assert torch.allclose(encoded, latents.encode(image), atol=0.01)
+
+
+def test_the_packaged_sprites_are_the_generators() -> None:
+    for name, scene in example_scenes().items():
+        packaged = np.asarray(Image.open(IMAGES / f"sprite_{name}.png"))
+        rendered = np.asarray(to_image(render_sprites(scene, torch.zeros(1), 1)[0, 0]))
+        assert np.abs(packaged.astype(int) - rendered).max() <= 1
+
+
+def test_speed_is_proportional_to_the_bucket_and_falls_with_the_frame_rate() -> None:
+    slow, fast = speed_px(torch.tensor([60.0, 240.0]), torch.tensor([7.0, 7.0])).tolist()
+    assert fast == pytest.approx(4 * slow)
+    seven, fourteen = speed_px(torch.tensor([200.0, 200.0]), torch.tensor([7.0, 14.0])).tolist()
+    assert seven == pytest.approx(2 * fourteen)
+
+
+def test_the_camera_is_found_again() -> None:
+    from svdsweep.models.tiny.data import CAMERA_SHARE, camera_path, load_image, render_camera
+
+    image = load_image(Path(IMAGES / "astronaut.jpg"))
+    for mode, name in enumerate(("pan left", "pan right", "zoom in")):
+        path = camera_path(1.0 / CAMERA_SHARE, mode, torch.tensor([0.0, 6.0]))
+        clip = render_camera(image, path, (256.0, 256.0), (4.0, 4.0))
+        first, last = (((clip + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy())[:2]
+        found, travel = evaluate.camera_travel(first, last)
+        assert found == name
+        assert travel == pytest.approx(6.0, abs=0.5)
+
+
+def test_spearman_shares_the_rank_of_ties() -> None:
+    assert evaluate.spearman([1, 1, 2, 2], [1, 1, 2, 2]) == pytest.approx(1)
+    assert evaluate.spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+
+
+@pytest.mark.slow
+def test_sixteen_held_out_images_move_as_the_model_card_says(
+    pipeline: StableVideoDiffusionPipeline,
+) -> None:
+    clips = evaluate.evaluate_sprites(pipeline, range(evaluate.NUM_IMAGES), (0,))
+    means = {
+        bucket: [
+            float(np.mean([getattr(clip, name) for clip in clips if clip.bucket == bucket]))
+            for name in ("displacement_px", "true_displacement_px", "psnr_to_truth_db", "adjacent_psnr_db")
+        ]
+        for bucket in evaluate.BUCKETS
+    }
+    moved = [mean[0] for mean in means.values()]
+    assert moved == sorted(moved)
+    assert moved[-1] >= 5 * moved[0]
+    for bucket, (displacement, truth, psnr, _) in means.items():
+        assert displacement == pytest.approx(truth, rel=0.25 if bucket == 20 else 0.15)
+        assert psnr > 27
+    assert means[20][3] >= 36
+    assert evaluate.spearman([c.bucket for c in clips], [c.displacement_px for c in clips]) >= 0.95
+    assert np.mean([clip.sprite_in_last_frame for clip in clips]) >= 0.95

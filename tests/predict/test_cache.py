@@ -1,0 +1,81 @@
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import made_up, under
+
+from svdsweep.config import Job
+from svdsweep.predict import cache, summaries
+from svdsweep.predict.predictions import Unpredicted, outcomes
+
+
+def test_what_was_kept_is_known(tiny_job: Job, cache_home: Path) -> None:
+    assert cache.known(tiny_job) is None
+    cache.keep(tiny_job, made_up(3.0))
+    assert cache.known(tiny_job) == made_up(3.0)
+    assert list(cache_home.rglob("*.json"))
+    assert not list(cache_home.rglob("*.part"))
+
+
+def test_only_what_matters_tells_predictions_apart(tiny_job: Job) -> None:
+    cache.keep(tiny_job, made_up(3.0))
+    replace = dataclasses.replace
+    same = [replace(tiny_job, seed=9), replace(tiny_job, motion_bucket_id=3), replace(tiny_job, fps=9)]
+    other = [
+        replace(tiny_job, decode_chunk_size=1),
+        replace(tiny_job, num_frames=5),
+        replace(tiny_job, width=128),
+        replace(tiny_job, max_guidance_scale=1.0),
+        replace(tiny_job, num_inference_steps=5),
+        under(tiny_job, offload="model"),
+        under(tiny_job, guidance=False),
+        under(tiny_job, extra=["a.b"]),
+    ]
+    assert all(cache.known(job) for job in same)
+    assert not any(cache.known(job) for job in other)
+
+
+def test_other_versions_predict_anew(tiny_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.keep(tiny_job, made_up(3.0))
+    monkeypatch.setattr(cache, "versions", lambda: "other")
+    assert cache.known(tiny_job) is None
+
+
+def test_a_damaged_file_is_no_prediction(tiny_job: Job, cache_home: Path) -> None:
+    cache.keep(tiny_job, made_up(3.0))
+    for path in cache_home.rglob("*.json"):
+        path.write_text(path.read_text()[:-9])
+    assert cache.known(tiny_job) is None
+
+
+def test_a_users_function_is_never_cached(tiny_job: Job) -> None:
+    job = under(tiny_job, extra=["a.b"])
+    cache.keep(job, made_up(3.0))
+    assert cache.known(job) is None
+
+
+def test_a_second_time_nothing_is_simulated(tiny_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [
+        tiny_job,
+        dataclasses.replace(tiny_job, decode_chunk_size=1),
+        dataclasses.replace(tiny_job, seed=1),
+    ]
+    assert summaries(jobs, compute=False) == dict.fromkeys(job.key for job in jobs)
+    first = summaries(jobs, compute=True)
+    monkeypatch.setattr("svdsweep.predict.predictions.simulate_alike", None)
+    assert summaries(jobs, compute=True) == first == summaries(jobs, compute=False)
+    assert all(first.values())
+
+
+def test_an_impossible_job_has_its_reason(tiny_job: Job) -> None:
+    found = outcomes([under(tiny_job, forward_chunk_size=5)])
+    (outcome,) = found.values()
+    assert isinstance(outcome, Unpredicted)
+    assert "does not divide" in outcome.reason
+
+
+def test_reading_needs_no_torch() -> None:
+    code = "import sys, svdsweep.predict, svdsweep.fit; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

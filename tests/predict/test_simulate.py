@@ -1,0 +1,138 @@
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import under
+
+from svdsweep.config import Job
+from svdsweep.grid import expand
+from svdsweep.memory.conflicts import why_not
+from svdsweep.predict.predictions import simulate_alike
+from svdsweep.predict.simulate import different_steps, simulate
+from svdsweep.predict.summary import GIB, MIB, Summary
+
+PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "memory").glob("*.yaml"))
+PACKAGES = {"deepcache": "DeepCache", "int8": "torchao"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_predicted(preset: str) -> None:
+    pytest.importorskip(PACKAGES.get(preset, "torch"))
+    settings = [f"memory={preset}", "model=tiny", "model.weights=random", "model.dtype=float16"]
+    (job,) = expand(settings).jobs
+    if why_not(job, "cuda"):
+        pytest.skip("impossible at this size")
+    found = simulate_alike([job])
+    assert isinstance(found, dict), found
+    (summary,) = found.values()
+    assert summary.peak_gib > 0
+    assert summary.tflop > 0
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"forward_chunk_size": 1, "split_guidance": True, "offload": "sequential"},
+        {"forward_chunk_size": 2, "offload": "group_leaf", "offload_stream": True},
+        {"offload": "model", "unet_weights": "fp8"},
+    ],
+)
+def test_what_is_not_repeated_is_counted_all_the_same(tiny_job: Job, knobs: dict[str, object]) -> None:
+    job = under(tiny_job, **knobs)
+    ((short,), (full,)) = (simulate(job, [1], in_full=way).values() for way in (False, True))
+    for name, stage in full.stages.items():
+        other = short.stages[name]
+        assert other.peak_gib == pytest.approx(stage.peak_gib, rel=1e-3), name
+        assert other.tflop == pytest.approx(stage.tflop, rel=1e-6), name
+        assert other.h2d_gib == pytest.approx(stage.h2d_gib, rel=1e-6), name
+
+
+def test_offloads_hold_less_the_finer_they_are(tiny_job: Job) -> None:
+    weights = [
+        _of(under(tiny_job, offload=offload)).stages["denoise"].weights_gib
+        for offload in ("none", "model", "group_block", "sequential")
+    ]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] < weights[0] / 5
+
+
+def test_half_of_guidance_at_a_time_halves_the_activations_but_not_the_work(tiny_job: Job) -> None:
+    job = dataclasses.replace(tiny_job, height=256, width=256)
+    whole, split = (_of(under(job, split_guidance=split)).stages["denoise"] for split in (False, True))
+    held = [stage.peak_gib - stage.weights_gib for stage in (whole, split)]
+    assert held[1] < 0.6 * held[0]
+    assert split.tflop == pytest.approx(whole.tflop)
+
+
+def test_without_a_fused_kernel_every_score_is_alive(tiny_job: Job) -> None:
+    job = dataclasses.replace(tiny_job, height=256, width=256)
+    fused, eager, plain = (_of(under(job, attention=kind)).stages for kind in ("default", "eager", "math"))
+    assert fused["denoise"].peak_gib < eager["denoise"].peak_gib < plain["denoise"].peak_gib
+    assert "attn" in plain["denoise"].module
+    assert plain["vae_decode"] == fused["vae_decode"]
+
+
+def test_fp8_keeps_linear_and_convolution_weights_in_a_byte(tiny_job: Job) -> None:
+    full, small = (_of(under(tiny_job, unet_weights=w)).stages["image_encode"] for w in ("full", "fp8"))
+    assert small.weights_gib < full.weights_gib
+
+
+def test_a_decode_of_more_frames_holds_more_and_computes_the_same(tiny_job: Job) -> None:
+    one, two = simulate(tiny_job, [1, 2]).values()
+    assert two.stages["vae_decode"].peak_gib > one.stages["vae_decode"].peak_gib
+    assert two.stages["vae_decode"].tflop == pytest.approx(one.stages["vae_decode"].tflop)
+
+
+def test_the_order_of_chunks_does_not_matter(tiny_job: Job) -> None:
+    job = under(tiny_job, offload="model")
+    assert simulate(job, [1, 3])[3] == simulate(job, [3, 1])[3]
+
+
+def test_steps_multiply_the_work_of_denoising_alone(tiny_job: Job) -> None:
+    longer = dataclasses.replace(tiny_job, num_inference_steps=8)
+    short, long = _of(tiny_job), _of(longer)
+    assert long.stages["denoise"].tflop == pytest.approx(2 * short.stages["denoise"].tflop)
+    assert long.stages["vae_decode"].tflop == short.stages["vae_decode"].tflop
+
+
+def test_deepcache_runs_whole_steps_and_short_ones(tiny_job: Job) -> None:
+    job = dataclasses.replace(under(tiny_job, deepcache_interval=3), num_inference_steps=8)
+    assert different_steps(job) == {0: 1, 1: 5, 3: 2}
+
+
+def test_nothing_of_torch_stays_replaced(tiny_job: Job) -> None:
+    before = torch.nn.Module._apply, torch.cuda.Stream, torch.Tensor.data_ptr
+    with pytest.raises(ValueError, match="divisible"):
+        simulate(under(tiny_job, forward_chunk_size=5), [1])
+    assert (torch.nn.Module._apply, torch.cuda.Stream, torch.Tensor.data_ptr) == before
+    assert torch.nn.Linear(2, 2).half().weight.dtype == torch.float16
+    assert "data" not in vars(sys.modules["torch._subclasses.fake_tensor"].FakeTensor)
+
+
+def test_svd_xt_needs_what_a_3090_was_seen_to_need(full_job: Job) -> None:
+    """Public: 10.8 GiB max_memory_allocated with model offload and chunks of 8; torch's MemTracker: 7918 MiB of
+    activations in the UNet."""
+    summary = simulate(under(full_job, offload="model"), [8])[8]
+    denoise = summary.stages["denoise"]
+    assert (denoise.peak_gib - denoise.weights_gib) * GIB / MIB == pytest.approx(7918, rel=0.003)
+    assert summary.peak_gib == pytest.approx(10.8, abs=0.05)
+    assert denoise.tflop / 25 == pytest.approx(159.90, abs=0.01)
+    assert denoise.h2d_gib * GIB / MIB == pytest.approx(2908, rel=0.01)
+    assert "up_blocks.3" in denoise.module
+
+
+@pytest.mark.slow
+def test_svd_xt_by_the_three_tricks_of_its_documentation(full_job: Job) -> None:
+    """Published: less than 8 GB; MemTracker: 4543 MiB of activations with chunked feed-forward layers."""
+    summary = simulate(under(full_job, offload="model", forward_chunk_size=1), [2])[2]
+    denoise = summary.stages["denoise"]
+    assert (denoise.peak_gib - denoise.weights_gib) * GIB / MIB == pytest.approx(4543, rel=0.005)
+    assert summary.peak_gib == pytest.approx(7.46, abs=0.02)
+
+
+def _of(job: Job) -> Summary:
+    (summary,) = simulate(job, [job.frames_per_decode]).values()
+    return summary

@@ -1,0 +1,164 @@
+"""What the driver, the allocator and the kernel are asked, and None for what they do not tell."""
+
+import os
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from svdsweep.config import Job
+from svdsweep.probes import nvml, vram
+from svdsweep.probes.columns import device_columns, memory_columns, time_columns, with_shared
+from svdsweep.probes.environment import provenance
+from svdsweep.probes.nvml import State
+from svdsweep.probes.stages import STAGES, Timing
+from svdsweep.probes.vram import Peak
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+class Driver:
+    """NVML of a made-up card; `mute` questions raise as they do where a device does not support them."""
+
+    NVMLError = type("NVMLError", (Exception,), {})
+    NVML_CLOCK_SM = NVML_CLOCK_MEM = NVML_TEMPERATURE_GPU = 0
+
+    def __init__(self, mute: tuple[str, ...] = (), pids: tuple[int, ...] = (0,)) -> None:
+        self.mute = mute
+        self.pids = [os.getpid() if pid == 0 else pid for pid in pids]
+        self.asked_for = ""
+
+    def __getattr__(self, name: str) -> Any:
+        def answer(*_: Any) -> Any:
+            if any(word in name for word in self.mute):
+                raise self.NVMLError
+            return {
+                "nvmlDeviceGetTotalEnergyConsumption": 5000,
+                "nvmlDeviceGetEnforcedPowerLimit": 700_000,
+                "nvmlDeviceGetClockInfo": 1980,
+                "nvmlDeviceGetTemperature": 60,
+                "nvmlDeviceGetCurrentClocksEventReasons": 0x4 | 0x40 | 0x1,
+                "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=3 * 2**30),
+                "nvmlDeviceGetComputeRunningProcesses": [
+                    SimpleNamespace(pid=pid, usedGpuMemory=2**30) for pid in self.pids
+                ],
+                "nvmlSystemGetDriverVersion": "999.1",
+            }.get(name)
+
+        if name == "nvmlDeviceGetHandleByUUID":
+            return lambda uuid: setattr(self, "asked_for", uuid)
+        return answer
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def install(**how: Any) -> Driver:
+        fake = Driver(**how)
+        monkeypatch.setitem(sys.modules, "pynvml", fake)
+        return fake
+
+    return install
+
+
+def test_a_card_tells_energy_clocks_throttling_and_company(driver: Any) -> None:
+    fake = driver(pids=(0, 77))
+    state = nvml.read("1234-5678")
+    assert fake.asked_for == "GPU-1234-5678"
+    assert (state.energy_j, state.power_limit_w, state.temperature_c) == (5.0, 700.0, 60)
+    assert state.throttle == "power cap, hardware thermal"
+    assert (state.process_gib, state.device_gib, state.other_processes) == (1.0, 3.0, 1)
+
+
+def test_what_a_card_does_not_tell_is_none(driver: Any) -> None:
+    driver(mute=("Energy", "Reasons", "Processes", "Memory"))
+    state = nvml.read("MIG-1")
+    assert (state.energy_j, state.throttle, state.process_gib, state.other_processes) == (None,) * 4
+    assert state.temperature_c == 60
+
+
+def test_in_a_container_nobody_can_tell_who_is_who(driver: Any) -> None:
+    driver(pids=(4711,))
+    state = nvml.read("x")
+    assert (state.process_gib, state.other_processes) == (None, None)
+
+
+def test_without_driver_device_or_uuid_nothing_is_known(driver: Any) -> None:
+    driver(mute=("nvmlInit",))
+    assert nvml.read("x") == State()
+    assert nvml.read(None) == State()
+
+
+def test_energy_is_that_of_one_run_and_company_is_flagged() -> None:
+    before, after = State(energy_j=100.0), State(energy_j=500.0, throttle="power cap", other_processes=2)
+    columns = device_columns(before, after, total_s=[1.0, 1.0], warmup_s=[2.0])
+    assert columns.values["energy_j"] == pytest.approx(100.0)
+    assert any("power cap" in note for note in columns.notes)
+    assert any("2 other processes" in note for note in columns.notes)
+    assert device_columns(State(), State(), [1.0], []).values["energy_j"] is None
+
+
+def timing(total_s: float = 4.0, peak: float | None = 2.0) -> Timing:
+    peaks = {stage: Peak(peak, peak + 1) if peak is not None else None for stage in STAGES}
+    return Timing(total_s, dict.fromkeys(STAGES, total_s / 4), [total_s / 8] * 2, peaks)
+
+
+def test_peaks_are_the_largest_over_stages_and_repeats() -> None:
+    values = memory_columns([timing(peak=2.0), timing(peak=3.0)]).values
+    assert (values["vram_allocated_peak_gib"], values["vram_reserved_peak_gib"]) == (3.0, 4.0)
+    assert values["denoise_vram_allocated_peak_gib"] == 3.0
+    assert memory_columns([timing(peak=None)]).values["vram_allocated_peak_gib"] is None
+
+
+def test_a_shared_denoise_and_an_own_decode_make_one_run() -> None:
+    own = Timing(5.0, {"vae_decode": 5.0}, [], {"vae_decode": Peak(9.0, 9.5)})
+    [merged] = with_shared([own], [timing()])
+    assert merged.total_s == pytest.approx(3.0 + 5.0)
+    assert merged.stage_s == {**dict.fromkeys(STAGES, 1.0), "vae_decode": 5.0}
+    assert memory_columns([merged]).values["vram_allocated_peak_gib"] == 9.0
+
+
+def test_outliers_spread_and_rise_of_repeats_are_noted_and_kept() -> None:
+    columns = time_columns([timing(t) for t in (1.0, 1.01, 1.0, 0.99, 1.0, 5.0)], Job())
+    assert any("number 6" in note for note in columns.notes)
+    assert any("varies by more than" in note for note in columns.notes)
+    assert columns.series["total_s"][-1] == 5.0
+    rising = time_columns([timing(1 + i / 100) for i in range(6)], Job())
+    assert any("rises over the repeats" in note for note in rising.notes)
+
+
+def test_the_cap_is_a_share_of_the_card_and_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+    card = SimpleNamespace(total_memory=32 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, _: shares.append(share))
+    for limit in (8.0, None, 64.0):
+        vram.cap(GPU, limit)
+    assert shares == [0.25, 1.0, 1.0]
+    vram.cap(CPU, 8.0)
+    assert len(shares) == 3
+
+
+def test_the_hosts_peak_follows_what_is_held_and_starts_afresh() -> None:
+    if not vram.reset_host_peak():
+        pytest.skip("the kernel would not reset it here")
+    before = vram.host_peak_gib()
+    held = torch.ones(2**26)  # 256 MiB
+    during = vram.host_peak_gib()
+    del held
+    vram.reset_host_peak()
+    after = vram.host_peak_gib()
+    assert before is not None
+    assert during is not None
+    assert after is not None
+    assert during > before + 0.2
+    assert after < during - 0.2
+
+
+def test_provenance_is_told_and_unknown_things_are_none() -> None:
+    facts = provenance(CPU)
+    assert facts["diffusers"]
+    assert facts["host"]
+    assert facts["sdpa_kernels"] is None
+    assert "gpu" not in facts

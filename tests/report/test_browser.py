@@ -1,0 +1,237 @@
+"""The page in a real headless Chromium: no error, no network, videos play in step, tables sort, text stays text."""
+
+import dataclasses
+import json
+import shutil
+import time
+
+import made_up
+import pytest
+
+from svdsweep.config import Memory
+from svdsweep.report import write
+from svdsweep.store import Row
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+needs_chromium = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no Chromium here: apt install chromium chromium-driver"
+)
+EVIL = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *(
+            "--disable-dev-shm-usage",
+            "--autoplay-policy=no-user-gesture-required",
+            f"--user-data-dir={profile}",
+        ),
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_script_timeout(30)
+    yield driver
+    driver.quit()
+
+
+def spoil(row: Row) -> Row:
+    """One job out of memory, one failed, and markup wherever a config or an error can bring text."""
+    if row.job.memory.name == "compile" and row.job.motion_bucket_id == 180 and row.job.seed == 1:
+        return Row(
+            row.job, "oom", error=f"CUDA out of memory {EVIL}", phase="denoise", provenance=made_up.GPU
+        )
+    if row.job.memory.name == "model_offload" and row.job.motion_bucket_id == 60 and row.job.seed == 0:
+        return Row(row.job, "failed", error=f"RuntimeError: {EVIL}", phase="load", provenance=made_up.GPU)
+    if row.job.seed == 0:
+        return dataclasses.replace(row, notes=[EVIL], provenance={**made_up.GPU, "allocator": EVIL})
+    return row
+
+
+@pytest.fixture(scope="module")
+def made_up_page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "a sweep"
+    strategies = {**made_up.STRATEGIES, "evil": Memory(name=EVIL, fused_qkv=True)}
+    made_up.sweep(folder, strategies=strategies, videos=True, change=spoil)
+    manifest = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(
+        json.dumps(manifest | {"name": f"sweep {EVIL}", "settings": [f"x={EVIL}"]})
+    )
+    (folder / "logs").mkdir()
+    (folder / "logs" / "bench-1-cpu0.log").write_text(EVIL)
+    return write(folder)
+
+
+def open_page(browser, page):
+    browser.get_log("browser")
+    browser.get_log("performance")
+    browser.get(page.absolute().as_uri())
+    browser.execute_async_script(
+        "const done = arguments[0];"
+        "const ready = () => document.readyState === 'complete' ? done() : setTimeout(ready, 50);"
+        "ready();"
+    )
+
+
+def complaints_and_requests(browser):
+    asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"]
+    return browser.get_log("browser"), [u for u in urls if not u.startswith(("file:", "data:"))]
+
+
+def wait_until(browser, script, seconds=20):
+    end = time.monotonic() + seconds
+    while not (value := browser.execute_script(f"return {script}")):
+        if time.monotonic() > end:
+            raise AssertionError(f"never became true: {script}")
+        time.sleep(0.1)
+    return value
+
+
+def check_page(browser, page, tiles):
+    """What must hold for every page with videos; `tiles` is the number of cells of the first grid."""
+    open_page(browser, page)
+    wait_until(browser, f"document.querySelectorAll('#grid td').length === {tiles}")
+    wait_until(browser, "[...document.querySelectorAll('#grid video')].every(v => v.readyState >= 2)")
+    playing(browser)
+    sorts(browser)
+    said, requests = complaints_and_requests(browser)
+    assert said == []
+    assert requests == []
+
+
+def playing(browser):
+    """Every video of the grid moves, and in step."""
+    browser.execute_script("document.getElementById('grid-play').click()")
+    wait_until(browser, "[...document.querySelectorAll('#grid video')].every(v => v.currentTime > 0)")
+    browser.execute_script("document.getElementById('grid-play').click()")
+    slider = (
+        "const s = document.getElementById('grid-time'); s.value = 500; s.dispatchEvent(new Event('input'))"
+    )
+    browser.execute_script(slider)
+    times = wait_until(
+        browser,
+        "(t => t.every(x => x > 0.1) && t)([...document.querySelectorAll('#grid video')].map(v => v.currentTime))",
+    )
+    assert max(times) - min(times) < 0.01
+
+
+def column(browser, table, name):
+    cells = (
+        "[...arguments[0].tBodies[0].rows].map(r => r.cells[arguments[1]])"
+        ".map(cell => cell.dataset.sort ?? cell.innerText)"
+    )
+    heads = browser.execute_script(
+        "return [...arguments[0].tHead.rows[0].cells].map(c => c.innerText)", table
+    )
+    at = next(i for i, head in enumerate(heads) if head.startswith(name))
+    return at, browser.execute_script(f"return {cells}", table, at)
+
+
+def sorts(browser):
+    """A click on a header sorts by number, a second one the other way, and the unknown stays last."""
+    table = browser.find_element("css selector", "#strategies table.sortable")
+    at, _ = column(browser, table, "latency")
+    for reverse in (False, True):
+        browser.execute_script("arguments[0].tHead.rows[0].cells[arguments[1]].firstChild.click()", table, at)
+        _, shown = column(browser, table, "latency")
+        numbers = [float(v) for v in shown if v]
+        assert numbers == sorted(numbers, reverse=reverse)
+        assert len(numbers) > 1
+        assert "" not in shown[: len(numbers)]
+
+
+@needs_chromium
+def test_the_page_works_without_an_error_or_a_request_and_keeps_text_as_text(browser, made_up_page):
+    check_page(browser, made_up_page, tiles=3 * 5)
+    assert browser.title.startswith("sweep <script>")
+    assert browser.execute_script("return document.scripts.length") == 2  # the data and the page's own
+    assert not browser.execute_script("return document.querySelectorAll('img[src=\"x\"]').length")
+    assert EVIL in browser.execute_script("return document.body.textContent")
+
+
+@needs_chromium
+def test_the_video_grid_takes_any_two_axes_and_shows_what_did_not_run(browser, made_up_page):
+    open_page(browser, made_up_page)
+    choose = (
+        "const s = document.getElementById(arguments[0]); s.value = arguments[1];"
+        "s.dispatchEvent(new Event('change'))"
+    )
+    browser.execute_script(choose, "grid-rows", "motion_bucket_id")
+    browser.execute_script(choose, "grid-columns", "seed")
+    wait_until(browser, "document.querySelectorAll('#grid td').length === 6")
+    heads = browser.execute_script(
+        "return [...document.querySelectorAll('#grid tbody th')].map(h => h.textContent)"
+    )
+    assert heads == ["60", "120", "180"]
+    browser.execute_script(
+        "const s = [...document.querySelectorAll('#grid-fixed select')][0]; s.value = 'compile';"
+        "s.dispatchEvent(new Event('change'))"
+    )
+    assert browser.execute_script(
+        "return [...document.querySelectorAll('#grid .empty')].map(e => e.textContent)"
+    ) == ["out of memory"]
+    assert browser.execute_script("return document.querySelectorAll('#grid video').length") == 5
+    browser.execute_script("document.getElementById('grid-baseline').click()")
+    assert browser.execute_script("return document.querySelectorAll('#grid video').length") == 11
+
+
+@needs_chromium
+def test_a_missing_video_says_so(browser, made_up_page):
+    lost = next((made_up_page.parent / "videos").glob("*.mp4"))
+    kept = lost.rename(lost.with_suffix(".away"))
+    try:
+        open_page(browser, made_up_page)
+        browser.execute_script(
+            "const d = JSON.parse(document.getElementById('grid-data').textContent).tiles;"
+            "const t = d.find(t => t.key === arguments[0]);"
+            "for (const s of document.querySelectorAll('#grid-fixed select')) { s.value = t.at.seed;"
+            " s.dispatchEvent(new Event('change')); }",
+            lost.stem,
+        )
+        wait_until(
+            browser,
+            "[...document.querySelectorAll('#grid .empty')].some(e => e.textContent === 'video missing')",
+        )
+    finally:
+        kept.rename(lost)
+
+
+@needs_chromium
+def test_tooltips_come_by_keyboard_and_nothing_is_wider_than_a_phone(browser, made_up_page):
+    open_page(browser, made_up_page)
+    browser.execute_script("document.querySelector('#plot-pareto .tip').focus()")
+    assert " s, " in browser.execute_script("return document.getElementById('tip').innerText")
+    phone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        widths = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert widths == [390, 390]
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_the_page_of_a_sweep_that_really_ran(browser, tmp_path):
+    from svdsweep.cli import main
+    from svdsweep.store import Store
+
+    sweep = ["num_inference_steps=1", f"runs_dir={tmp_path}", "name=real", "runner.devices=cpu"]
+    strategies = "memory=baseline,chunked_decode,forward_chunking,split_guidance"
+    main([*sweep, "seed=0,1", "motion_bucket_id=20,120,220", strategies])
+    folder = tmp_path / "real"
+    store = Store(folder, "planted-1")
+    rows = [r for r in Store(folder).rows().values() if r.job.memory.name == "split_guidance"]
+    store.append(Row(rows[0].job, "oom", attempt=2, error="out of memory", phase="denoise"))
+    store.append(Row(rows[1].job, "failed", attempt=2, error="RuntimeError: planted", phase="vae_decode"))
+    check_page(browser, write(folder), tiles=3 * 4)

@@ -1,0 +1,147 @@
+"""A page from whatever there is: damaged, empty, only failures; and its Markdown."""
+
+import dataclasses
+import json
+
+import made_up
+import pytest
+
+from svdsweep import cli
+from svdsweep.report import write
+from svdsweep.store import Row
+
+EVIL = "<script>alert(1)</script> | [x](http://x)"
+
+
+def text_of(page):
+    return page.read_text(encoding="utf-8")
+
+
+def test_a_page_and_markdown_with_plots_are_written(tmp_path, capsys):
+    made_up.sweep(tmp_path / "a")
+    made_up.sweep(tmp_path / "b")
+    assert cli.main(["report", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    for name in ("a", "b"):
+        assert "compile" in text_of(tmp_path / name / "report.html")
+        markdown = text_of(tmp_path / name / "report.md")
+        for plot in ("pareto", "stage_times", "stage_memory", "response_motion_bucket_id", "repeats"):
+            assert f"plots/{plot}.png" in markdown
+            assert (tmp_path / name / "plots" / f"{plot}.png").stat().st_size > 3000
+    assert "report.html" in capsys.readouterr().out
+    assert cli.main(["report", "--json", str(tmp_path / "a")]) == 0
+    assert json.loads(capsys.readouterr().out) == {"reports": [str(tmp_path / "a" / "report.html")]}
+
+
+def test_the_answer_names_the_fastest_and_the_smallest(tmp_path):
+    made_up.sweep(tmp_path)
+    page = text_of(write(tmp_path))
+    assert "fastest is compile" in page
+    assert "Least memory takes forward_chunking" in page
+    assert "NVIDIA RTX 4090" in page
+
+
+def test_nothing_outside_the_folder_is_named(tmp_path):
+    made_up.sweep(tmp_path)
+    page = text_of(write(tmp_path))
+    for address in ('src="http', 'href="http', "url(http", "@import", "//cdn"):
+        assert address not in page
+
+
+def test_an_oom_and_a_failure_stand_in_table_and_markdown(tmp_path):
+    def spoil(row: Row) -> Row:
+        if row.job.memory.name == "compile":
+            return Row(
+                row.job, "oom", error="tried to allocate 20 GiB", phase="denoise", provenance=made_up.GPU
+            )
+        if row.job.memory.name == "model_offload" and row.job.seed:
+            return Row(row.job, "failed", error=f"boom {EVIL}", phase="load", provenance=made_up.GPU)
+        return row
+
+    made_up.sweep(tmp_path, change=spoil)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "w-1.log").write_text("first\n" * 100 + "the last words")
+    page = text_of(write(tmp_path))
+    assert '<td class="oom"' in page
+    assert "tried to allocate 20 GiB" in page
+    assert "the last words" in page
+    assert "<script>alert" not in page
+    markdown = text_of(tmp_path / "report.md")
+    assert "6 oom" in markdown
+    assert "<script>" not in markdown
+    assert "[x](http" not in markdown
+
+
+@pytest.mark.parametrize("what", ["empty", "failures", "torn", "missing", "under_way", "no_metrics", "old"])
+def test_damaged_input_gives_a_page_that_says_what_is_missing(tmp_path, what):
+    said = {
+        "empty": "no readable row",
+        "failures": "No job ended well",
+        "torn": "cannot be read (torn",
+        "missing": "are missing",
+        "under_way": "a sweep under way",
+        "no_metrics": "unanswerable",
+        "old": "another schema",
+    }[what]
+    rows = [] if what == "empty" else make(tmp_path, what)
+    page = text_of(write(tmp_path))
+    assert said in page
+    assert (tmp_path / "report.md").exists()
+    assert len(rows) == (0 if what == "empty" else 24)
+
+
+def make(folder, what):
+    change = {
+        "failures": lambda r: Row(r.job, "crashed", error="killed", phase="load"),
+        "missing": lambda r: dataclasses.replace(
+            r, values={**r.values, "video": f"videos/{r.key}.mp4", "contact_sheet": f"sheets/{r.key}.png"}
+        ),
+        "no_metrics": lambda r: dataclasses.replace(r, values={"total_s": r.values["total_s"]}),
+    }.get(what, lambda r: r)
+    rows = made_up.sweep(folder, change=change)
+    path = next((folder / "rows").glob("*.jsonl"))
+    if what == "torn":
+        path.write_text(path.read_text()[:-200])
+    if what == "old":
+        path.write_text(path.read_text().replace('"schema": 1', '"schema": 0'))
+    if what == "under_way":
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:10]))
+    return rows
+
+
+def test_a_missing_folder_is_refused_in_a_sentence(capsys):
+    assert cli.main(["report", "runs/there/is/none"]) == 2
+    assert "there is no such folder" in capsys.readouterr().err
+
+
+def test_two_swept_settings_give_heatmaps(tmp_path):
+    made_up.sweep(tmp_path, noise_aug_strength=0.02)
+    made_up.sweep(tmp_path, noise_aug_strength=0.2)
+    write(tmp_path)
+    assert (tmp_path / "plots" / "heat_motion_bucket_id_noise_aug_strength.png").exists()
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_fit_and_the_page_says_what_it_leaves_out(tmp_path):
+    import resource
+
+    # rows of a few jobs, copied with other seeds: writing each through the store's fsync would measure the disk
+    rows = made_up.sweep(tmp_path / "few", seeds=[0], buckets=range(0, 250, 10))
+    lines = [json.loads(row.to_json()) for row in rows]
+    path = tmp_path / "many" / "rows" / "w-1.jsonl"
+    path.parent.mkdir(parents=True)
+    with path.open("w") as f:
+        for seed in range(1000):
+            base = {}
+            for row, line in zip(rows, lines, strict=True):
+                bucket = row.job.motion_bucket_id
+                base.setdefault(
+                    bucket, dataclasses.replace(row.job, seed=seed).key
+                )  # the baseline comes first
+                f.write(
+                    json.dumps(line | {"job": line["job"] | {"seed": seed, "baseline": base[bucket]}}) + "\n"
+                )
+    page = text_of(write(tmp_path / "many"))
+    assert "of 100000 jobs" in page
+    assert "paired t on 25000 log ratios" in page
+    assert len(page) < 3_000_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 < 3

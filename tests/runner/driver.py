@@ -1,0 +1,29 @@
+"""A driver in a process of its own, for the tests that interrupt or kill it: its one argument is the sweep as JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+import fakes
+
+from svdsweep.config import Runner, Slurm
+from svdsweep.runner import run_jobs
+from svdsweep.runner.progress import Lines
+
+
+def main() -> int:
+    plan = json.loads(sys.argv[1])
+    jobs = [fakes.job(seed, does) for seed, does in plan["jobs"]]
+    if "slurm" in plan["options"]:
+        plan["options"]["slurm"] = Slurm(**plan["options"]["slurm"])
+    options = Runner(**{"devices": "cpu", "workers_per_device": 2, **plan["options"]})
+    try:
+        for row in run_jobs(jobs, fakes.load, options, Path(plan["folder"]), Lines(sys.stderr)):
+            print(row.job.seed, row.status, flush=True)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

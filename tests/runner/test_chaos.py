@@ -1,0 +1,70 @@
+"""Thirty SIGKILLs over one sweep: random workers, then the driver."""
+
+import random
+from collections import Counter, defaultdict
+
+import fakes
+import psutil
+import pytest
+from helpers import family, start_driver, stored, wait_for
+
+from svdsweep.config import Runner
+from svdsweep.runner import pending
+from svdsweep.store import Store
+
+KILLS, JOBS = 30, 60
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_after_thirty_kills_every_job_has_one_final_row_and_nothing_finished_ran_twice(folder):
+    draw = random.Random(6)
+    jobs = [(i, f"sleep {draw.uniform(0.2, 0.5):.2f}") for i in range(JOBS)]
+    keys = {fakes.job(i).key for i in range(JOBS)}
+    attempts = 1000
+    driver, killed_drivers = start_driver(folder, jobs, attempts=attempts), 0
+    for i in range(KILLS):
+        _wait_for_workers(driver)
+        if i % 3 == 2:
+            driver.kill()
+            driver.wait()
+            killed_drivers += 1
+            wait_for(lambda: not family(folder))
+            driver = start_driver(folder, jobs, attempts=attempts)
+        else:
+            draw.choice(_workers(driver)).kill()
+        _wait_for_another_start(folder)
+    assert driver.wait(120) == 0
+    rows = stored(folder)
+    final = Counter(row.key for row in rows if row.final)
+    assert final == dict.fromkeys(keys, 1)
+    assert pending([fakes.job(i) for i in range(JOBS)], Store(folder).rows(), Runner()) == []
+    begun = defaultdict(int)
+    for line in (folder / "ran").read_text().splitlines():
+        begun[line.split()[0]] += 1
+    crashed = Counter(row.key for row in rows if row.status == "crashed")
+    lost_in_flight = sum(begun[key] - 1 - crashed[key] for key in keys)
+    print(
+        f"{len(rows)} rows, {sum(crashed.values())} crashed, {lost_in_flight} in flight when their driver died"
+    )
+    assert 0 <= lost_in_flight <= 2 * killed_drivers
+    assert not list((folder / "claims").iterdir())
+
+
+def _wait_for_workers(driver):
+    wait_for(lambda: driver.poll() is not None or _workers(driver))
+    assert driver.poll() is None, "the sweep was over before the kills"
+
+
+def _workers(driver):
+    try:
+        return psutil.Process(driver.pid).children()
+    except psutil.Error:
+        return []
+
+
+def _wait_for_another_start(folder):
+    """Let the sweep go on a little: until some job more has begun."""
+    path = folder / "ran"
+    size = path.stat().st_size if path.exists() else 0
+    wait_for(lambda: path.exists() and path.stat().st_size > size)

@@ -1,0 +1,182 @@
+"""Whatever happens to a job or its worker: a row for it, none for another, no hang, no orphan."""
+
+import os
+from collections import Counter
+
+import fakes
+import pytest
+from helpers import Heard, cpu, ran, stored, sweep
+
+from svdsweep.schema import UserError
+
+pytestmark = pytest.mark.timeout(60)
+
+MATRIX = {
+    "": "ok",
+    "sleep 0.05": "ok",
+    "raise": "failed",
+    "sysexit 2": "failed",
+    "strange": "failed",
+    "nan": "failed",
+    "norow": "failed",
+    "oom": "oom",
+    "poison": "failed",
+    "exit 3": "crashed",
+    "kill": "crashed",
+    "kill SIGSEGV": "crashed",
+    "held": "crashed",
+    "hang": "timeout",
+}
+
+
+def test_every_fault_at_once_gives_a_row_each_and_touches_no_other_job(folder):
+    acts = [*MATRIX, "", ""]
+    jobs = [fakes.job(i, does) for i, does in enumerate(acts)]
+    rows = sweep(folder, jobs, cpu(timeout_s=3))
+    assert Counter(row.key for row in rows) == Counter(job.key for job in jobs)
+    assert {row.job.image.name: row.status for row in rows} == MATRIX
+    assert [row.key for row in stored(folder)] == [row.key for row in rows]
+    assert set(ran(folder).values()) == {1}
+    by_act = {row.job.image.name: row for row in rows}
+    for does in ("exit 3", "kill", "kill SIGSEGV", "held", "hang"):
+        row = by_act[does]
+        assert row.phase == "denoise"
+        assert row.values["vram_allocated_peak_gib"] == 1.5
+        assert f"working on {row.job.seed}" in row.error
+        assert all(
+            f"working on {job.seed}\n" not in row.error + "\n" for job in jobs if job.seed != row.job.seed
+        )
+    assert "exit code 3" in by_act["exit 3"].error
+    assert "SIGKILL" in by_act["kill"].error
+    assert "SIGSEGV" in by_act["kill SIGSEGV"].error
+    assert "Fatal Python error" in by_act["kill SIGSEGV"].error  # where it was, from the log
+    assert "ValueError: planted" in by_act["raise"].error
+    assert "cannot be stored" in by_act["strange"].error
+
+
+@pytest.mark.parametrize("does", list(MATRIX))
+def test_one_fault_among_twelve_jobs(folder, does):
+    jobs = [fakes.job(i, does if i == 4 else "") for i in range(12)]
+    rows = sweep(folder, jobs, cpu(timeout_s=2))
+    assert len(rows) == 12
+    assert {row.job.seed: row.status for row in rows} == dict.fromkeys(range(12), "ok") | {4: MATRIX[does]}
+    bad = next(row for row in rows if row.job.seed == 4)
+    if bad.status in ("crashed", "timeout"):
+        assert [line for line in bad.error.splitlines() if line.startswith("working")] == ["working on 4"]
+    again = sweep(folder, jobs, cpu(timeout_s=2))
+    final = MATRIX[does] in ("ok", "oom")
+    assert [(row.job.seed, row.status, row.attempt) for row in again] == (
+        [] if final else [(4, MATRIX[does], 2)]
+    )
+
+
+def test_a_job_that_works_at_the_second_attempt_is_finished_by_the_same_command(folder):
+    jobs = [fakes.job(0, "once"), fakes.job(1)]
+    assert {row.status for row in sweep(folder, jobs)} == {"failed", "ok"}
+    assert [(row.status, row.attempt) for row in sweep(folder, jobs)] == [("ok", 2)]
+    assert sweep(folder, jobs) == []
+
+
+def test_a_device_gets_a_fresh_process_after_out_of_memory_and_after_a_cuda_error(folder):
+    acts = ["", "oom", "", "poison", "", "raise", ""]
+    rows = sweep(folder, [fakes.job(i, does) for i, does in enumerate(acts)], cpu(workers=1))
+    pids = [row.values["pid"] for row in rows if row.status == "ok"]
+    assert len(set(pids)) == 3
+    assert pids[2] == pids[3]  # a plain failure spoils nothing
+
+
+@pytest.mark.parametrize(
+    ("load", "why"),
+    [(fakes.load_never, "the weights are gone"), (fakes.load_dies, "exit code 7\ndying words")],
+)
+def test_a_load_that_always_fails_ends_the_sweep_after_two_starts_with_its_cause_once(folder, load, why):
+    with pytest.raises(UserError) as caught:
+        sweep(folder, [fakes.job(i) for i in range(12)], load=load)
+    assert str(caught.value).count(why) == 1
+    assert "12 jobs are left" in str(caught.value)
+    assert stored(folder) == []
+    assert sum(log.read_text().count("UTC, cpu") for log in (folder / "logs").iterdir()) == 4
+
+
+def test_a_start_that_hangs_is_given_up(folder):
+    with pytest.raises(UserError, match="not ready after 1 s"):
+        sweep(folder, [fakes.job()], cpu(workers=1, start_timeout_s=1), load=fakes.load_hangs)
+
+
+def test_a_worker_that_dies_while_loading_blames_no_job(folder):
+    rows = sweep(folder, [fakes.job(i) for i in range(4)], cpu(workers=1), load=fakes.load_once_in_two)
+    assert [row.status for row in rows] == ["ok"] * 4
+
+
+def test_a_worker_that_dies_before_it_takes_its_job_blames_no_job(folder):
+    jobs = [fakes.job(i) for i in range(4)]
+    rows = sweep(folder, jobs, cpu(workers=1), load=fakes.load_dies_before_its_first_job)
+    assert [(row.status, row.attempt) for row in rows] == [("ok", 1)] * 4
+    assert set(ran(folder).values()) == {1}
+
+
+@pytest.mark.parametrize("does", ["full", "fullrow"])
+def test_a_full_disk_under_a_video_stops_the_sweep_and_blames_no_job(folder, does):
+    jobs = [fakes.job(i, does if i == 3 else "") for i in range(12)]
+    with pytest.raises(UserError, match="No space left on device"):
+        sweep(folder, jobs, cpu(workers=1))
+    assert {row.status for row in stored(folder)} == {"ok"}
+    assert 3 not in {row.job.seed for row in stored(folder)}
+    finished = len(stored(folder))
+    assert len(sweep(folder, [fakes.job(i) for i in range(12)])) == 12 - finished
+
+
+def test_a_failure_to_write_on_a_sound_disk_is_the_jobs_own(folder):
+    rows = sweep(folder, [fakes.job(0, "badvideo"), fakes.job(1), fakes.job(2, "denied")])
+    assert {row.job.seed: row.status for row in rows} == {0: "failed", 1: "ok", 2: "failed"}
+
+
+def test_a_full_disk_under_the_rows_stops_the_sweep(folder):
+    import socket
+
+    (folder / "rows").mkdir()
+    (folder / "rows" / f"{socket.gethostname()}-{os.getpid()}.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"cannot be written.*No space left on device"):
+        sweep(folder, [fakes.job(i) for i in range(4)])
+
+
+def test_a_folder_that_cannot_be_written_is_refused(folder):
+    (folder / "logs").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written"):
+        sweep(folder, [fakes.job()])
+
+
+def test_a_torn_last_line_is_run_again_and_harms_no_other(folder):
+    jobs = [fakes.job(i) for i in range(4)]
+    sweep(folder, jobs)
+    path = next((folder / "rows").iterdir())
+    path.write_bytes(path.read_bytes()[:-40])
+    assert len(sweep(folder, jobs)) == 1
+    assert {row.key for row in stored(folder)} == {job.key for job in jobs}
+
+
+def test_fail_fast_stops_at_the_first_failure(folder):
+    heard = Heard()
+    jobs = [fakes.job(i, "raise" if i == 0 else "sleep 0.05") for i in range(12)]
+    rows = sweep(folder, jobs, cpu(fail_fast=True), watch=heard)
+    assert len(rows) < 6
+    assert any("fail_fast" in text for text in heard.texts)
+
+
+def test_a_load_that_no_worker_could_import_is_refused(folder):
+    with pytest.raises(UserError, match="cannot be imported"):
+        sweep(folder, [fakes.job()], load=lambda place: None)
+
+
+def test_a_kill_by_the_kernel_for_host_memory_is_told_as_such(folder, monkeypatch):
+    counts = iter([5, 6])
+    monkeypatch.setattr("svdsweep.runner.host.oom_kills", lambda: next(counts))
+    (row,) = sweep(folder, [fakes.job(0, "kill")], cpu(workers=1))
+    assert row.status == "crashed"
+    assert "out-of-memory killer" in row.error
+    assert "GiB of host memory" in row.notes[0]
+
+
+def test_another_kill_is_not_taken_for_one_of_memory(folder):
+    (row,) = sweep(folder, [fakes.job(0, "kill")], cpu(workers=1))
+    assert "out-of-memory" not in row.error

@@ -1,0 +1,101 @@
+import json
+from typing import Any
+
+import pytest
+
+from svdsweep import fit
+from svdsweep.config import Job
+from svdsweep.predict.summary import STAGES, Kernel, Stage, Summary
+from svdsweep.schema import UserError
+
+WEIGHTS = {"none": 4.2, "model": 3.0, "group_leaf": 0.2, "group_block": 0.4, "sequential": 0.1}
+SECONDS = {"none": 1, "model": 2, "group_leaf": 3, "group_block": 4, "sequential": 9}
+
+
+def imagined(job: Job) -> Summary:
+    """Weights by offload, activations halved by split guidance and chunks, a GiB for each frame of the decode."""
+    m = job.memory
+    weights = WEIGHTS[m.offload] * (0.6 if m.unet_weights == "fp8" else 1)
+    activations = (
+        8.0 * (0.5 if m.split_guidance or not m.guidance else 1) * (0.6 if m.forward_chunk_size else 1)
+    )
+    work = [Kernel("float16", 10**12 * (SECONDS[m.offload] + bool(m.forward_chunk_size)), 1, 1)]
+    held = dict.fromkeys(STAGES, 1.0) | {"denoise": activations, "vae_decode": float(job.frames_per_decode)}
+    return Summary({n: Stage(weights + held[n], weights, "", "", [], work, 0.0, 0.0) for n in STAGES})
+
+
+@pytest.fixture(autouse=True)
+def no_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "outcomes", lambda jobs, processes: {j.key: imagined(j) for j in jobs})
+
+
+def answer(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
+    assert fit.main([*argv, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_large_card_keeps_the_frames_and_offloads_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    best = answer(capsys, "--vram", "80")["best"][0]
+    assert best["keeps"] == "the frames"
+    assert "memory=baseline" in best["command"]
+    assert "decode_chunk_size=all" in best["command"]
+
+
+def test_frames_win_over_speed_where_an_offload_makes_room(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "--vram", "30")  # 25 GiB of decode fit beside no weights only
+    assert found["best"][0]["keeps"] == "the frames"
+    assert "memory=group_offload " in found["best"][0]["command"]
+
+
+def test_a_small_card_keeps_the_latents_by_the_fastest_offload(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "--vram", "7")
+    assert {c["keeps"] for c in found["best"]} == {"the latents"}
+    assert all(c["needed_vram_gib"] <= 7 for c in found["best"])
+    assert "memory=model_offload" in found["best"][0]["command"]
+    seconds = [c["eager_floor_s"] for c in found["best"]]
+    assert seconds == sorted(seconds)
+
+
+def test_what_keeps_nothing_is_the_last_resort(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nothing" not in {c["keeps"] for c in answer(capsys, "--vram", "4")["best"]}
+
+
+def test_none_fits_and_the_nearest_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit.main(["--vram", "1"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("None of ")
+    assert "svdsweep model=svd_xt memory=" in text
+
+
+def test_what_is_printed_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    fit.main(["--vram", "8", "model=svd"])
+    commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("svdsweep ")]
+    assert len(commands) == fit.SHOWN
+    for command in commands:
+        (job,) = fit.jobs_without_weights(command.split()[1:], None)
+        assert job.num_frames == 14
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["--vram", "much"],
+        ["--vram", "-3"],
+        ["--vram", "8", "--show", "1.5"],
+        ["--vram", "8", "memory=fp8"],
+        ["--vram", "8", "decode_chunk_size=2"],
+        ["--vram", "8", "num_frames=7,14"],
+        ["--vram", "8", "--frob"],
+    ],
+)
+def test_wrong_input_is_a_sentence(argv: list[str]) -> None:
+    with pytest.raises(UserError):
+        fit.main(argv)
+
+
+def test_measuring_wants_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("svdsweep.runner.devices.discover", lambda _: ["cpu"])
+    with pytest.raises(UserError, match="GPU"):
+        fit.main(["--vram", "8", "--measure"])

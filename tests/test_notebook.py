@@ -1,0 +1,37 @@
+"""The notebook runs from top to bottom on a fresh sweep, and is stored without outputs."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from svdsweep.cli import main
+
+PATH = Path(__file__).parents[1] / "notebooks" / "explore.ipynb"
+
+
+def test_it_is_stored_without_outputs():
+    for cell in nbformat.read(PATH, as_version=4).cells:
+        assert cell.cell_type == "markdown" or (cell.outputs == [] and cell.execution_count is None)
+
+
+def outputs(folder, monkeypatch):
+    monkeypatch.setenv("SVDSWEEP_FOLDER", str(folder))
+    notebook = nbformat.read(PATH, as_version=4)
+    NotebookClient(
+        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(PATH.parent)}}
+    ).execute()
+    return str([cell.outputs for cell in notebook.cells if cell.cell_type == "code"])
+
+
+@pytest.mark.slow
+def test_it_runs_on_a_fresh_sweep(tmp_path, monkeypatch):
+    grid = ["seed=0,1,2", "motion_bucket_id=20,220", "memory=baseline,chunked_decode"]
+    assert (
+        main([*grid, "num_inference_steps=1", f"runs_dir={tmp_path}", "name=fresh", "runner.devices=cpu"])
+        == 0
+    )
+    told = outputs(tmp_path / "fresh", monkeypatch)
+    for part in ("chunked_decode", "motion_px", "tabular", "<svg", "python -m svdsweep"):
+        assert part in told
