@@ -76,7 +76,9 @@ def wanted(folder: Path) -> set[str] | None:
 def under_way(folder: Path) -> int:
     """How many jobs drivers have claimed."""
     claims = folder / "claims"
-    return sum(1 for path in claims.iterdir() if path.name[0] != ".") if claims.is_dir() else 0
+    if not claims.is_dir():
+        return 0
+    return len({path.stem for path in claims.iterdir() if path.name[0] != "."})  # key, or key.number
 
 
 def follow(folder: Path, every_s: float) -> int:

@@ -26,7 +26,7 @@ class Claims:
             "born": psutil.Process().create_time(),
             "token": uuid.uuid4().hex,
         }
-        self._held: set[str] = set()
+        self._held: dict[str, Path] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
 
@@ -43,51 +43,57 @@ class Claims:
         self._clock.unlink(missing_ok=True)
 
     def take(self, key: str) -> bool:
-        """Claim a job; False while another living driver holds it."""
-        path = self.folder / key
+        """Claim a job; False while another living driver holds it, or was faster.
+
+        The claim of a dead driver is not replaced but outnumbered: whoever creates the file with the next number has
+        the job, so of several drivers that find it, one gets it, at no moment is there none, and the dead one's file can
+        be removed afterwards."""
+        before = self._claims_of(key)
+        if not all(self._dead(path, _content(path)) for path in before):
+            return False
+        number = max((int(path.suffix[1:] or 0) for path in before), default=-1) + 1
+        path = self.folder / (f"{key}.{number}" if number else key)
         try:
             with path.open("x") as f:
-                self._held.add(key)
+                self._held[key] = path
                 json.dump(self.me, f)
         except FileExistsError:
-            return self._take_over(path) and self.take(key)
+            return False
         except OSError:
+            self._held.pop(key, None)
             path.unlink(missing_ok=True)
             raise
+        now = self._claims_of(key)
+        now.pop(path, None)
+        if now.items() - before.items():  # what was listed was old: another took the job and gave it back, a third has it
+            self.release(key)
+            return False
+        for dead in before:
+            dead.unlink(missing_ok=True)
         return True
 
     def free(self, key: str) -> bool:
         """Whether nobody alive holds a job."""
-        path = self.folder / key
-        return not path.exists() or self._dead(path, _content(path))
+        return all(self._dead(path, _content(path)) for path in self._claims_of(key))
 
     def release(self, key: str) -> None:
         """Give a claim back; the job's row, if it has one, is stored by now."""
-        self._held.discard(key)
-        path = self.folder / key
-        if _content(path) == self.me:  # it may have been taken over while this machine slept
+        path = self._held.pop(key, None)
+        if path and _content(path) == self.me:  # it may have been taken over while this machine slept
             path.unlink(missing_ok=True)
 
     @property
     def _clock(self) -> Path:
         return self.folder / f".{self.me['token']}"
 
-    def _take_over(self, path: Path) -> bool:
-        """Remove the claim of a dead driver; False when it lives, or another was faster."""
-        owner = _content(path)
-        if not self._dead(path, owner):
-            return False
-        aside = self.folder / f".{self.me['token']}-{path.name}"
-        try:
-            os.rename(path, aside)  # of several drivers, one succeeds
-        except FileNotFoundError:
-            return False
-        stolen = _content(aside) != owner  # a faster one had put its own claim here in the meantime
-        if stolen:
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
-        aside.unlink()
-        return not stolen
+    def _claims_of(self, key: str) -> dict[Path, tuple[int, int]]:
+        """A job's claim files, each with what tells it from a later one of the same name."""
+        found = {}
+        for path in (self.folder / key, *self.folder.glob(f"{key}.*")):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                found[path] = status.st_ino, status.st_mtime_ns
+        return found
 
     def _dead(self, path: Path, owner: dict[str, object] | None) -> bool:
         if owner and owner.get("machine") == self.me["machine"]:
@@ -100,9 +106,9 @@ class Claims:
 
     def _keep_fresh(self) -> None:
         while not self._over.wait(self.stale_s / 5):
-            for key in list(self._held):
+            for path in list(self._held.values()):
                 with contextlib.suppress(OSError):
-                    os.utime(self.folder / key)
+                    os.utime(path)
 
 
 def _content(path: Path) -> dict[str, object] | None:
