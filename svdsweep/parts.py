@@ -76,6 +76,13 @@ class Memory(Checked):
         unit="frames",
         low=1,
     )
+    transformer_parts: int | None = knob(
+        None,
+        "Transformer blocks of the UNet run in this many parts, the spatial ones over frames, the temporal ones over "
+        "places; attention and feed-forward layers hold so much less. Exact.",
+        unit="parts",
+        low=2,
+    )
     split_guidance: bool = knob(
         False,
         "The two halves of classifier-free guidance run one after the other: half the activations, same result.",
@@ -100,6 +107,19 @@ class Memory(Checked):
         "model",
         "Precision of the VAE; `model` is the model's.",
         words=("model", "float16", "bfloat16", "float32"),
+    )
+    decode: str = knob(
+        "whole",
+        "How frames are decoded: `decode_chunk_size` at once (whole), or layer by layer over all frames, one at a time "
+        "(streamed): same frames as decode_chunk_size=all, which it needs, at the memory of one and decode_budget_gib.",
+        words=("whole", "streamed"),
+    )
+    decode_budget_gib: float = knob(
+        8.0,
+        "Streamed decode: features of frames kept on the device; what is more waits in host memory (page-locked). "
+        "25 frames of 576×1024 in half precision are 7.1 GiB.",
+        unit="GiB",
+        low=0,
     )
     vae_upcast: bool = knob(True, "Encode the image in float32 where the VAE is float16, as its config asks.")
     channels_last: bool = knob(False, "2-D convolutions of UNet and VAE in channels-last memory format.")
@@ -170,7 +190,15 @@ class Measure(Checked):
         low=0.001,
         high=1.0,
     )
-    repeats_limit: int = knob(10, "Most timed runs of a job when `within` is set.", unit="runs", low=1)
+    repeats_limit: int = knob(
+        10, "Most timed runs of a job (and round) when `within` is set.", unit="runs", low=1
+    )
+    rounds: int = knob(
+        1,
+        "Go over all strategies so often, where loading and warming up again takes no longer than measuring.",
+        unit="rounds",
+        low=1,
+    )
     share_latents: bool = knob(
         True,
         "Jobs that differ only in decode_chunk_size share one denoise; their rows say so (latency_shared_with).",

@@ -25,10 +25,11 @@ from svdsweep.memory.schedule import is_guided, steps_of
 from svdsweep.models.load import load_pipeline
 from svdsweep.predict.cache import known_peak_gib
 from svdsweep.probes import nvml, vram
-from svdsweep.probes.columns import device_columns, memory_columns, time_columns, untimed_columns, with_shared
+from svdsweep.probes.columns import device_columns, memory_columns, time_series, untimed_columns, with_shared
 from svdsweep.probes.environment import provenance, uuid_of
 from svdsweep.probes.equality import PSNR_CAP_DB, psnr_db
 from svdsweep.probes.gathering import Columns
+from svdsweep.probes.latency import time_columns
 from svdsweep.probes.measuring import Measured, measure, measure_decode, run_once
 from svdsweep.probes.stages import ProbeFault, Timing, hooks_on
 from svdsweep.runner.contract import Place, Report, Work
@@ -150,7 +151,8 @@ class Worker:
         measured, timings = self._measure(loaded, job, picture, chunk, progress, columns)
         after = nvml.read(uuid_of(self.device))
         check_after_run(loaded.pipe, job.memory, self.device)
-        columns.add(time_columns(timings, job))
+        columns.series |= time_series(timings)
+        columns.add(time_columns(columns.series, job.num_frames))
         columns.add(untimed_columns(measured))
         columns.add(memory_columns(timings))
         columns.add(device_columns(before, after, measured.total_s, measured.untimed_s))

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 from svdsweep.config import Job, Memory
+from svdsweep.probes.latency import STAGES
 from svdsweep.store import Row, Scalar
 
 IDENTITY = ("key", "status", "attempt", "error", "phase")
@@ -12,7 +13,6 @@ GENERATION = (
     *("num_frames", "height", "width", "num_inference_steps"),
     *("decode_chunk_size", "min_guidance_scale", "max_guidance_scale"),
 )
-STAGES = ("image_encode", "vae_encode", "denoise", "vae_decode")
 MEASURED = (
     *("load_s", "compile_s", "image_encode_s", "vae_encode_s", "denoise_s", "step_s", "vae_decode_s"),
     *("total_s", "total_s_low", "total_s_high", "frames_per_s"),

@@ -1,58 +1,26 @@
-"""From what was measured to the columns of a row: medians and peaks as values, raw repeats and steps as series."""
+"""From what was measured to the columns of a row: peaks, energy and what was untimed as values, raw times as series."""
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
-from svdsweep.config import Job
 from svdsweep.probes import nvml
 from svdsweep.probes.gathering import Columns
+from svdsweep.probes.latency import STAGES
 from svdsweep.probes.measuring import Measured
-from svdsweep.probes.stages import STAGES, Timing
-from svdsweep.probes.statistics import drift, median_interval, summarize
-
-NOISY = 0.10
-"""A range above this share of the median gets a note."""
+from svdsweep.probes.stages import Timing
 
 
-def time_columns(timings: Sequence[Timing], job: Job) -> Columns:
-    """Seconds of the whole, the stages and the steps (medians), frames a second, and intervals of the whole:
-    `total_s_low` and `_high` of the geometric mean from 3 repeats, `total_s_median_*` of the median from 6."""
-    totals = [t.total_s for t in timings]
-    summary = summarize(totals)
-    low, high = median_interval(totals) or (None, None)
-    columns = Columns(
-        values={
-            "total_s": summary.median,
-            "total_s_low": summary.low,
-            "total_s_high": summary.high,
-            "total_s_median_low": low,
-            "total_s_median_high": high,
-            "total_s_min": summary.minimum,
-            "total_s_max": summary.maximum,
-            "total_s_geometric_mean": summary.geometric_mean,
-            "frames_per_s": job.num_frames / summary.median,
-            "repeats": len(totals),
-        },
-        series={"total_s": totals},
-    )
+def time_series(timings: Sequence[Timing]) -> dict[str, list[Any]]:
+    """The raw seconds of each repeat: of the whole, of the stages that every repeat entered, of the steps."""
+    series: dict[str, list[Any]] = {"total_s": [t.total_s for t in timings]}
     for stage in STAGES:
-        seconds = [t.stage_s[stage] for t in timings if stage in t.stage_s]
-        if seconds:
-            columns.values[f"{stage}_s"] = statistics.median(seconds)
-            columns.series[f"{stage}_s"] = seconds
+        if seconds := [t.stage_s[stage] for t in timings if stage in t.stage_s]:
+            series[f"{stage}_s"] = seconds
     steps = [t.step_s for t in timings]
     if all(steps):
-        columns.values["step_s"] = statistics.median(s for run in steps for s in run)
-        columns.series["step_s"] = steps
-    if summary.outliers:
-        columns.notes.append(
-            f"outliers among the repeats of total_s, kept: number {_numbers(summary.outliers)}"
-        )
-    if len(totals) > 1 and summary.maximum - summary.minimum > NOISY * summary.median:
-        columns.notes.append(f"total_s varies by more than {NOISY:.0%} over the repeats")
-    if (rho := drift(totals)) is not None and rho > 0.5:
-        columns.notes.append(f"total_s rises over the repeats (rank correlation {rho:.2f})")
-    return columns
+        series["step_s"] = steps
+    return series
 
 
 def untimed_columns(measured: Measured) -> Columns:
@@ -118,7 +86,3 @@ def with_shared(own: Sequence[Timing], donor: Sequence[Timing]) -> list[Timing]:
         total_s = whole.total_s - whole.stage_s["vae_decode"] + decoded.total_s
         merged.append(Timing(total_s, stage_s, whole.step_s, peaks, decoded.calls))
     return merged
-
-
-def _numbers(places: Sequence[int]) -> str:
-    return ", ".join(str(i + 1) for i in places)

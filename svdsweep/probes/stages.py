@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import torch
 
+from svdsweep.probes.latency import STAGES
 from svdsweep.probes.vram import Peak, read_peak, reset_peak
 
-STAGES = ("image_encode", "vae_encode", "denoise", "vae_decode")
 SUM_WITHIN, SLACK_S = 0.02, 0.01
 """The stages' times must add up to the total within this share, and what a busy host may take for other things."""
 

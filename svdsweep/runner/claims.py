@@ -46,8 +46,7 @@ class Claims:
         """Claim a job; False while another living driver holds it, or was faster.
 
         The claim of a dead driver is not replaced but outnumbered: whoever creates the file with the next number has
-        the job, so of several drivers that find it, one gets it, at no moment is there none, and the dead one's file can
-        be removed afterwards."""
+        the job. So of several drivers that find it one gets it, and at no moment is there no claim."""
         before = self._claims_of(key)
         if not all(self._dead(path, _content(path)) for path in before):
             return False
@@ -65,7 +64,9 @@ class Claims:
             raise
         now = self._claims_of(key)
         now.pop(path, None)
-        if now.items() - before.items():  # what was listed was old: another took the job and gave it back, a third has it
+        if (
+            now.items() - before.items()
+        ):  # the listing was old: one took the job and gave it back, another has it
             self.release(key)
             return False
         for dead in before:

@@ -52,6 +52,9 @@ class Watch(Protocol):
     def elsewhere(self, jobs: int) -> None:
         """So many of the jobs were done by another driver of the same sweep."""
 
+    def added(self, jobs: int) -> None:
+        """So many jobs are run once more, in another round (`measure.rounds`)."""
+
     def told(self, text: str) -> None:
         """One sentence for the user."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from svdsweep import config
 from svdsweep.config import Job
+from svdsweep.probes.rounds import further_rounds, joined
 from svdsweep.runner.claims import Claims
 from svdsweep.runner.contract import Watch
 from svdsweep.runner.process import UNWRITABLE
@@ -63,6 +64,10 @@ class Ledger:
         self._attempts = {key: row.attempt for key, row in known.items()}
         todo = pending(jobs, known, options)
         self._schedule = Schedule(todo)
+        self._rounds: dict[str, Row] = {}
+        """By key: rows that another round of this driver adds to."""
+        if not options.fresh and "ok" not in options.retry:
+            self._rounds = {job.key: known[job.key] for job in further_rounds(todo, known)}
         self._earlier = list(known.values())
         """Rows of earlier runs, until they have been compared with this run's first."""
         self._elsewhere: dict[str, Job] = {}
@@ -117,10 +122,29 @@ class Ledger:
         """A worker no longer has anything loaded."""
         self._schedule.leave(worker)
 
-    def keep(self, row: Row, seconds: float, workers: int, under_way: Sequence[Job]) -> None:
-        """Store a row that took so long, and tell it. Raises Unwritable when the disk is at fault, not the job."""
+    def next_round(self) -> int:
+        """Begin another round of the jobs that this driver has measured and that are due for one; returns how many.
+
+        To be asked when nothing is left and nothing under way: then all strategies have had this round."""
+        if self.stopped:
+            return 0
+        due = further_rounds([row.job for row in self._rounds.values()], self._rounds)
+        if due:
+            self._schedule.begin(due)
+            self._watch.added(len(due))
+        return len(due)
+
+    def keep(self, row: Row, seconds: float, workers: int, under_way: Sequence[Job]) -> Row:
+        """Store a row that took so long, joined with the job's rounds before, tell it and return it.
+
+        Raises Unwritable when the disk is at fault, not the job."""
         if row.status == "failed" and row.phase == "write":
             _check_writable(self._store.folder, row.error)
+        failed, worker = row.status in ("failed", "crashed", "timeout"), str(row.provenance["worker"])
+        if earlier := self._rounds.get(row.key):
+            row = joined(earlier, row)
+        if row.job.measure.rounds > 1:
+            self._rounds[row.key] = row
         try:
             self._store.append(row)
         except OSError as e:
@@ -132,9 +156,10 @@ class Ledger:
         if time.monotonic() - self._estimated > LOOK_S:
             self._estimated, self._left_s = time.monotonic(), self._schedule.left_s(workers, under_way)
         self._compare_with_earlier(row)
-        self._watch.finished(str(row.provenance["worker"]), row, self._left_s)
-        if self._options.fail_fast and row.status in ("failed", "crashed", "timeout"):
+        self._watch.finished(worker, row, self._left_s)
+        if self._options.fail_fast and failed:
             self._drain(f"Stopping at the first failure (runner.fail_fast): {row.key} {row.status}.")
+        return row
 
     def look(self) -> None:
         """Heed the user's wish to stop, and what became of the jobs that others hold.

@@ -66,8 +66,8 @@ class _Pool:
                     row = None if seat.empty else seat.step(seat.pipe in readable)
                     if row:
                         working = sum(not seat.lost for seat in self.seats)
-                        self.ledger.keep(row, seat.seconds, working, [s.job for s in self.seats if s.job])
-                        yield row
+                        under_way = [s.job for s in self.seats if s.job]
+                        yield self.ledger.keep(row, seat.seconds, working, under_way)
                     if seat.returned:
                         self.ledger.put_back(seat.returned)
                         seat.returned = None
@@ -89,7 +89,7 @@ class _Pool:
         if left and not busy and all(seat.lost for seat in self.seats):
             causes = list(dict.fromkeys(seat.cause.strip() for seat in self.seats))
             raise UserError(f"No worker comes up, so {left} jobs are left: {'; '.join(causes)}")
-        return bool(left or busy)
+        return bool(left or busy or self.ledger.next_round())
 
     def _occupy(self, seat: Seat) -> None:
         """Give an idle worker a job, or an empty seat a process."""

@@ -37,6 +37,9 @@ class Silent:
     def elsewhere(self, jobs: int) -> None:
         """See `Watch`."""
 
+    def added(self, jobs: int) -> None:
+        """See `Watch`."""
+
     def told(self, text: str) -> None:
         """See `Watch`."""
 
@@ -65,6 +68,10 @@ class Lines(Silent):
     def elsewhere(self, jobs: int) -> None:
         """Count what another driver did."""
         self.done += jobs
+
+    def added(self, jobs: int) -> None:
+        """Count another round."""
+        self.jobs += jobs
 
     def told(self, text: str) -> None:
         """Print a line."""
@@ -119,6 +126,12 @@ class Bar(Silent):
         """Advance the bar by what another driver did."""
         if self.bar is not None:
             self.bar.update(jobs)
+
+    def added(self, jobs: int) -> None:
+        """Lengthen the bar by another round."""
+        if self.bar is not None:
+            self.bar.total = (self.bar.total or 0) + jobs
+            self.bar.refresh()
 
     def told(self, text: str) -> None:
         """Print a line above the bar."""

@@ -187,8 +187,7 @@ class _Cluster:
                 for call in done:
                     if row := self._answer(call):
                         under_way = [actor.job for actor in self.calls.values() if actor.job]
-                        self.ledger.keep(row, self._took, len(self._up()), under_way)
-                        yield row
+                        yield self.ledger.keep(row, self._took, len(self._up()), under_way)
             if self.ledger.interrupted:
                 raise KeyboardInterrupt
         finally:
@@ -201,7 +200,8 @@ class _Cluster:
         hopeless = self.failed >= STARTS or self.died >= DEATHS
         if len(self.ledger) and hopeless and not self._up():
             raise UserError(f"No worker comes up, so {len(self.ledger)} jobs are left: {self.cause.strip()}")
-        return bool(len(self.ledger) or any(actor.job for actor in self.calls.values()))
+        busy = any(actor.job for actor in self.calls.values())
+        return bool(len(self.ledger) or busy or self.ledger.next_round())
 
     def _up(self) -> list[_Actor]:
         return [*self.idle, *(actor for actor in self.calls.values() if actor.up)]

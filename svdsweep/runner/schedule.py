@@ -20,6 +20,17 @@ class Schedule:
     when no group is left untouched it helps where that ends sooner, counting the load that it costs."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
+        self._todo: dict[str, deque[Job]] = {}
+        self._cost: dict[str, float] = {}
+        self._at: dict[str, str] = {}
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._units: dict[str, float] = defaultdict(float)
+        self._loads: list[float] = []
+        self._left = 0
+        self.begin(jobs)
+
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """Give out these jobs from now on: nothing is left of those before, what was learnt from them stays."""
         baselines = {job.baseline for job in jobs if job.baseline}
         groups: dict[str, list[Job]] = defaultdict(list)
         for job in jobs:
@@ -31,10 +42,6 @@ class Schedule:
             for key in order
         }
         self._cost = {key: sum(map(cost, groups[key])) for key in order}
-        self._at: dict[str, str] = {}
-        self._seconds: dict[str, float] = defaultdict(float)
-        self._units: dict[str, float] = defaultdict(float)
-        self._loads: list[float] = []
         self._left = len(jobs)
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from svdsweep.config import Job, Runner
+from svdsweep.probes.rounds import further_rounds
 from svdsweep.schema import UserError, nearest
 from svdsweep.store import STATUSES, Row, Scalar
 
@@ -13,7 +14,8 @@ MAKERS = ("gpu", "torch", "diffusers")
 def pending(jobs: Sequence[Job], rows: Mapping[str, Row], options: Runner) -> list[Job]:
     """The jobs to run, each key once, in the given order; `rows` holds the last row of each key.
 
-    Final statuses are done; others are tried again up to `options.attempts`; `retry` and `fresh` widen that.
+    Final statuses are done, unless further rounds are due; others are tried again up to `options.attempts`; `retry` and
+    `fresh` widen that.
     Raises UserError for a status that does not exist."""
     for status in options.retry:
         if status not in STATUSES:
@@ -21,7 +23,9 @@ def pending(jobs: Sequence[Job], rows: Mapping[str, Row], options: Runner) -> li
                 f"runner.retry={status} is not a status: allowed are {', '.join(STATUSES)}.{nearest(status, STATUSES)}"
             )
     distinct = {job.key: job for job in jobs}
-    return [job for key, job in distinct.items() if options.fresh or _again(rows.get(key), options)]
+    again = [job for key, job in distinct.items() if options.fresh or _again(rows.get(key), options)]
+    due = {job.key for job in (*again, *further_rounds(distinct.values(), rows))}
+    return [job for job in distinct.values() if job.key in due]
 
 
 def _again(row: Row | None, options: Runner) -> bool:

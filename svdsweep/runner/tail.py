@@ -8,16 +8,18 @@ from svdsweep.store import Row
 
 
 class Tail:
-    """What is new in `<folder>/rows/*.jsonl` since the last look, of all writers but `but`; whole lines only."""
+    """What is new in `<folder>/rows/*.jsonl` since the last look; whole lines only. Of the file `but`, which the caller
+    writes, only what is there at the first look."""
 
     def __init__(self, folder: Path, but: str = "") -> None:
         self.folder, self.but = folder / "rows", but
         self._at: dict[Path, int] = {}
+        self._looked = False
 
     def new(self) -> Iterator[Row]:
         """The rows that have been added; damaged lines are passed over."""
         for path in sorted(self.folder.glob("*.jsonl")):
-            if path.name == self.but and path in self._at:
+            if path.name == self.but and self._looked:
                 continue
             start = self._at.setdefault(path, 0)
             if path.stat().st_size <= start:
@@ -32,3 +34,4 @@ class Tail:
                     yield Row.from_plain(json.loads(line))
                 except (ValueError, KeyError, TypeError):
                     continue
+        self._looked = True

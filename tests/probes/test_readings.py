@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from svdsweep.config import Job
 from svdsweep.probes import nvml, vram
-from svdsweep.probes.columns import device_columns, memory_columns, time_columns, with_shared
+from svdsweep.probes.columns import device_columns, memory_columns, time_series, with_shared
 from svdsweep.probes.environment import provenance
+from svdsweep.probes.latency import STAGES, time_columns
 from svdsweep.probes.nvml import State
-from svdsweep.probes.stages import STAGES, Timing
+from svdsweep.probes.stages import Timing
 from svdsweep.probes.vram import Peak
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -120,11 +120,12 @@ def test_a_shared_denoise_and_an_own_decode_make_one_run() -> None:
 
 
 def test_outliers_spread_and_rise_of_repeats_are_noted_and_kept() -> None:
-    columns = time_columns([timing(t) for t in (1.0, 1.01, 1.0, 0.99, 1.0, 5.0)], Job())
+    series = time_series([timing(t) for t in (1.0, 1.01, 1.0, 0.99, 1.0, 5.0)])
+    columns = time_columns(series, num_frames=14)
     assert any("number 6" in note for note in columns.notes)
     assert any("varies by more than" in note for note in columns.notes)
-    assert columns.series["total_s"][-1] == 5.0
-    rising = time_columns([timing(1 + i / 100) for i in range(6)], Job())
+    assert series["total_s"][-1] == 5.0 == columns.values["total_s_max"]
+    rising = time_columns(time_series([timing(1 + i / 100) for i in range(6)]), num_frames=14)
     assert any("rises over the repeats" in note for note in rising.notes)
 
 

@@ -109,14 +109,18 @@ def test_who_acts_on_an_old_listing_gives_the_claim_back(tmp_path, monkeypatch):
     path.parent.mkdir()
     path.write_text("{}")
 
-    def meanwhile(claims, seen, owner):  # one took the dead claim's job and gave it back, then another began it
+    def meanwhile(
+        claims, seen, owner
+    ):  # one took the dead claim's job and gave it back, then another began it
         seen.unlink()
         seen.write_text('{"machine": "a faster one"}')
         return True
 
     monkeypatch.setattr(Claims, "_dead", meanwhile)
     assert not Claims(tmp_path, stale_s=5).take("abc")
-    assert [(p.name, p.read_text()) for p in path.parent.iterdir()] == [("abc", '{"machine": "a faster one"}')]
+    assert [(p.name, p.read_text()) for p in path.parent.iterdir()] == [
+        ("abc", '{"machine": "a faster one"}')
+    ]
 
 
 def test_rows_are_followed_in_whole_lines(tmp_path):

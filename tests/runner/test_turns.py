@@ -1,0 +1,74 @@
+"""`measure.rounds`: all strategies, then all again, each round a row that holds those before."""
+
+import io
+from dataclasses import replace
+from itertools import groupby
+
+import fakes
+from helpers import cpu, ran, stored, sweep
+
+from svdsweep.config import Measure, Runner
+from svdsweep.runner import pending
+from svdsweep.runner.progress import Lines
+from svdsweep.store import Row, Store, last_rows
+
+STRATEGIES = (None, 2)
+
+
+def jobs(rounds=3, does="timed"):
+    return [
+        replace(fakes.job(seed, does, forward_chunk_size=size), measure=Measure(rounds=rounds))
+        for size in STRATEGIES
+        for seed in range(2)
+    ]
+
+
+def test_strategies_take_turns_and_the_last_row_holds_every_round(folder):
+    text = io.StringIO()
+    rows = sweep(folder, jobs(), cpu(workers=1), watch=Lines(text))
+    assert len(rows) == 12
+    order = [line.split() for line in (folder / "ran").read_text().splitlines()]
+    turns = [len(list(group)) for _, group in groupby(settings for _, _, settings in order)]
+    assert turns in (
+        [2, 2, 2, 2, 2, 2],
+        [2, 4, 4, 2],
+    )  # where a round ends the next may go on with what is loaded
+    for row in last_rows(stored(folder)).values():
+        assert (row.values["rounds"], row.values["repeats"], row.values["total_s"]) == (3, 3, 2.0)
+        assert row.series == {"total_s": [1.0, 2.0, 3.0], "round": [1, 2, 3]}
+        assert row in rows
+    assert "[12/12]" in text.getvalue()
+    assert pending(jobs(), Store(folder).rows(), Runner()) == []
+    assert sweep(folder, jobs(), cpu(workers=1)) == []
+
+
+def test_two_workers_share_every_round(folder):
+    sweep(folder, jobs())
+    assert set(ran(folder).values()) == {3}
+    assert all(row.values["repeats"] == 3 for row in last_rows(stored(folder)).values())
+
+
+def test_an_interrupted_sweep_goes_on_with_the_rounds_that_are_missing(folder):
+    grid = jobs(rounds=2)
+    for job in grid[:3]:
+        Store(folder, "earlier").append(Row(job, "ok", values={"total_s": 1.0}, series={"total_s": [1.0]}))
+    assert pending(grid, Store(folder).rows(), Runner()) == grid
+    sweep(folder, grid, cpu(workers=1))
+    assert ran(folder) == {grid[0].key: 1, grid[1].key: 1, grid[2].key: 1, grid[3].key: 2}
+    assert all(row.values["repeats"] == 2 for row in last_rows(stored(folder)).values())
+
+
+def test_fresh_begins_with_the_first_round(folder):
+    sweep(folder, jobs(rounds=2), cpu(workers=1))
+    sweep(folder, jobs(rounds=2), cpu(workers=1, fresh=True))
+    last = last_rows(stored(folder)).values()
+    assert [row.series["total_s"] for row in last] == [[3.0, 4.0]] * 4
+
+
+def test_a_process_that_dies_in_a_later_round_costs_that_round_only(folder):
+    rows = sweep(folder, jobs(does="timed 2"), cpu(workers=1))
+    assert {row.status for row in rows} == {"ok"}
+    for row in last_rows(stored(folder)).values():
+        assert row.series["total_s"] == [1.0, 3.0]
+        assert row.series["round"] == [1, 3]
+        assert any("round 2 is missing: it ended as crashed" in note for note in row.notes)
