@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from svdsweep.config import Job
-from svdsweep.predict.command import jobs_without_weights
-from svdsweep.predict.fitting import needed_gib, verdict
-from svdsweep.predict.gpus import Gpu, eager_floor_s, gpu_named, known_gpus
+from svdsweep.predict.command import grid_without_weights
+from svdsweep.predict.fitting import ALLOWANCE, Allowance, allowance_for, needed_gib, verdict
+from svdsweep.predict.gpus import Gpu, eager_floor_s, known_gpus
+from svdsweep.predict.here import gpu_asked
 from svdsweep.predict.predictions import outcomes, processes_here
 from svdsweep.predict.summary import Summary
 from svdsweep.schema import UserError, nearest
@@ -33,7 +34,8 @@ svdsweep fit --vram GIB [SETTING=VALUE …] [--gpu NAME] [--show N] [--measure] 
 
 The fastest strategies that are predicted to fit a card, those that keep the frames first. model=svd_xt unless you say
 otherwise; any setting of one job may be given, but memory and decode_chunk_size, which are searched. Ranked by the
-floor of latency on --gpu, or on a published card of that size. --measure runs the best few and tells whether they fit.
+floor of latency on --gpu (as in predict; `here` is the GPU of this machine, which doctor measures), or on a published
+card of that size. --measure runs the best few and tells whether they fit.
 
   svdsweep fit --vram 8
   svdsweep fit --vram 12 model=svd num_frames=14 --gpu rtx4090
@@ -62,11 +64,12 @@ class Candidate:
     keeps: str
     summary: Summary
     floor_s: float
+    allowance: Allowance = ALLOWANCE
 
     @property
     def needed_gib(self) -> float:
         """With the allowance for context and workspaces."""
-        return needed_gib(self.summary)
+        return needed_gib(self.summary, self.allowance)
 
     @property
     def command(self) -> str:
@@ -141,7 +144,7 @@ def search(request: Request, gpu: Gpu) -> list[Candidate]:
 
 def fitting(found: Sequence[Candidate], vram_gib: float) -> list[Candidate]:
     """Those that surely fit: what keeps most first, then the fastest, then the smallest."""
-    fit = [c for c in found if verdict(c.summary, vram_gib) == "yes"]
+    fit = [c for c in found if verdict(c.summary, vram_gib, c.allowance) == "yes"]
     return sorted(fit, key=lambda c: (KEEPS.index(c.keeps), c.floor_s, c.needed_gib, c.command))
 
 
@@ -154,7 +157,7 @@ def text(request: Request, gpu: Gpu, best: Sequence[Candidate], found: Sequence[
         return (
             f"None of {len(found)} combinations fits {request.vram_gib:g} GiB. The nearest needs "
             f"{least.needed_gib:.2f} GiB ({least.summary.peak_gib:.2f} GiB of live tensors in "
-            f"{least.summary.peak_stage}) and keeps {least.keeps}:\n  {least.command}"
+            f"{least.summary.peak_stage}, with {least.allowance.words}) and keeps {least.keeps}:\n  {least.command}"
         )
     header = ["keeps", "peak_gib", "needed_gib", "peak in", "tflop", "floor_s"]
     lines = [
@@ -175,9 +178,8 @@ def text(request: Request, gpu: Gpu, best: Sequence[Candidate], found: Sequence[
     if best[0].keeps != FRAMES:
         whole = min((c for c in found if c.keeps == FRAMES), key=lambda c: c.needed_gib, default=None)
         blocks += [f"To keep the frames takes {whole.needed_gib:.2f} GiB: {whole.command}"] if whole else []
-    blocks.append(
-        f"Predicted, {len(found)} combinations; floor_s on {gpu.title} at its published rates, for the order only."
-    )
+    blocks.append(f"Predicted, {len(found)} combinations. needed_gib: peak_gib with {best[0].allowance.words}.")
+    blocks.append(f"floor_s on {gpu.title} at {gpu.basis}, for the order only.")
     return "\n".join(blocks)
 
 
@@ -224,7 +226,7 @@ def _valued(flag: str, value: str) -> dict[str, Any]:
     if not value:
         raise UserError(f"{flag} wants a value.")
     if flag == "--gpu":
-        return {"gpu": gpu_named(value)}
+        return {"gpu": gpu_asked(value)}
     if flag == "--config-dir":
         return {"config_dir": value}
     try:
@@ -250,7 +252,7 @@ def _frames_possible(found: Sequence[Candidate], vram_gib: float) -> bool:
 
 def _space(request: Request, offload: str, exact: bool) -> list[str]:
     """The grid that is searched under one offload, as settings."""
-    (job, *others) = jobs_without_weights(request.settings, request.config_dir)
+    (job, *others) = grid_without_weights(request.settings, request.config_dir).jobs
     if others:
         raise UserError("fit searches strategies for one job; give each setting one value.")
     halves = [n for n in range(2, job.num_frames) if job.num_frames % n == 0][-2:] or [1]
@@ -268,11 +270,12 @@ def _space(request: Request, offload: str, exact: bool) -> list[str]:
 
 
 def _candidates(request: Request, gpu: Gpu, space: Sequence[str]) -> list[Candidate]:
-    jobs = jobs_without_weights([*request.settings, *space], request.config_dir)
-    found: Mapping[str, Any] = outcomes(jobs, processes=processes_here())
+    grid = grid_without_weights([*request.settings, *space], request.config_dir)
+    found: Mapping[str, Any] = outcomes(grid.jobs, processes=processes_here())
+    allowance = allowance_for(request.gpu.title if request.gpu else None, grid.folder)
     return [
-        Candidate(job, _settings(request, job), _keeps(job), summary, eager_floor_s(summary, gpu))
-        for job in jobs
+        Candidate(job, _settings(request, job), _keeps(job), summary, eager_floor_s(summary, gpu), allowance)
+        for job in grid.jobs
         if isinstance(summary := found[job.key], Summary)
     ]
 
@@ -303,6 +306,7 @@ def _facts(c: Candidate) -> dict[str, Any]:
         "keeps": c.keeps,
         "predicted_vram_gib": c.summary.peak_gib,
         "needed_vram_gib": c.needed_gib,
+        "allowance": c.allowance.words,
         "peak_stage": c.summary.peak_stage,
         "tflop": c.summary.tflop,
         "eager_floor_s": c.floor_s,

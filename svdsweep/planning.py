@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from svdsweep import terminal
 from svdsweep.analysis.columns import asked_for
 from svdsweep.cli import DONE, Request
-from svdsweep.forecast import card_gib, fit_of, kind_of, runs_on_gpu
+from svdsweep.forecast import Card, card_here, fit_of, kind_of, runs_on_gpu
 from svdsweep.grid import Grid, expand
 from svdsweep.memory.conflicts import why_not
 from svdsweep.predict import Summary, summaries
@@ -29,20 +29,28 @@ def plan(request: Request) -> int:
     state |= dict.fromkeys(refused, "impossible")
     on_gpu = [job for job in grid.jobs if runs_on_gpu(job, devices)]
     predicted = {k: s for k, s in summaries(on_gpu, compute=request.predict).items() if s}
-    card = card_gib(devices)
+    card = card_here(devices, grid.folder)
     fit = {job.key: fit_of(job, predicted.get(job.key), card) for job in on_gpu}
     if request.json:
-        print(document(grid, state, refused, predicted, fit))
+        print(document(grid, state, refused, predicted, fit, card))
         return DONE
     print(terminal.plan(grid.jobs, state, refused, {k: s.peak_gib for k, s in predicted.items()}, fit))
     print(
         f"\n{grid.folder}: {len(grid.jobs)} jobs, {terminal.counts(of(grid, rows), len(todo))}. Nothing was run."
     )
+    if any(fit.values()):
+        print(fits_words(card))
     if missing := len([job for job in on_gpu if job.key not in predicted and job.key not in refused]):
         print(
             f"The VRAM of {missing} jobs is not predicted yet: `svdsweep plan --predict …` does, in seconds a strategy."
         )
     return DONE
+
+
+def fits_words(card: Card) -> str:
+    """What `fits` is held against."""
+    limit = f"{card.name} ({card.gib:.1f} GiB)" if card.gib else "gpu.memory_limit_gib"
+    return f"fits: {limit}, with {card.allowance.words}."
 
 
 def document(
@@ -51,6 +59,7 @@ def document(
     refused: Mapping[str, str],
     predicted: Mapping[str, Summary],
     fit: Mapping[str, str],
+    card: Card,
 ) -> str:
     """The plan as JSON."""
     jobs = [
@@ -65,6 +74,6 @@ def document(
         }
         for job in grid.jobs
     ]
-    return json.dumps(
-        {"name": grid.name, "folder": str(grid.folder), "axes": grid.axes, "jobs": jobs}, indent=1
-    )
+    facts = {"name": grid.name, "folder": str(grid.folder), "axes": grid.axes}
+    gpu = {"gpu": card.name, "gpu_gib": card.gib, "allowance": card.allowance.words}
+    return json.dumps(facts | gpu | {"jobs": jobs}, indent=1)

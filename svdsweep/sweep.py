@@ -58,7 +58,7 @@ def without_foreseen_oom(todo: list[Job], grid: Grid, store: Store) -> list[Job]
     """Store a `rejected` row for each job that cannot fit by prediction; returns the others."""
     from svdsweep.forecast import foreseen_oom
 
-    refused = foreseen_oom(todo, discover(grid.runner.devices))
+    refused = foreseen_oom(todo, discover(grid.runner.devices), grid.folder)
     for row in refused:
         store.append(row)
     keys = {row.key for row in refused}

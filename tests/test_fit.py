@@ -73,7 +73,7 @@ def test_what_is_printed_can_be_typed(capsys: pytest.CaptureFixture[str]) -> Non
     commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("svdsweep ")]
     assert len(commands) == fit.SHOWN
     for command in commands:
-        (job,) = fit.jobs_without_weights(command.split()[1:], None)
+        (job,) = fit.grid_without_weights(command.split()[1:], None).jobs
         assert job.num_frames == 14
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from svdsweep.analysis.columns import varying
 from svdsweep.config import Job
-from svdsweep.grid import expand
-from svdsweep.predict.fitting import ALLOWANCE, CARDS_GB, needed_gib, verdict
-from svdsweep.predict.gpus import Gpu, eager_floor_s, floor_s, gpu_named, known_gpus
+from svdsweep.grid import Grid, expand
+from svdsweep.predict.fitting import ALLOWANCE, CARDS_GB, Allowance, allowance_for, needed_gib, verdict
+from svdsweep.predict.gpus import Gpu, eager_floor_s, floor_s, known_gpus
+from svdsweep.predict.here import gpu_asked
 from svdsweep.predict.predictions import Outcome, Unpredicted, outcomes, processes_here
 from svdsweep.predict.summary import STAGES, Summary
 from svdsweep.schema import UserError, nearest
@@ -21,8 +22,9 @@ USAGE = """\
 svdsweep predict [SETTING=VALUE[,VALUE…] …] [--gpu NAME] [--details] [--json] [--config-dir DIR]
 
 Peak VRAM of every job of a grid, stage by stage, where it is, and which cards it fits; without a GPU, network or
-weights. Settings are those of `svdsweep run`. --gpu adds the floor of latency at that GPU's published rates ({gpus}).
---details lists the largest tensors alive at each peak.
+weights. Settings are those of `svdsweep run`. --gpu adds the floor of latency at that GPU's published rates, or, for
+`--gpu here`, at those that `svdsweep doctor` measured on the GPU of this machine; and it takes what measured sweeps in
+runs_dir say of that GPU to tell which cards fit. --details lists the largest tensors alive at each peak. GPUs: {gpus}.
 
   svdsweep predict model=svd_xt memory=glob(*) decode_chunk_size=1,2,8
   svdsweep predict model=svd_xt memory=under_8gb --gpu rtx4090 --details
@@ -47,12 +49,14 @@ def main(argv: Sequence[str]) -> int:
     if request.help:
         print(USAGE.format(gpus=", ".join(known_gpus())))
         return 0
-    jobs = jobs_without_weights(request.settings, request.config_dir)
-    found = outcomes(jobs, processes=processes_here())
+    grid = grid_without_weights(request.settings, request.config_dir)
+    found = outcomes(grid.jobs, processes=processes_here())
+    allowance = allowance_for(request.gpu.title if request.gpu else None, grid.folder)
     if request.json:
-        print(json.dumps([plain(job, found[job.key], request.gpu) for job in jobs], indent=1))
+        lines = [plain(job, found[job.key], request.gpu, allowance) for job in grid.jobs]
+        print(json.dumps(lines, indent=1))
     else:
-        print(text(jobs, found, request.gpu, request.details))
+        print(text(grid.jobs, found, request.gpu, allowance, request.details))
     return 0
 
 
@@ -72,7 +76,7 @@ def parse(argv: Sequence[str]) -> Request:
                 raise UserError(
                     f"{flag} wants a value: `{flag} {'rtx4090' if flag == '--gpu' else 'presets'}`."
                 )
-            facts["gpu" if flag == "--gpu" else "config_dir"] = gpu_named(value) if flag == "--gpu" else value
+            facts["gpu" if flag == "--gpu" else "config_dir"] = gpu_asked(value) if flag == "--gpu" else value
         elif flag.startswith("-"):
             raise UserError(
                 f"{flag} is no flag of svdsweep predict.{nearest(flag, FLAGS)} They are {', '.join(FLAGS)}."
@@ -82,13 +86,19 @@ def parse(argv: Sequence[str]) -> Request:
     return Request(**facts)
 
 
-def jobs_without_weights(settings: Sequence[str], config_dir: str | None) -> list[Job]:
-    """The jobs of a grid, no weights looked for: only the architecture matters. Raises UserError."""
+def grid_without_weights(settings: Sequence[str], config_dir: str | None) -> Grid:
+    """The grid, no weights looked for: only the architecture matters. Raises UserError."""
     kept = [s for s in settings if s.split("=")[0] not in ("model.weights", "model.source")]
-    return expand([*kept, "model.weights=random"], config_dir).jobs
+    return expand([*kept, "model.weights=random"], config_dir)
 
 
-def text(jobs: Sequence[Job], found: Mapping[str, Outcome], gpu: Gpu | None, details: bool = False) -> str:
+def text(
+    jobs: Sequence[Job],
+    found: Mapping[str, Outcome],
+    gpu: Gpu | None,
+    allowance: Allowance = ALLOWANCE,
+    details: bool = False,
+) -> str:
     """The table, what it takes for granted, and on request the stages of each job."""
     asked = [name for name in varying(jobs) or ["memory"] if name != "baseline"]
     done = {job.key: s for job in jobs if isinstance(s := found[job.key], Summary)}
@@ -105,30 +115,30 @@ def text(jobs: Sequence[Job], found: Mapping[str, Outcome], gpu: Gpu | None, det
     for job in jobs:
         columns = asked_columns(job, asked)
         if job.key in done:
-            lines.append([*columns, *_cells(done[job.key], gpu)])
+            lines.append([*columns, *_cells(done[job.key], gpu, allowance)])
     blocks = (
         [table(header, lines, [False] * len(asked) + [True] * (len(header) - len(asked)))] if lines else []
     )
     blocks += [f"not predicted: {reason}" for reason in _reasons(jobs, found, asked)]
     blocks += sorted({f"note: {note}" for summary in done.values() for note in summary.notes})
     if done:
-        blocks.append(explanation(gpu))
+        blocks.append(explanation(gpu, allowance))
     if details:
         blocks += [_details(job, done[job.key], asked) for job in jobs if job.key in done]
     return "\n".join(blocks)
 
 
-def explanation(gpu: Gpu | None) -> str:
+def explanation(gpu: Gpu | None, allowance: Allowance) -> str:
     """What the columns mean and take for granted."""
     lines = [
         "GiB of live tensors (max_memory_allocated without library workspaces), at each stage's peak. A card fits (yes)"
-        f" with {ALLOWANCE.context_gib:g} GiB for the CUDA context and {ALLOWANCE.share:.0%} of the peak "
-        f"({ALLOWANCE.decode_share:.0%} in the decode) for workspaces and fragmentation; ~ is without these shares."
+        f" with {allowance.words}; ~ if {allowance.least_gib:.2g} GiB beside the tensors were enough."
     ]
     if gpu:
         lines.append(
-            f"Seconds on {gpu.title} at its published rates: floor_s if only matrix work (or transfers) took time, "
-            "eager_floor_s if each operation also read and wrote its tensors. No run is faster than the first."
+            f"Seconds on {gpu.title} at {gpu.basis}: floor_s if only matrix work (or transfers) took time, "
+            "eager_floor_s if each operation also read and wrote its tensors. "
+            f"{'Hardly a' if gpu.measured_at else 'No'} run is faster than the first."
         )
     return "\n".join(lines)
 
@@ -141,7 +151,7 @@ def asked_columns(job: Job, names: Sequence[str]) -> list[str]:
     return [cell(columns[name]) for name in names]
 
 
-def plain(job: Job, outcome: Outcome, gpu: Gpu | None) -> dict[str, Any]:
+def plain(job: Job, outcome: Outcome, gpu: Gpu | None, allowance: Allowance) -> dict[str, Any]:
     """One job's prediction for JSON; units as in the names."""
     from svdsweep.analysis.columns import asked_for
 
@@ -150,10 +160,11 @@ def plain(job: Job, outcome: Outcome, gpu: Gpu | None) -> dict[str, Any]:
         return facts | {"predicted_vram_gib": None, "reason": outcome.reason}
     facts |= {
         "predicted_vram_gib": outcome.peak_gib,
-        "needed_vram_gib": needed_gib(outcome),
+        "needed_vram_gib": needed_gib(outcome, allowance),
+        "allowance": allowance.words,
         "peak_stage": outcome.peak_stage,
         "tflop": outcome.tflop,
-        "fits": {f"{card} GB": verdict(outcome, card) for card in CARDS_GB},
+        "fits": {f"{card} GB": verdict(outcome, card, allowance) for card in CARDS_GB},
         "notes": outcome.notes,
     }
     if gpu:
@@ -179,14 +190,14 @@ def plain(job: Job, outcome: Outcome, gpu: Gpu | None) -> dict[str, Any]:
     return facts
 
 
-def _cells(summary: Summary, gpu: Gpu | None) -> list[str]:
+def _cells(summary: Summary, gpu: Gpu | None, allowance: Allowance) -> list[str]:
     floors = [f"{floor_s(summary, gpu):.1f}", f"{eager_floor_s(summary, gpu):.1f}"] if gpu else []
     return [
         *(f"{summary.stages[stage].peak_gib:.2f}" for stage in STAGES),
         f"{summary.peak_gib:.2f}",
         f"{summary.tflop:.0f}",
         *floors,
-        *(SIGNS[verdict(summary, card)] for card in CARDS_GB),
+        *(SIGNS[verdict(summary, card, allowance)] for card in CARDS_GB),
     ]
 
 

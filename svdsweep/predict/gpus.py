@@ -1,6 +1,7 @@
 """What GPUs can do at best, as published, and the floor of latency that follows."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,11 +11,13 @@ from svdsweep.predict.summary import GIB, Stage, Summary
 from svdsweep.schema import UserError, nearest
 
 TABLE = Path(__file__).with_name("gpus.json")
+ANOTHER = {"ti", "super", "laptop", "mobile", "max", "d", "nvl", "mig"}
+"""Behind a GPU's name, these make it another one."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """Published peaks: dense matrix rates (10^12 FLOP/s), bandwidth of memory and of the host's bus (10^9 byte/s)."""
+    """Published or measured rates: dense matrix products (10^12 FLOP/s), memory and the host's bus (10^9 byte/s)."""
 
     title: str
     memory_gib: float
@@ -25,6 +28,17 @@ class Gpu:
     memory_gb_s: float
     host_gb_s: float
     source: str
+    measured_at: str = ""
+    """When `svdsweep doctor` did; empty for published peaks."""
+
+    @property
+    def basis(self) -> str:
+        """Whose rates these are."""
+        return (
+            f"the rates that svdsweep doctor measured on {self.measured_at}"
+            if self.measured_at
+            else "its published rates"
+        )
 
     def flop_per_s(self, kind: str) -> float:
         """The rate for a kernel's kind; float32 convolutions run as TF32 by PyTorch's default, products do not."""
@@ -41,14 +55,30 @@ def known_gpus() -> Mapping[str, Gpu]:
 def gpu_named(name: str) -> Gpu:
     """The GPU that is meant by `rtx4090`, `RTX 4090` or PyTorch's `NVIDIA GeForce RTX 4090`. Raises UserError."""
     known = known_gpus()
-    plain = "".join(c for c in name.lower() if c.isalnum())
-    matches = [key for key in known if key.replace("_", "") == plain]
-    matches += sorted((key for key in known if key.replace("_", "") in plain), key=len, reverse=True)
-    if not matches:
+    key = _key(name)
+    if key is None:
         raise UserError(
             f"--gpu {name}: not in the table of published peaks. Known are {', '.join(known)}.{nearest(name, known)}"
         )
-    return known[matches[0]]
+    return known[key]
+
+
+def same_gpu(one: str, other: str) -> bool:
+    """Whether two names are one name, or mean one GPU of the table."""
+    return one == other or (_key(one) is not None and _key(one) == _key(other))
+
+
+def _key(name: str) -> str | None:
+    """The name in the table: one whose words stand in `name` as words, the longest first, unless the next word makes
+    it another GPU (`Ti`, `Laptop`)."""
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    ends = {"".join(words[i:j]): j for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+    for key in sorted(known_gpus(), key=len, reverse=True):
+        parts = key.split("_")
+        end = ends.get("".join(parts)) or (ends[parts[0]] if all(part in ends for part in parts) else None)
+        if end and not ANOTHER & set(words[end : end + 1]):
+            return key
+    return None
 
 
 def floor_s(summary: Summary, gpu: Gpu) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from svdsweep.report.page import Page, settings_line
+from svdsweep.report.prediction import cells
 from svdsweep.report.words import change, difference, shown, verdict
 
 
@@ -25,6 +26,7 @@ def text(page: Page) -> str:
         f"## {plot.title}\n\n![{cell(plot.title)}](plots/{plot.name}.png)\n\n{cell(plot.caption)}"
         for plot in page.plots
     ]
+    parts += _prediction(page)
     if page.failures:
         parts += ["## What did not end well", _failures(page)]
     parts += ["## Environment", table(["", ""], [[n, ", ".join(v)] for n, v in page.environment])]
@@ -88,6 +90,19 @@ def _budgets(name: str, choices: Sequence[object]) -> str:
             [f"{gib} GiB", *(f"{s.name}, {shown(s.total_s)} s" if s else "none" for s in (fastest, faithful))]
         )
     return f"{cell(name)}\n\n" + table(["card", "fastest", "fastest that keeps the frames"], lines)
+
+
+def _prediction(page: Page) -> list[str]:
+    found = page.prediction
+    if found is None:
+        return []
+    parts = ["## Prediction against measurement", "\n".join(f"* {cell(s)}" for s in found.said)]
+    if found.plot:
+        parts.append(f"Measured ÷ predicted allocated peak, medians.\n\n{table(*cells(found))}")
+        parts.append(
+            f"![{cell(found.plot.title)}](plots/{found.plot.name}.png)\n\n{cell(found.plot.caption)}"
+        )
+    return parts
 
 
 def _claims(page: Page) -> str:

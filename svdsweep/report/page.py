@@ -18,6 +18,7 @@ from svdsweep.analysis.strategies import Choice, Strategy, best_for, front, stra
 from svdsweep.metrics import COLUMNS
 from svdsweep.report import plots
 from svdsweep.report.pictures import Difference, differences
+from svdsweep.report.prediction import Prediction, prediction
 from svdsweep.report.words import known, shown
 from svdsweep.store import STATUSES
 
@@ -61,6 +62,7 @@ class Page:
     budgets: list[tuple[str, list[Choice]]]
     claims: list[Claim]
     plots: list[plots.Plot]
+    prediction: Prediction | None
     differences: list[Difference]
     grid: dict[str, Any]
     sheets: list[dict[str, Any]]
@@ -104,6 +106,7 @@ def gather(sweep: Sweep) -> Page:
         budgets=_budgets(found),
         claims=claims(sweep),
         plots=draw_all(sweep, found),
+        prediction=prediction(sweep),
         differences=differences(sweep, names),
         grid=_grid(sweep, axes),
         sheets=_sheets(sweep, axes),

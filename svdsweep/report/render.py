@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from svdsweep.analysis.claims import COMMAND
-from svdsweep.report import svg, words
+from svdsweep.report import prediction, svg, words
 from svdsweep.report.page import HEADLINE, Page, blindness, settings_line
 
 HERE = Path(__file__).parent
@@ -54,6 +54,11 @@ def html(page: Page) -> str:
         claims_command=COMMAND,
         command=settings_line(page.sweep),
         drawings=[(plot, Markup(svg.inline(plot))) for plot in page.plots],
+        prediction_plot=Markup(svg.inline(page.prediction.plot))
+        if page.prediction and page.prediction.plot
+        else None,
+        is_far=prediction.is_far,
+        range_words=prediction.range_words,
     )
 
 

@@ -51,6 +51,18 @@ def installed() -> list[list[str]]:
 
 def vram_gib(device: str) -> float | None:
     """Memory (GiB) of a device of `discover`; None for the CPU, or where the driver does not tell."""
+    memory = _told(device, "nvmlDeviceGetMemoryInfo")
+    return memory.total / 2**30 if memory else None
+
+
+def gpu_name(device: str) -> str | None:
+    """The name of a device of `discover`, as PyTorch has it too; None for the CPU."""
+    name = _told(device, "nvmlDeviceGetName")
+    return _text(name) if name else None
+
+
+def _told(device: str, question: str) -> Any:
+    """The driver's answer about a device; None where it gives none."""
     import pynvml as nvml
 
     try:
@@ -58,8 +70,7 @@ def vram_gib(device: str) -> float | None:
     except nvml.NVMLError:
         return None
     try:
-        total_bytes: int = nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByUUID(device)).total
-        return total_bytes / 2**30
+        return getattr(nvml, question)(nvml.nvmlDeviceGetHandleByUUID(device))
     except nvml.NVMLError:
         return None
     finally:

@@ -1,11 +1,15 @@
 import json
+from pathlib import Path
 
 import pytest
 from conftest import made_up
 
 from svdsweep.config import Job
-from svdsweep.predict import command
+from svdsweep.predict import calibration, command, here
+from svdsweep.predict.calibration import Calibration
+from svdsweep.predict.gpus import Gpu
 from svdsweep.predict.predictions import Outcome, Unpredicted
+from svdsweep.runner import devices
 from svdsweep.schema import UserError
 
 
@@ -47,3 +51,52 @@ def test_details_name_the_place_of_the_peak(capsys: pytest.CaptureFixture[str]) 
 def test_wrong_input_is_a_sentence(argv: list[str]) -> None:
     with pytest.raises(UserError):
         command.main(argv)
+
+
+def test_what_measured_sweeps_say_of_a_gpu_counts_for_it_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted = {
+        "NVIDIA GeForce RTX 4090": Calibration("NVIDIA GeForce RTX 4090", 0.9, 0.5, 0.4, True, 12, 30.0)
+    }
+    calibration.write(tmp_path / "measured", fitted)
+    asked = ["model=svd_xt", "memory=baseline", f"runs_dir={tmp_path}", "--json"]
+    for flags, needed in ([], 11.0 * 1.05 + 0.5), (["--gpu", "rtx4090"], 11.9):
+        command.main([*asked, *flags])
+        (one,) = json.loads(capsys.readouterr().out)
+        assert one["needed_vram_gib"] == pytest.approx(needed)
+    assert "calibration.json" in one["allowance"]
+    command.main([*asked[:-1], "--gpu", "rtx4090"])
+    assert "fitted to 12 measured rows of NVIDIA GeForce RTX 4090" in capsys.readouterr().out
+
+
+def test_the_gpu_at_hand_is_the_measured_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(devices, "discover", lambda _: ["GPU-1"])
+    monkeypatch.setattr(devices, "gpu_name", lambda _: "NVIDIA L4")
+    assert here.gpu_asked("here").basis == "its published rates"
+    slow = Gpu("NVIDIA L4", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", "2026-01-02")
+    assert here.keep(slow)
+    assert here.gpu_asked("here") == slow
+    command.main(["model=svd_xt", "--gpu=here"])
+    assert (
+        "Seconds on NVIDIA L4 at the rates that svdsweep doctor measured on 2026-01-02"
+        in capsys.readouterr().out
+    )
+    monkeypatch.setattr(devices, "gpu_name", lambda _: "NVIDIA Z9")
+    with pytest.raises(UserError, match="svdsweep doctor"):
+        here.gpu_asked("here")
+    monkeypatch.setattr(devices, "gpu_name", lambda _: None)
+    with pytest.raises(UserError, match="no GPU here"):
+        here.gpu_asked("here")
+
+
+def test_rates_that_cannot_be_kept_or_read_are_none(cache_home: Path) -> None:
+    gpu = Gpu("A", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", "2026-01-02")
+    assert here.keep(gpu)
+    here.rates_file().write_text("{")
+    assert here.measured_gpus() == {}
+    here.rates_file().unlink()
+    here.rates_file().mkdir()
+    assert not here.keep(gpu)

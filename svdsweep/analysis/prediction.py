@@ -1,0 +1,116 @@
+"""Predicted peaks of VRAM against a sweep's measured ones: ratios by strategy and stage, and each GPU's constant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from svdsweep.analysis.opened import Sweep
+from svdsweep.config import Job
+from svdsweep.predict import calibration
+from svdsweep.predict.calibration import WHOLE, Calibration
+from svdsweep.predict.summary import STAGES
+from svdsweep.store import Row
+
+PLACES = (*STAGES, WHOLE)
+MEASURED = (
+    *("vram_allocated_peak_gib", "vram_reserved_peak_gib", "vram_process_peak_gib"),
+    *(f"{stage}_vram_allocated_peak_gib" for stage in STAGES),
+)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Measured ÷ predicted over some rows: the median and the range."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One strategy on one GPU; GiB are the medians of whole runs."""
+
+    gpu: str
+    memory: str
+    rows: int
+    predicted_gib: float
+    measured_gib: float
+    ratios: dict[str, Ratio]
+    """By stage, and `run`; a stage that was not measured is not there."""
+    notes: list[str]
+    """Where the prediction stands for something else than what ran."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A sweep's rows against their predictions."""
+
+    lines: list[Compared]
+    table: pd.DataFrame
+    """One line a row and stage, as `predict.calibration.against_measured` has it."""
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
+    measured: int = 0
+    """Jobs whose VRAM was counted."""
+    unpredicted: list[Job] = field(default_factory=list)
+    """Those among them without a prediction in the cache, one of each strategy and size."""
+
+
+def measured_rows(sweep: Sweep) -> list[Row]:
+    """The rows of a sweep that ended well on a GPU that counted its memory, with these peaks alone."""
+    if "gpu" not in sweep.ok or "vram_allocated_peak_gib" not in sweep.ok:
+        return []
+    there = [name for name in MEASURED if name in sweep.ok]
+    table = sweep.ok[["key", "gpu", *there]].dropna(subset=["gpu", "vram_allocated_peak_gib"])
+    rows = (
+        Row(
+            sweep.jobs[line["key"]],
+            "ok",
+            values={name: line[name] for name in there if pd.notna(line[name])},
+            provenance={"gpu": line["gpu"]},
+        )
+        for line in table.to_dict("records")
+    )
+    return calibration.measured(rows)
+
+
+def comparison(sweep: Sweep) -> Comparison:
+    """What the cache of predictions can say to a sweep; nothing is simulated."""
+    rows = measured_rows(sweep)
+    pairs = calibration.predicted(rows)
+    known = {row.key for row, _ in pairs}
+    unknown = {
+        calibration.settings(row.job): row.job
+        for row in rows
+        if row.key not in known and calibration.predictable(row.job)
+    }
+    notes = {row.job.memory.name: summary.notes for row, summary in pairs}
+    table = calibration.against_measured(pairs)
+    return Comparison(
+        [_compared(part, notes) for _, part in table.groupby(["gpu", "memory"], sort=False)],
+        table,
+        calibration.calibrate(pairs),
+        len(rows),
+        list(unknown.values()),
+    )
+
+
+def _compared(part: pd.DataFrame, notes: dict[str, list[str]]) -> Compared:
+    whole = part[part["stage"] == WHOLE]
+    memory = str(part["memory"].iloc[0])
+    by_stage = {str(stage): list(values) for stage, values in part.groupby("stage")["ratio"]}
+    return Compared(
+        str(part["gpu"].iloc[0]),
+        memory,
+        len(whole),
+        float(whole["predicted_gib"].median()),
+        float(whole["measured_gib"].median()),
+        {stage: _ratio(by_stage[stage]) for stage in PLACES if stage in by_stage},
+        notes[memory],
+    )
+
+
+def _ratio(values: Sequence[float]) -> Ratio:
+    return Ratio(float(pd.Series(values).median()), min(values), max(values), len(values))

@@ -1,0 +1,56 @@
+"""The GPU of this machine, at the rates that `svdsweep doctor` measured; they are kept in the user's cache."""
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+
+from svdsweep.media import renamed_when_done
+from svdsweep.predict import cache
+from svdsweep.predict.gpus import Gpu, gpu_named, known_gpus
+from svdsweep.schema import UserError
+
+HERE = "here"
+
+
+def gpu_asked(name: str) -> Gpu:
+    """The GPU that `--gpu` means: one of the table, or `here`. Raises UserError."""
+    if name != HERE:
+        return gpu_named(name)
+    from svdsweep.runner.devices import discover, gpu_name
+
+    mine = next((found for device in discover("auto") if (found := gpu_name(device))), None)
+    if mine is None:
+        raise UserError(f"--gpu here: there is no GPU here. Name one of {', '.join(known_gpus())}.")
+    if measured := measured_gpus().get(mine):
+        return measured
+    try:
+        return gpu_named(mine)
+    except UserError as e:
+        raise UserError(
+            f"--gpu here: {mine} was not measured yet and is not in the table of published peaks. `svdsweep doctor` "
+            "measures it."
+        ) from e
+
+
+def rates_file() -> Path:
+    """`svdsweep/rates.json` in the user's cache."""
+    return cache.folder().parent / "rates.json"
+
+
+def measured_gpus() -> dict[str, Gpu]:
+    """Every GPU that `svdsweep doctor` measured, by its name; none where the file is missing or damaged."""
+    try:
+        plain = json.loads(rates_file().read_text(encoding="utf-8"))
+        return {str(name): Gpu(**facts) for name, facts in plain.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def keep(gpu: Gpu) -> bool:
+    """Add a measured GPU to the file, in place of an earlier measurement; False where it cannot be written."""
+    plain = {name: dataclasses.asdict(known) for name, known in (measured_gpus() | {gpu.title: gpu}).items()}
+    with contextlib.suppress(OSError), renamed_when_done(rates_file()) as part:
+        part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        return True
+    return False

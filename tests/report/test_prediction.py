@@ -1,0 +1,108 @@
+"""Predictions beside measurements: on the page, in Markdown and files; simulated only when asked for."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import made_up
+import pandas as pd
+import pytest
+
+from svdsweep import cli
+from svdsweep.predict import cache
+from svdsweep.predict.calibration import read
+from svdsweep.predict.summary import STAGES, Stage, Summary
+from svdsweep.report import write
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def foresee(strategy, ratio, notes=()):
+    """A prediction of a made-up strategy whose measured peak is `ratio` of it."""
+    peak = made_up.PEAK_GIB[strategy] / ratio
+    held = dict.fromkeys(STAGES, 1.0) | {"denoise": peak / 2, "vae_decode": peak}
+    stages = {name: Stage(gib, 0.5, "add", "unet", [], [], 0.0, 0.0) for name, gib in held.items()}
+    cache.keep(made_up.job(made_up.STRATEGIES[strategy]), Summary(stages, list(notes)))
+
+
+def test_ratios_and_the_constant_of_the_gpu_stand_on_the_page_and_beside_the_rows(tmp_path):
+    foresee("baseline", 1.02)
+    foresee("model_offload", 1.25)
+    foresee("compile", 1.5, ["predicted as the eager run"])
+    made_up.sweep(tmp_path / "a")
+    page = write(tmp_path / "a").read_text()
+    assert 'id="prediction"' in page
+    assert "1.020" in page
+    assert 'class="num worse" data-sort="1.25"' in page
+    assert "compile: predicted as the eager run" in page
+    assert "1 measured setting is not predicted" in page
+    fitted = read(tmp_path / "a")["NVIDIA RTX 4090"]
+    assert fitted.rows == 12  # neither the compiled nor the unpredicted strategy
+    assert fitted.workspace_gib == pytest.approx(28.0 - 28.0 / 1.25)
+    assert f"{fitted.constant_gib:.2f} GiB" in page
+    table = pd.read_csv(tmp_path / "a" / "predictions.csv")
+    assert len(table) == 3 * 6 * 3  # strategies, jobs; denoise, decode and the whole run
+    markdown = (tmp_path / "a" / "report.md").read_text()
+    assert "## Prediction against measurement" in markdown
+    assert "plots/prediction.png" in markdown
+    assert (tmp_path / "a" / "plots" / "prediction.png").stat().st_size > 3000
+
+
+def test_gpus_are_told_apart(tmp_path):
+    foresee("baseline", 1.0)
+
+    def other_gpu(row):
+        return (
+            dataclasses.replace(row, provenance=made_up.GPU | {"gpu": "NVIDIA L4"}) if row.job.seed else row
+        )
+
+    made_up.sweep(tmp_path, strategies={"baseline": made_up.STRATEGIES["baseline"]}, change=other_gpu)
+    page = write(tmp_path).read_text()
+    assert "<th>GPU</th>" in page
+    assert set(read(tmp_path)) == {"NVIDIA L4", "NVIDIA RTX 4090"}
+
+
+def test_nothing_is_simulated_unless_asked_for(tmp_path):
+    made_up.sweep(tmp_path, strategies={"baseline": made_up.STRATEGIES["baseline"]})
+    code = "import sys; from svdsweep.cli import main; main(sys.argv[1:]); print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "report", str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.splitlines()[-1] == "False"
+    assert "svdsweep report --predict" in (tmp_path / "report.html").read_text()
+    assert not (tmp_path / "calibration.json").exists()
+    assert not (tmp_path / "predictions.csv").exists()
+
+
+@pytest.mark.slow
+def test_what_was_not_predicted_is_on_request(tmp_path, capsys):
+    small = {"num_frames": 2, "height": 64, "width": 64, "num_inference_steps": 2}
+    made_up.sweep(tmp_path, strategies={"baseline": made_up.STRATEGIES["baseline"]}, **small)
+    assert cli.main(["report", "--predict", "--json", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)
+    assert "not predicted" not in (tmp_path / "report.html").read_text()
+    assert read(tmp_path)["NVIDIA RTX 4090"].rows == 6
+
+
+def test_without_a_gpu_that_counted_there_is_no_section_but_its_reason(tmp_path):
+    foresee("baseline", 1.0)
+    made_up.sweep(
+        tmp_path,
+        change=lambda row: dataclasses.replace(
+            row,
+            values={k: v for k, v in row.values.items() if "vram" not in k} | {"host_ram_peak_gib": 2.0},
+            provenance={"cpu": "a processor"},
+        ),
+    )
+    page = write(tmp_path).read_text()
+    assert 'id="prediction"' not in page
+    assert "nor about predictions of VRAM" in page
+    assert "Prediction against" not in (tmp_path / "report.md").read_text()
+
+
+def test_a_decode_that_follows_free_memory_has_no_prediction_to_meet(tmp_path):
+    made_up.sweep(tmp_path, decode_chunk_size="auto")
+    assert "decode_chunk_size=auto decodes, only the run knows" in write(tmp_path).read_text()
