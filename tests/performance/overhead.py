@@ -1,88 +1,162 @@
-"""python tests/performance/overhead.py [--jobs 30] [--threads 1]: what a sweep costs over a bare loop.
+"""What a sweep costs over a bare loop, what it saves over reloading, and what a second worker brings.
 
-The bare loop calls the same loaded pipeline with the same settings and writes the same videos and contact sheets, and
-nothing else. Both are timed from the end of the first job to the end of the last, in turns, so that a machine that
-slows down slows both; the ratio of the medians is the overhead."""
+    python tests/performance/overhead.py [--jobs 30] [--rounds 3] [--without-scaling]
 
-import argparse
+The bare loop calls one loaded pipeline with the same settings and writes the same videos and contact sheets, and
+nothing else. The naive loops load the pipeline for each job, in one process or in a process a job. One thread a
+process. The ways take turns, so that a machine that slows down slows all."""
+
 import os
-import platform
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported
+
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--jobs", type=int, default=30)
-parser.add_argument("--rounds", type=int, default=3)
-parser.add_argument("--threads", type=int, default=1)
-options = parser.parse_args()
-os.environ["OMP_NUM_THREADS"] = str(options.threads)
+import diffusers
+import numpy as np
+import published
+import torch
+import transformers
 
-import numpy as np  # noqa: E402 (the number of threads is read at import)
-import torch  # noqa: E402
+from svdsweep.config import Job
+from svdsweep.grid import expand
+from svdsweep.images import open_image
+from svdsweep.loading import load_worker
+from svdsweep.media import write_contact_sheet, write_video
+from svdsweep.models.load import load_pipeline
+from svdsweep.runner import run_jobs
+from svdsweep.runner.progress import Silent
 
-from svdsweep.config import Job  # noqa: E402
-from svdsweep.grid import expand  # noqa: E402
-from svdsweep.images import open_image  # noqa: E402
-from svdsweep.loading import load_worker  # noqa: E402
-from svdsweep.media import write_contact_sheet, write_video  # noqa: E402
-from svdsweep.models.load import load_pipeline  # noqa: E402
-from svdsweep.runner import run_jobs  # noqa: E402
-from svdsweep.runner.progress import Silent  # noqa: E402
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
+
+NAIVE_JOBS = 6
+"""Of the naive loops, which take the same time for every job."""
+
+
+def generate(pipe: object, job: Job, folder: Path) -> None:
+    """What a script does for one video."""
+    frames = pipe(  # type: ignore[operator]
+        open_image(job.image, job.height, job.width),
+        height=job.height,
+        width=job.width,
+        num_frames=job.num_frames,
+        num_inference_steps=job.num_inference_steps,
+        min_guidance_scale=job.min_guidance_scale,
+        max_guidance_scale=job.max_guidance_scale,
+        fps=job.fps,
+        motion_bucket_id=job.motion_bucket_id,
+        noise_aug_strength=job.noise_aug_strength,
+        decode_chunk_size=job.frames_per_decode,
+        generator=torch.Generator("cpu").manual_seed(job.seed),
+        output_type="np",
+    ).frames[0]
+    levels = (frames * 255).round().astype(np.uint8)
+    write_video(folder / "videos" / f"{job.key}.mp4", levels, job.fps)
+    write_contact_sheet(folder / "sheets" / f"{job.key}.png", levels)
 
 
 def bare(jobs: list[Job], folder: Path) -> float:
-    """Seconds from the end of the first job to the end of the last."""
-    torch.set_num_threads(options.threads)
+    """Seconds a job, from the end of the first to the end of the last."""
+    torch.set_num_threads(1)
     pipe = load_pipeline(jobs[0].model, torch.device("cpu"))
     ends = []
     for job in jobs:
-        frames = pipe(
-            open_image(job.image, job.height, job.width),
-            height=job.height,
-            width=job.width,
-            num_frames=job.num_frames,
-            num_inference_steps=job.num_inference_steps,
-            min_guidance_scale=job.min_guidance_scale,
-            max_guidance_scale=job.max_guidance_scale,
-            fps=job.fps,
-            motion_bucket_id=job.motion_bucket_id,
-            noise_aug_strength=job.noise_aug_strength,
-            decode_chunk_size=job.frames_per_decode,
-            generator=torch.Generator("cpu").manual_seed(job.seed),
-            output_type="np",
-        ).frames[0]
-        levels = (frames * 255).round().astype(np.uint8)
-        write_video(folder / "videos" / f"{job.key}.mp4", levels, job.fps)
-        write_contact_sheet(folder / "sheets" / f"{job.key}.png", levels)
+        generate(pipe, job, folder)
         ends.append(time.perf_counter())
-    return ends[-1] - ends[0]
+    return (ends[-1] - ends[0]) / (len(jobs) - 1)
 
 
-def swept(jobs: list[Job], folder: Path) -> float:
-    """The same by a sweep of one worker: from its first row to its last."""
-    runner = expand(["runner.devices=cpu"]).runner
-    ends = [time.perf_counter() for _ in run_jobs(jobs, load_worker, runner, folder, Silent())]
-    return ends[-1] - ends[0]
+def reloading(jobs: list[Job], folder: Path) -> float:
+    """Seconds a job of a loop that loads the pipeline each time."""
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    for job in jobs[:NAIVE_JOBS]:
+        generate(load_pipeline(job.model, torch.device("cpu")), job, folder)
+    return (time.perf_counter() - began) / NAIVE_JOBS
+
+
+def restarting(jobs: list[Job], folder: Path) -> float:
+    """Seconds a job of a script that is started anew for each."""
+    code = (
+        "import sys, torch; from pathlib import Path; import overhead; torch.set_num_threads(1)\n"
+        "job = overhead.jobs_of(int(sys.argv[1]) + 1)[-1]\n"
+        "overhead.generate(overhead.load_pipeline(job.model, torch.device('cpu')), job, Path(sys.argv[2]))"
+    )
+    began = time.perf_counter()
+    for number in range(NAIVE_JOBS):
+        subprocess.run(
+            [sys.executable, "-c", code, str(number), str(folder)], check=True, cwd=Path(__file__).parent
+        )
+    return (time.perf_counter() - began) / NAIVE_JOBS
+
+
+def swept(jobs: list[Job], folder: Path, workers: int = 1) -> float:
+    """Seconds a job of a sweep, from the first row of the last worker to begin on."""
+    runner = expand(["runner.devices=cpu", f"runner.workers_per_device={workers}"]).runner
+    ends, begun = [], set()
+    for row in run_jobs(jobs, load_worker, runner, folder, Silent()):
+        begun.add(row.provenance["worker"])
+        if len(begun) == workers:
+            ends.append(time.perf_counter())
+    return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def two_workers(jobs: list[Job], folder: Path) -> float:
+    """The same by two workers."""
+    return swept(jobs, folder, workers=2)
+
+
+def jobs_of(count: int) -> list[Job]:
+    """So many jobs of the embedded model that differ in the seed; nothing is judged of their frames."""
+    return list(expand([f"seed=range({count})", "metrics=none"]).jobs)
 
 
 def main() -> None:
-    """Print both times of every round and the ratio of the medians."""
-    jobs = expand([f"seed=range({options.jobs})", "metrics=none"]).jobs
-    times: dict[str, list[float]] = {"bare": [], "sweep": []}
-    for _ in range(options.rounds):
-        for name, run in (("bare", bare), ("sweep", swept)):
+    """Print and publish the table."""
+    parser = published.options(__doc__)
+    parser.add_argument("--jobs", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--without-scaling", action="store_true", help="leave the second worker out")
+    asked = parser.parse_args()
+    ways = {
+        "bare loop": bare,
+        "sweep, one worker": swept,
+        "sweep, two workers": two_workers,
+        "loop that reloads": reloading,
+        "script a job": restarting,
+    }
+    if asked.without_scaling:
+        del ways["sweep, two workers"]
+    jobs = jobs_of(asked.jobs)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(asked.rounds):
+        for name, way in ways.items():
             with tempfile.TemporaryDirectory() as folder:
-                times[name].append(run(jobs, Path(folder)))
-    print(
-        f"{options.jobs} jobs, {options.threads} thread(s), torch {torch.__version__}, {platform.machine()}"
+                times[name].append(way(jobs, Path(folder)))
+    loop = statistics.median(times["bare loop"])
+    published.publish(
+        asked.out,
+        "overhead",
+        "A sweep against loops",
+        f"{asked.jobs} jobs of the embedded model (14 frames of 64×64, 10 steps, one settings group), one thread a "
+        f"process, medians of {asked.rounds} rounds in turn; seconds a job once every worker has ended its first; the "
+        f"naive loops over {NAIVE_JOBS} jobs.",
+        [
+            {
+                "way": name,
+                "s a job": statistics.median(seconds),
+                "÷ bare loop": statistics.median(seconds) / loop,
+                "every round, s a job": " ".join(f"{s:.3f}" for s in seconds),
+            }
+            for name, seconds in times.items()
+        ],
     )
-    for name, seconds in times.items():
-        print(
-            f"{name:6}", " ".join(f"{s:.2f} s" for s in seconds), f"median {statistics.median(seconds):.2f} s"
-        )
-    print(f"sweep / bare = {statistics.median(times['sweep']) / statistics.median(times['bare']):.3f}")
 
 
 if __name__ == "__main__":

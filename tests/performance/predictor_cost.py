@@ -1,0 +1,70 @@
+"""What a prediction costs.
+
+    python tests/performance/predictor_cost.py [--model svd_xt]
+
+Every preset of conf/memory at full size, a fresh process and an empty cache for each."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import published
+
+from svdsweep.grid import expand
+
+CONF = Path(__file__).parents[2] / "conf" / "memory"
+
+
+def measured(preset: str, model: str) -> dict[str, object]:
+    """One row of the table, in this process."""
+    from svdsweep.predict import summaries
+
+    began, cpu = time.perf_counter(), time.process_time()
+    [summary] = summaries(
+        expand([f"model={model}", "model.weights=random", f"memory={preset}"]).jobs, compute=True
+    ).values()
+    return {
+        "preset": preset,
+        "predicted peak, GiB": summary.peak_gib if summary else None,
+        "wall, s": time.perf_counter() - began,
+        "CPU, s": time.process_time() - cpu,
+        "peak of the process, GiB": published.peak_gib(),
+    }
+
+
+def main() -> None:
+    """Print and publish the table; `--one PRESET` is a child's."""
+    parser = published.options(__doc__)
+    parser.add_argument("--model", default="svd_xt")
+    parser.add_argument("--one")
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(measured(asked.one, asked.model)))
+        return
+    table = []
+    for preset in sorted(path.stem for path in CONF.glob("*.yaml")):
+        with tempfile.TemporaryDirectory() as cache:
+            done = subprocess.run(
+                [sys.executable, __file__, "--model", asked.model, "--one", preset],
+                capture_output=True,
+                text=True,
+                check=True,
+                env={**os.environ, "XDG_CACHE_HOME": cache, "OMP_NUM_THREADS": "1"},
+            )
+            table.append(json.loads(done.stdout.splitlines()[-1]))
+    published.publish(
+        asked.out,
+        "predictor_cost",
+        "Predicting a strategy",
+        f"{asked.model} at its own size, a preset a process, empty cache, one thread; imports count in memory and "
+        "time. Without a figure: the preset cannot be predicted.",
+        table,
+    )
+
+
+if __name__ == "__main__":
+    main()
