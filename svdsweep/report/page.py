@@ -12,6 +12,7 @@ import pandas as pd
 import svdsweep
 from svdsweep.analysis.claims import Claim, claims
 from svdsweep.analysis.commands import command
+from svdsweep.analysis.drift import drift_of_sweep
 from svdsweep.analysis.opened import Sweep
 from svdsweep.analysis.responses import AXES, swept
 from svdsweep.analysis.strategies import Choice, Strategy, best_for, front, strategies
@@ -72,7 +73,7 @@ class Page:
     logs: list[tuple[str, str]]
     environment: list[tuple[str, list[str]]]
     said: list[str]
-    """What the page leaves out or misses."""
+    """What the page leaves out or misses, and what to mind when reading it."""
 
 
 def gather(sweep: Sweep) -> Page:
@@ -81,7 +82,7 @@ def gather(sweep: Sweep) -> Page:
     best = front(found)
     names = list(dict.fromkeys(s.name for s in found))
     axes = axes_of(sweep)
-    said = [*sweep.problems]
+    said = [*sweep.problems, *drift_of_sweep(sweep)]
     if sweep.waiting:
         said.append(
             f"{sweep.waiting} jobs of the last command have no row yet: this is a picture of a sweep under way"

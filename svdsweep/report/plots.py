@@ -10,11 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from svdsweep.analysis.columns import STAGES
 from svdsweep.analysis.opened import Sweep
 from svdsweep.analysis.responses import response
 from svdsweep.analysis.strategies import BASELINE, Strategy, front, numeric
 from svdsweep.metrics import COLUMNS
+from svdsweep.probes.latency import STAGES
 from svdsweep.report.words import MEMORY_WORDS, brief, known, shown
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7AE6")
