@@ -31,6 +31,7 @@ VERBS = {
     "score": "the frame metrics of any video or folder of frames that you have",
     "report": "write the page and the Markdown report of sweeps, also while they run",
     "compare": "one sweep against another, regressions first; --fail-above 10% for CI",
+    "seeds": "each metric over the seeds and images of a cell, and one setting against another: `--pair memory=a,b`",
     "watch": "follow a sweep that runs elsewhere, from its rows",
     "merge": "put sweeps of several machines into one folder, checking for conflicts",
     "doctor": "what this machine has and lacks, each trouble with its cure",

@@ -214,6 +214,8 @@ def _images(rows: pd.DataFrame) -> list[Hashable]:
 def _bootstrap_means(values: Array, images: Sequence[Hashable]) -> Array:
     rng = np.random.default_rng(0)
     groups = [values[[i == image for i in images]] for image in dict.fromkeys(images)]
+    if len(groups) == 1:
+        return np.asarray(values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(1))
     means = np.empty(RESAMPLES)
     for k in range(RESAMPLES):
         drawn = [groups[g] for g in rng.integers(0, len(groups), len(groups))]

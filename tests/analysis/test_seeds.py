@@ -1,7 +1,9 @@
 """Statistics over seeds and images: what may be said, and what so few pairs cannot say."""
 
+import json
 import math
 
+import made_up
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,9 +18,10 @@ from svdsweep.analysis.seeds import (
     summarize,
 )
 from svdsweep.analysis.tables import results
+from svdsweep.cli import main
 from svdsweep.config import Image, Job, Memory
 from svdsweep.schema import UserError
-from svdsweep.store import Row
+from svdsweep.store import Row, Store
 
 
 def grid(seeds=5, images=("rocket",), effect=1.0, spread=0.2, status="ok"):
@@ -193,3 +196,59 @@ def test_intervals_keep_their_promise():
         spread = summarize(rng.normal(2, 1, 6), ["a"] * 6)
         held += spread.low <= 2 <= spread.high
     assert held / 300 == pytest.approx(0.95, abs=3.5 * math.sqrt(0.95 * 0.05 / 300))
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A folder with eight seeds of two strategies, the second a tenth of a pixel faster."""
+    for seed in range(8):
+        for name, shift in (("baseline", 0.0), ("model_offload", 0.1)):
+            job = made_up.job(made_up.STRATEGIES[name], seed=seed)
+            Store(tmp_path).append(made_up.ok(job, motion_px=1 + seed / 10 + shift, mc_flicker_255=2.0))
+    return str(tmp_path)
+
+
+def test_the_verb_shows_each_cell_over_its_seeds(sweep, capsys, tmp_path):
+    assert main(["seeds", sweep, "--metrics", "motion_px", "--csv", str(tmp_path / "cells.csv")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[-6:] == ["metric", "n", "mean", "std", "low", "high"]
+    assert [line.split()[0] for line in lines[1:]] == ["baseline", "model_offload"]
+    assert {"images", "interval"} <= set(pd.read_csv(tmp_path / "cells.csv"))
+    assert main(["seeds", sweep, "--metrics", "motion_px", "--json"]) == 0
+    one, other = json.loads(capsys.readouterr().out)
+    assert (one["n"], one["mean"]) == (8, pytest.approx(1.35))
+    assert other["mean"] == pytest.approx(1.45)
+
+
+def test_the_verb_pairs_two_values_of_a_setting(sweep, capsys):
+    assert (
+        main(
+            [
+                "seeds",
+                sweep,
+                "--pair",
+                "memory=baseline,model_offload",
+                "--metrics",
+                "motion_px,mc_flicker_255",
+            ]
+        )
+        == 0
+    )
+    motion, flicker = (line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    assert motion[:3] == ["motion_px", "8", "0.1"]
+    assert motion[-1] == "higher"
+    assert flicker[-4:] == ["equal", "in", "every", "pair"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--pair", "memory=baseline,model_offloa"], "Did you mean model_offload?"),
+        (["--pair", "memory=baseline"], "not of the form SETTING=A,B"),
+        (["--pair", "motion_bucket=1,2"], "Did you mean motion_bucket_id?"),
+        (["--metrics", "motion"], "motion is no column of this sweep"),
+    ],
+)
+def test_the_verb_refuses_what_is_not_there(sweep, capsys, words, said):
+    assert main(["seeds", sweep, *words]) == 2
+    assert said in capsys.readouterr().err
