@@ -7,7 +7,6 @@ from svdsweep.config import Job, Memory
 from svdsweep.probes.latency import STAGES
 from svdsweep.store import Row, Scalar
 
-IDENTITY = ("key", "status", "attempt", "error", "phase")
 GENERATION = (
     *("model", "memory", "image", "seed", "motion_bucket_id", "noise_aug_strength", "fps"),
     *("num_frames", "height", "width", "num_inference_steps"),
