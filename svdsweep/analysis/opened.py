@@ -140,6 +140,7 @@ class _Reader:
         self.problems = problems
         self._parts: dict[tuple[str, bytes], tuple[Any, str]] = {}
         self._asked: dict[tuple[int, ...], dict[str, Any]] = {}
+        self._texts: dict[tuple[type, Any], str] = {}
 
     def rows(self, folder: Path) -> Iterator[tuple[Job, dict[str, Any]]]:
         """Every readable row of all files, the older file's first; what is damaged is counted."""
@@ -170,12 +171,19 @@ class _Reader:
         own = {k: v for k, v in plain.items() if k in Job.__dataclass_fields__ and k not in PARTS}
         job = Job(**own, **{name: part for name, (part, _) in built.items()})
         texts = {name: text for name, (_, text) in built.items() if text}
-        texts |= {k: CANONICAL.encode(own[k]) for k in own if k != "baseline" and own[k] != _DEFAULTS[k]}
+        texts |= {k: self._text(v) for k, v in own.items() if k != "baseline" and v != _DEFAULTS[k]}
         whole = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))  # what `digest` would encode
         vars(job)["key"] = hashlib.sha256(f"{{{whole}}}".encode()).hexdigest()[
             :12
         ]  # where cached_property keeps it
         return job
+
+    def _text(self, value: Any) -> str:
+        """A setting as `digest` encodes it."""
+        at = type(value), value  # 1 and 1.0 are equal
+        if at not in self._texts:
+            self._texts[at] = CANONICAL.encode(value)
+        return self._texts[at]
 
     def _part(self, name: str, plain: dict[str, Any]) -> tuple[Any, str]:
         at = name, orjson.dumps(plain)
@@ -210,11 +218,12 @@ class _Reader:
         at = tuple(id(getattr(job, name)) for name in PARTS)  # the parts live as long as this reader
         if at not in self._asked:
             self._asked[at] = asked_for(job)
-        asked = dict(self._asked[at])
-        return {name: getattr(job, name) if name in _OWN else value for name, value in asked.items()}
+        own = vars(job)
+        return {**self._asked[at], **{name: own[name] for name in _ASKED_OF_OWN}}
 
 
 _OWN = frozenset(Job.__dataclass_fields__) - frozenset(PARTS)
+_ASKED_OF_OWN = tuple(name for name in asked_for(Job()) if name in _OWN)
 _DEFAULTS = {name: getattr(Job(), name) for name in _OWN}
 
 
