@@ -1,0 +1,115 @@
+"""Where the time of a denoising step and of the decode goes: attention, convolution, matrix products, the rest, idle.
+
+    python tests/gpu/profile_step.py model=svd_xt model.weights=random memory=fastest [--out FOLDER]
+
+One job, its settings as on svdsweep's own command line; on the GPU if there is one, else on the CPU (a rehearsal). The
+pipeline runs once untimed and once under torch's profiler, with three steps. On a GPU the shares are of the device's
+time, idle what no kernel fills; on the CPU of the operators' own time."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "performance"))
+import published
+
+from svdsweep.config import Job
+from svdsweep.grid import expand
+from svdsweep.images import open_image
+from svdsweep.memory.apply import prepare
+from svdsweep.models.load import load_pipeline
+from svdsweep.probes.measuring import run_once
+
+STEPS = 3
+KINDS = {
+    "attention": ("flash", "fmha", "attention", "softmax"),
+    "convolution": ("conv", "cudnn", "winograd", "implicit"),
+    "matrix products": (
+        "gemm",
+        "cutlass",
+        "cublas",
+        "addmm",
+        "::mm",
+        "::bmm",
+        "linear",
+        "matmul",
+        "xmma",
+        "nvjet",
+    ),
+    "normalisation": ("norm",),
+    "copies": ("memcpy", "copy_", "memset", "::to", "contiguous", "clone"),
+}
+
+
+def kind_of(name: str) -> str:
+    """The kind of a kernel or operator by its name; `element-wise and other` for what none claims."""
+    lowered = name.lower()
+    return next(
+        (kind for kind, words in KINDS.items() if any(w in lowered for w in words)), "element-wise and other"
+    )
+
+
+def busy_us(spans: Iterable[tuple[float, float]]) -> float:
+    """Microseconds in which at least one of the spans is under way."""
+    total, until = 0.0, float("-inf")
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total
+
+
+def profiled(job: Job, device: torch.device) -> tuple[dict[str, float], float]:
+    """Microseconds by kind, and those of the whole run."""
+    pipe = load_pipeline(job.model, device if job.memory.offload == "none" else torch.device("cpu"))
+    prepare(pipe, job.memory, device)
+    picture = open_image(job.image, job.height, job.width)
+
+    def run() -> float:
+        return run_once(pipe, job, picture, job.frames_per_decode, device, lambda *_: None).timing.total_s
+
+    run()
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as profiler:
+        whole_us = run() * 1e6
+    times: dict[str, float] = defaultdict(float)
+    if on_gpu:
+        kernels: list[Any] = [e for e in profiler.events() if e.device_type == DeviceType.CUDA]
+        for event in kernels:
+            times[kind_of(event.name)] += event.time_range.elapsed_us()
+        times["idle"] = whole_us - busy_us((e.time_range.start, e.time_range.end) for e in kernels)
+    else:
+        for event in profiler.key_averages():
+            times[kind_of(event.key)] += event.self_cpu_time_total
+    return dict(times), whole_us
+
+
+def main() -> None:
+    """Print and publish the table."""
+    parser = published.options(__doc__)
+    parser.add_argument("settings", nargs="*")
+    asked = parser.parse_args()
+    (job,) = expand([*asked.settings, f"num_inference_steps={STEPS}", "metrics=none"]).jobs
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    times, whole_us = profiled(job, device)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU (a rehearsal)"
+    published.publish(
+        asked.out,
+        f"profile_{job.model.name}_{job.memory.name}",
+        f"Where the time goes: {job.model.name} under {job.memory.name}",
+        f"{job.num_frames} frames of {job.width}×{job.height}, {STEPS} steps, guidance to {job.max_guidance_scale:g}, "
+        f"on {where}; {whole_us / 1e6:.2f} s under the profiler. Shares of the run; kinds overlap where kernels do.",
+        [
+            {"kind": kind, "ms": us / 1000, "share": f"{us / whole_us:.1%}"}
+            for kind, us in sorted(times.items(), key=lambda item: -item[1])
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
