@@ -78,8 +78,9 @@ class Memory(Checked):
     )
     transformer_parts: int | None = knob(
         None,
-        "Transformer blocks of the UNet run in this many parts, the spatial ones over frames, the temporal ones over "
-        "places; attention and feed-forward layers hold so much less. Exact.",
+        "Transformer blocks of the UNet run in this many parts, spatial ones over frames, temporal ones over places of "
+        "the picture: their attention and feed-forward layers hold so much less. Exact. At 25 frames 4 do what can "
+        "be done.",
         unit="parts",
         low=2,
     )

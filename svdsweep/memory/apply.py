@@ -7,7 +7,18 @@ from typing import Any
 import torch
 
 from svdsweep.config import Memory
-from svdsweep.memory import attention, chunking, compiling, extra, guidance, offload, precision, single_token
+from svdsweep.memory import (
+    attention,
+    chunking,
+    compiling,
+    extra,
+    guidance,
+    offload,
+    parted,
+    precision,
+    single_token,
+    streamed,
+)
 from svdsweep.memory.effect import NoEffect
 
 Apply = Callable[[Any, Memory, torch.device], None]
@@ -64,6 +75,8 @@ KNOBS = (
         chunking.chunk_feed_forward,
         chunking.check_feed_forward,
     ),
+    Knob("transformer_parts", lambda m: m.transformer_parts is not None, parted.part_blocks, parted.check),
+    Knob("decode", lambda m: m.decode == "streamed", streamed.stream_decode, streamed.check),
     Knob("channels_last", lambda m: m.channels_last, precision.channels_last, precision.check_channels_last),
     Knob("unet_weights", lambda m: m.unet_weights != "full", precision.store_unet, precision.check_unet),
     Knob(

@@ -16,6 +16,7 @@ def why_not(job: Job, device_kind: str) -> str | None:
     checks: tuple[Callable[[Job, str], Iterator[str]], ...] = (
         _offload,
         _chunks_and_guidance,
+        _decode,
         _precision,
         _attention,
         _compilation,
@@ -32,6 +33,7 @@ def needs_fresh_process(memory: Memory) -> bool:
         or memory.compile_vae
         or memory.extra
         or memory.offload_stream
+        or memory.decode == "streamed"
         or memory.unet_weights != "full"
         or memory.attention in ("xformers", "sage")
         or memory.deepcache_interval
@@ -65,6 +67,11 @@ def _chunks_and_guidance(job: Job, device_kind: str) -> Iterator[str]:
     if chunk is not None and job.num_frames % chunk:
         fitting = ", ".join(str(n) for n in range(1, job.num_frames + 1) if job.num_frames % n == 0)
         yield f"forward_chunk_size={chunk} does not divide num_frames={job.num_frames}; these do: {fitting}."
+    if chunk is not None and m.transformer_parts is not None:
+        yield (
+            "forward_chunk_size with transformer_parts: the parts of a block are parts of its feed-forward layer too; "
+            "leave forward_chunk_size out."
+        )
     guided = m.guidance and job.max_guidance_scale > 1
     if m.split_guidance and not guided:
         yield "split_guidance changes nothing without guidance: there are no two halves to split."
@@ -80,6 +87,21 @@ def _chunks_and_guidance(job: Job, device_kind: str) -> Iterator[str]:
         )
     if job.decode_chunk_size == "auto" and device_kind != "cuda":
         yield "decode_chunk_size=auto needs a GPU: it follows the free VRAM."
+
+
+def _decode(job: Job, device_kind: str) -> Iterator[str]:
+    m = job.memory
+    if m.decode == "whole":
+        if m.decode_budget_gib != Memory().decode_budget_gib:
+            yield "decode_budget_gib changes nothing under decode=whole: it belongs to decode=streamed."
+        return
+    if job.decode_chunk_size == "auto" or job.frames_per_decode < job.num_frames:
+        yield (
+            f"decode=streamed decodes all frames together, one at a time: decode_chunk_size={job.decode_chunk_size} "
+            "would save nothing and only change the pictures; leave it at all."
+        )
+    if m.compile_vae:
+        yield "compile_vae with decode=streamed: frames come and go between its layers, which breaks the graph."
 
 
 def _precision(job: Job, device_kind: str) -> Iterator[str]:

@@ -39,7 +39,7 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
 
 def vae_can_be_grouped(pipe: Any, memory: Memory) -> bool:
     """Streams and disk keep a copy of the weights and put it back over what the pipeline's upcast of a float16 VAE
-    made, which ends in a mix of dtypes; then the VAE (186 MiB) stays on the device."""
+    made, which ends in a mix of dtypes; then the VAE (186 MiB) comes and goes as a whole."""
     upcast = pipe.vae.dtype == torch.float16 and pipe.vae.config.force_upcast
     return not (upcast and (memory.offload_stream or memory.offload_to_disk))
 
@@ -65,7 +65,7 @@ def _group(pipe: Any, memory: Memory, device: torch.device) -> None:
     if vae_can_be_grouped(pipe, memory):
         networks.append((pipe.vae, leaf))
     else:
-        pipe.vae.to(device)
+        place_vae(pipe, device)
     pipe.offload_folders = []  # they live as long as the pipeline
     for network, how in networks:
         if memory.offload_to_disk:
@@ -74,6 +74,14 @@ def _group(pipe: Any, memory: Memory, device: torch.device) -> None:
             pipe.offload_folders.append(folder)
             how = {**how, "offload_to_disk_path": folder.name}
         apply_group_offloading(network, **kwargs, **how)
+
+
+def place_vae(pipe: Any, device: torch.device) -> None:
+    """The VAE comes to the device when it encodes or decodes, and leaves it when the UNet begins."""
+    from accelerate import cpu_offload_with_hook
+
+    _, pipe.vae_hook = cpu_offload_with_hook(pipe.vae, device)
+    pipe.unet.register_forward_pre_hook(lambda *_: pipe.vae_hook.offload())
 
 
 def _has_group_hook(module: torch.nn.Module) -> bool:

@@ -183,6 +183,7 @@ def plain(job: Job, outcome: Outcome, gpu: Gpu | None, allowance: Allowance) -> 
             "moved_gib": s.moved_gib,
             "h2d_gib": s.h2d_gib,
             "d2h_gib": s.d2h_gib,
+            "host_gib": s.host_gib,
             "largest": [asdict(alive) for alive in s.largest],
         }
         for name, s in outcome.stages.items()
@@ -219,7 +220,8 @@ def _details(job: Job, summary: Summary, asked: Sequence[str]) -> str:
         lines.append(
             f"  {name}: {stage.peak_gib:.2f} GiB at {where}; weights {stage.weights_gib:.2f} GiB, "
             f"{stage.tflop:.1f} TFLOP, {stage.moved_gib:.0f} GiB read and written, "
-            f"{stage.h2d_gib:.1f} GiB from the host"
+            f"{stage.h2d_gib:.1f} GiB from the host, {stage.d2h_gib:.1f} GiB back"
+            + (f", {stage.host_gib:.1f} GiB of host memory for frames" if stage.host_gib else "")
         )
         lines += [
             f"    {a.mib:8.1f} MiB  {'×'.join(map(str, a.shape))} {a.dtype}  {a.operation} in {a.module or 'pipeline'}"

@@ -115,6 +115,12 @@ class Stream:
     def wait_stream(self, _other: Any) -> None:
         """Nothing is under way."""
 
+    def wait_event(self, _event: Any) -> None:
+        """Nothing is under way."""
+
+    def record_event(self) -> None:
+        """Nothing is under way."""
+
 
 def _stand_ins(on_weight: OnWeight) -> list[tuple[Any, str, Any]]:
     """(where, name, what stands there instead)."""

@@ -152,12 +152,17 @@ class Run:
         """The decode of latents (1, F, C, h, w)."""
         if self.job.memory.offload == "model":  # an earlier decode has sent the UNet away
             self.pipe.unet._hf_hook.pre_forward(self.pipe.unet)
+        if hook := getattr(self.pipe, "vae_hook", None):
+            hook.offload()
         self.tracker.restart()
         with self.alike.decodes(self.pipe.vae):
             video = self.pipe.decode_latents(latents, self.job.num_frames, chunk)
         frames = self.pipe.video_processor.postprocess_video(video, output_type="pt")
         del video, frames
-        return {"vae_decode": _stage(self.tracker.mark())}
+        stage = _stage(self.tracker.mark())
+        if streamed := getattr(self.pipe, "streamed_decoder", None):
+            stage = dataclasses.replace(stage, overlapped=True, host_gib=streamed.host_bytes / GIB)
+        return {"vae_decode": stage}
 
     def _step(
         self,

@@ -49,6 +49,8 @@ class Stage:
     """Moved from host to device and back; all steps of a denoise together."""
     overlapped: bool = False
     """Whether transfers go on beside the work, on a stream of their own."""
+    host_gib: float = 0.0
+    """Page-locked host memory that a streamed decode keeps frames in."""
 
     @property
     def tflop(self) -> float:

@@ -214,7 +214,8 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         there = [t for t in outputs if t.device.type == DEVICE]
         if not here and not there:
             return
-        if there and inputs and not here and _name(func) == "_to_copy":
+        into = _name(func) == "copy_" and args[1].device.type != DEVICE
+        if there and (into or (inputs and not here and _name(func) == "_to_copy")):
             self.work.h2d_bytes += sum(map(_nbytes, there))
         elif here and not there:
             self.work.d2h_bytes += sum(map(_nbytes, outputs))

@@ -13,6 +13,11 @@ from svdsweep.memory.conflicts import needs_fresh_process, why_not
 GUIDED = {"max_guidance_scale": 3.0}
 REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("cuda", {"forward_chunk_size": 5}, {}, "does not divide num_frames=14; these do: 1, 2, 7, 14"),
+    ("cuda", {"forward_chunk_size": 2, "transformer_parts": 2}, {}, "leave forward_chunk_size out"),
+    ("cuda", {"decode": "streamed"}, {"decode_chunk_size": 8}, "only change the pictures"),
+    ("cuda", {"decode": "streamed"}, {"decode_chunk_size": "auto"}, "leave it at all"),
+    ("cuda", {"decode": "streamed", "compile_vae": True}, {}, "breaks the graph"),
+    ("cuda", {"decode_budget_gib": 1.0}, {}, "belongs to decode=streamed"),
     ("cpu", {"offload": "sequential"}, {}, "needs a GPU"),
     ("cpu", {"offload": "group_leaf", "offload_stream": True}, {}, "no CUDA streams"),
     ("cuda", {"offload": "model", "offload_stream": True}, {}, "belongs to group_block and group_leaf"),
@@ -65,6 +70,8 @@ ALLOWED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("cpu", {}, {}),
     ("cuda", {"offload": "sequential", "split_guidance": True, "forward_chunk_size": 1}, {}),
     ("cuda", {"compile": "regional", "offload": "group_block"}, {}),
+    ("cuda", {"decode": "streamed", "decode_budget_gib": 0.0, "compile": "whole", "offload": "model"}, {}),
+    ("cpu", {"decode": "streamed"}, {"decode_chunk_size": 14}),
     ("cuda", {"compile": "whole", "offload": "model"}, {}),
     ("cuda", {"compile": "whole", "offload": "group_leaf", "compile_fullgraph": False}, {}),
     ("cuda", {"split_guidance": True}, {"height": 1920, "width": 2048}),
@@ -90,6 +97,7 @@ def test_allowed(kind: str, memory: Any, rest: Any) -> None:
         Memory(compile="whole"),
         Memory(extra=["a.b"]),
         Memory(unet_weights="fp8"),
+        Memory(decode="streamed"),
         Memory(offload="group_leaf", offload_stream=True),
     ],
 )

@@ -19,6 +19,8 @@ ASKED: dict[str, dict[str, Any]] = {
     "single_token_cross_attention": {"single_token_cross_attention": True},
     "fused_qkv": {"fused_qkv": True},
     "forward_chunk_size": {"forward_chunk_size": 2},
+    "transformer_parts": {"transformer_parts": 2},
+    "decode": {"decode": "streamed"},
     "channels_last": {"channels_last": True},
     "unet_weights": {"unet_weights": "fp8"},
     "split_guidance": {"split_guidance": True},

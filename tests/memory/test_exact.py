@@ -1,4 +1,4 @@
-"""split_guidance and single_token_cross_attention change nothing but the work."""
+"""split_guidance, single_token_cross_attention and transformer_parts change nothing but the work."""
 
 from typing import Any
 
@@ -25,6 +25,8 @@ EXACT: list[dict[str, Any]] = [
     {"split_guidance": True},
     {"single_token_cross_attention": True},
     {"split_guidance": True, "single_token_cross_attention": True},
+    {"transformer_parts": 3},
+    {"transformer_parts": 3, "single_token_cross_attention": True},
 ]
 
 
@@ -38,6 +40,8 @@ def plain() -> Any:
 def test_a_forward_equals_the_plain_one(
     plain: Any, prepared: Any, forward: Any, knobs: Any, company: Any
 ) -> None:
+    if "transformer_parts" in knobs and "forward_chunk_size" in company:
+        pytest.skip("refused: test_conflicts.py")
     expected = forward(plain)
     pipe = prepared(**knobs, **company)
     for _ in range(2):  # the second time the vectors of single_token are known
@@ -55,6 +59,20 @@ def test_split_guidance_runs_the_unet_once_for_each_half(prepared: Any, forward:
     assert batches == [4, 4]
     forward(pipe, videos=1)
     assert batches[2:] == [4]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4, 999])
+def test_no_transformer_block_sees_more_than_its_part(prepared: Any, forward: Any, parts: int) -> None:
+    pipe = prepared(transformer_parts=parts)
+    rows: dict[str, set[int]] = {"spatial": set(), "temporal": set()}
+    for name, module in pipe.unet.named_modules():
+        kind = "temporal" if "temporal" in name else "spatial"
+        if name.endswith(("attn1", "ff")) and "transformer_blocks" in name:
+            module.register_forward_hook(lambda m, args, out, kind=kind: rows[kind].add(len(args[0])))
+    forward(pipe)
+    places, frames, videos = 8 * 8, 4, 2  # the embedded model attends from half its resolution on
+    assert max(rows["spatial"]) == videos * -(-frames // parts)
+    assert max(rows["temporal"]) == videos * -(-places // parts)
 
 
 def test_vectors_follow_the_embedding(plain: Any, prepared: Any, forward: Any) -> None:

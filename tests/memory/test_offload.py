@@ -19,11 +19,10 @@ class Recorder:
 
     def __init__(self, vae_dtype: torch.dtype = torch.float16, force_upcast: bool = True) -> None:
         self.calls: list[tuple[str, Any]] = []
-        self.unet, self.image_encoder = SimpleNamespace(name="unet"), SimpleNamespace(name="image_encoder")
-        config = SimpleNamespace(force_upcast=force_upcast)
-        self.vae = SimpleNamespace(
-            name="vae", dtype=vae_dtype, config=config, to=lambda d: self.calls.append(("vae.to", d))
-        )
+        self.unet, self.vae = torch.nn.Identity(), torch.nn.Linear(1, 1, dtype=vae_dtype)
+        self.unet.name, self.vae.name = "unet", "vae"  # type: ignore[assignment]
+        self.vae.dtype, self.vae.config = vae_dtype, SimpleNamespace(force_upcast=force_upcast)  # type: ignore[assignment]
+        self.image_encoder = SimpleNamespace(name="image_encoder")
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: self.calls.append((name, args or kwargs))
@@ -55,10 +54,23 @@ def test_a_half_precision_vae_stays_out_of_streams(grouped: list[tuple[str, dict
     pipe = Recorder()
     offload.place(pipe, Memory(offload="group_leaf", offload_stream=True, offload_record_stream=True), GPU)
     assert [name for name, _ in grouped] == ["unet", "image_encoder"]
-    assert pipe.calls == [("vae.to", GPU)]
+    assert pipe.calls == []
     for _, how in grouped:
         assert (how["use_stream"], how["record_stream"], how["offload_type"]) == (True, True, "leaf_level")
         assert (how["onload_device"], how["offload_device"]) == (GPU, torch.device("cpu"))
+
+
+def test_a_vae_that_stays_out_comes_for_its_work_and_leaves_before_the_unet_begins() -> None:
+    pipe = Recorder()
+    there = torch.device("meta")  # a device that every machine has
+    offload.place_vae(pipe, there)
+    assert pipe.vae.weight.device.type == "cpu"
+    for _ in range(2):
+        pipe.vae._hf_hook.pre_forward(pipe.vae)  # as AutoencoderKLTemporalDecoder's encode and decode do
+        assert pipe.vae.weight.device == there
+        pipe.vae_hook.hook.init_hook = lambda vae: pipe.calls.append(("away", vae))
+        pipe.unet(torch.zeros(1))
+        assert pipe.calls.pop() == ("away", pipe.vae)
 
 
 @pytest.mark.parametrize(("dtype", "upcast"), [(torch.float32, True), (torch.float16, False)])

@@ -19,6 +19,7 @@ RUN_HERE = {
     "forward_chunking": CLOSE,
     "split_guidance": CLOSE,
     "single_token": CLOSE,
+    "streamed_decode": CLOSE,
     "compile": CLOSE,
     "compile_regional": CLOSE,
     "fastest": CLOSE,
@@ -32,7 +33,7 @@ RUN_HERE = {
 }
 NEED_CUDA = {
     "sequential_offload": "accelerate cannot stream layers onto a CPU",
-    "smallest": "accelerate cannot stream layers onto a CPU",
+    "smallest": "there are no CUDA streams on a CPU",
     "group_offload": "there are no CUDA streams on a CPU",
     "auto_decode": "it follows the free VRAM",
 }
@@ -94,6 +95,16 @@ def test_a_preset_runs_takes_effect_and_keeps_what_it_promises(folder: Path, pre
     assert "fault" not in row.values
     assert row.values["denoise_steps"] == (10 if preset == "ten_steps" else 3)
     assert row.values["guided"] is (preset != "no_guidance")
+
+
+def test_the_smallest_without_streams_keeps_the_frames_where_a_chunked_decode_does_not(folder: Path) -> None:
+    here = ("memory.offload_stream=false", "memory.offload_record_stream=false")
+    smallest = run(folder, job_of("smallest", *here))
+    assert (smallest.status, smallest.error) == ("ok", "")
+    assert smallest.values["equality"] in CLOSE
+    assert smallest.values["psnr_to_baseline_db"] > 90  # type: ignore[operator]
+    chunked = run(folder, job_of("under_8gb"))
+    assert chunked.values["equality"] not in CLOSE
 
 
 @pytest.mark.slow

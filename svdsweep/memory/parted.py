@@ -1,0 +1,107 @@
+"""Transformer blocks of the UNet in parts: the spatial ones over frames, the temporal ones over places. Exact."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from svdsweep.config import Memory
+
+
+class _Videos:
+    """How many videos the transformer that is running has in its batch."""
+
+    def __init__(self) -> None:
+        self.count = 1
+
+
+def part_blocks(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Run every transformer block `transformer_parts` times on a part of its rows, which do not see one another: of
+    (videos · frames, places, C) frames are the rows of spatial attention, places those of temporal attention."""
+    assert memory.transformer_parts is not None
+    for transformer in _transformers(pipe.unet):
+        videos = _Videos()
+        transformer.forward = _counting(transformer.forward, videos)
+        for block in transformer.transformer_blocks:
+            block.forward = _over_frames(block.forward, memory.transformer_parts, videos)
+        for block in transformer.temporal_transformer_blocks:
+            block.forward = _over_places(block.forward, memory.transformer_parts)
+
+
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why blocks still run as a whole, else None."""
+    blocks = [
+        block
+        for transformer in _transformers(pipe.unet)
+        for block in (*transformer.transformer_blocks, *transformer.temporal_transformer_blocks)
+    ]
+    whole = [b for b in blocks if getattr(b.forward, "parts", None) != memory.transformer_parts]
+    return f"{len(whole)} of {len(blocks)} transformer blocks run as a whole" if whole or not blocks else None
+
+
+def _transformers(unet: torch.nn.Module) -> list[Any]:
+    from diffusers.models.transformers.transformer_temporal import TransformerSpatioTemporalModel
+
+    return [m for m in unet.modules() if isinstance(m, TransformerSpatioTemporalModel)]
+
+
+def _counting(forward: Callable[..., Any], videos: _Videos) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def counted(
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        image_only_indicator: torch.Tensor | None = None,
+        return_dict: bool = True,
+    ) -> Any:
+        assert image_only_indicator is not None
+        videos.count = len(image_only_indicator)
+        return forward(hidden_states, encoder_hidden_states, image_only_indicator, return_dict)
+
+    return counted
+
+
+def _over_frames(forward: Callable[..., torch.Tensor], parts: int, videos: _Videos) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def in_parts(
+        hidden_states: torch.Tensor, *args: Any, encoder_hidden_states: torch.Tensor, **kwargs: Any
+    ) -> torch.Tensor:
+        # frames of every video in each part: single_token_cross_attention counts on it
+        rows = hidden_states.view(videos.count, -1, *hidden_states.shape[1:])
+        context = encoder_hidden_states.view(videos.count, -1, *encoder_hidden_states.shape[1:])
+        for part in _parts(rows.shape[1], parts):
+            out = forward(
+                rows[:, part].flatten(0, 1),
+                *args,
+                encoder_hidden_states=context[:, part].flatten(0, 1),
+                **kwargs,
+            )
+            rows[:, part] = out.view(videos.count, -1, *out.shape[1:])  # nobody else holds them
+        return hidden_states
+
+    in_parts.parts = parts  # type: ignore[attr-defined]
+    return in_parts
+
+
+def _over_places(forward: Callable[..., torch.Tensor], parts: int) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def in_parts(
+        hidden_states: torch.Tensor, num_frames: int, encoder_hidden_states: torch.Tensor
+    ) -> torch.Tensor:
+        places = hidden_states.shape[1]
+        context = encoder_hidden_states.view(-1, places, *encoder_hidden_states.shape[1:])
+        for part in _parts(places, parts):
+            hidden_states[:, part] = forward(
+                hidden_states[:, part],
+                num_frames=num_frames,
+                encoder_hidden_states=context[:, part].flatten(0, 1),
+            )
+        return hidden_states
+
+    in_parts.parts = parts  # type: ignore[attr-defined]
+    return in_parts
+
+
+def _parts(rows: int, parts: int) -> list[slice]:
+    size = -(-rows // parts)
+    return [slice(start, start + size) for start in range(0, rows, size)]
