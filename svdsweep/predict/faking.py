@@ -21,6 +21,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from svdsweep.predict.without_cuda import Unguarded
+
 FLASH_HEAD_LIMIT = 256
 """Widest head (elements) of PyTorch's flash attention."""
 CUTLASS_HEAD_LIMIT = 128
@@ -42,6 +44,8 @@ def fake_gpu(on_weight: OnWeight) -> Iterator[FakeTensorMode]:
         mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(torch.no_grad())
         stack.enter_context(Kernels())
+        if torch.version.cuda is None:
+            stack.enter_context(Unguarded())
         yield mode
 
 
