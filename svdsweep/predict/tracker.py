@@ -21,6 +21,9 @@ from svdsweep.predict.summary import MIB, Alive
 BLOCK = 512
 """The caching allocator gives memory in multiples of this many bytes."""
 LARGEST_SHOWN = 6
+COPIES_FIRST = ("native_group_norm", "native_layer_norm")
+"""CUDA kernels that copy an input unless it is contiguous, and hold the copy until they are done (PyTorch:
+aten/src/ATen/native/group_norm.cpp and layer_norm.cpp)."""
 DEVICE = "cuda"
 
 
@@ -147,6 +150,10 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if func is torch.ops.aten._local_scalar_dense.default:
             return self.timestep
+        if _name(func) in COPIES_FIRST and args[0].device.type == DEVICE and not args[0].is_contiguous():
+            copy = args[0].clone(memory_format=torch.contiguous_format)
+            self._add(copy, func)
+            args = (copy, *args[1:])
         out = func(*args, **kwargs)
         outputs = list(_tensors(out if isinstance(out, tuple | list) else (out,)))
         made = False
