@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from svdsweep import cli
-from svdsweep.doctor import device, host
+from svdsweep.doctor import device, host, rates
 from svdsweep.models import locate
+from svdsweep.predict import here
 from svdsweep.runner import devices
 
 
@@ -40,12 +41,65 @@ def test_the_terminal_shows_a_cure_under_its_trouble(monkeypatch, capsys, tmp_pa
     assert "runs_dir=FOLDER" in out
 
 
-def test_measured_rates_are_rates():
+def test_measured_rates_are_rates_and_without_a_gpu_nothing_is_kept(monkeypatch, tmp_path):
     import torch
 
-    cpu = torch.device("cpu")
-    assert device.matrix_rate(torch, cpu).value > 1e-4
-    assert device.copy_rate(torch, cpu).value > 0.01
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    matrix, memory, kept = rates.examine(torch, torch.device("cpu"))
+    assert matrix.value > 1e-4
+    assert memory.value > 0.01
+    assert kept.state == "note"
+    assert "no GPU here" in kept.found
+    assert not list(tmp_path.iterdir())
+
+
+class OnTheCpu:
+    """PyTorch with a GPU whose work this processor does: what doctor asks for on a GPU, with its devices replaced."""
+
+    def __init__(self, torch):
+        self.torch, self.asked = torch, []
+        facts = SimpleNamespace(name="NVIDIA GeForce RTX 4090", total_memory=24 * 2**30)
+        self.cuda = SimpleNamespace(get_device_properties=lambda _: facts, synchronize=lambda _: None)
+
+    def __getattr__(self, name):
+        real = getattr(self.torch, name)
+        if name not in ("randn", "zeros", "empty"):
+            return real
+
+        def make(*args, device=None, pin_memory=False, **kwargs):
+            self.asked.append((name, str(device), pin_memory, self.torch.get_float32_matmul_precision()))
+            return real(*args, **kwargs)
+
+        return make
+
+
+def test_the_rates_of_a_gpu_are_kept_where_predict_finds_them(monkeypatch, tmp_path):
+    import torch
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(rates, "GPU_SIZE", 64)
+    monkeypatch.setattr(rates, "GPU_BYTES", 2**16)
+    before = torch.get_float32_matmul_precision()
+    gpu = OnTheCpu(torch)
+    found = {f.name: f for f in rates.examine(gpu, torch.device("cuda:0"))}
+    assert found["rates, cuda:0"].state == "ok"
+    kept = here.measured_gpus()["NVIDIA GeForce RTX 4090"]
+    assert (kept.memory_gib, kept.host_gb_s) == (24, found["copy rate, cuda:0"].value)
+    assert min(kept.float16_tflops, kept.tf32_tflops, kept.float32_tflops, kept.memory_gb_s) > 0
+    assert [a[3] for a in gpu.asked if a[0] == "randn"][1:] == ["high", "highest"]
+    assert ("zeros", "None", True, before) in gpu.asked  # pinned, on the host
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_rates_that_cannot_be_kept_are_a_trouble(monkeypatch, tmp_path):
+    import torch
+
+    (tmp_path / "svdsweep").write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(rates, "GPU_SIZE", 8)
+    monkeypatch.setattr(rates, "GPU_BYTES", 2**10)
+    finding = rates.examine(OnTheCpu(torch), torch.device("cuda:0"))[-1]
+    assert (finding.state, "XDG_CACHE_HOME" in finding.cure) == ("trouble", True)
 
 
 def test_a_driver_that_does_not_answer_is_a_trouble(monkeypatch):

@@ -1,18 +1,17 @@
-"""Each device as torch sees it: memory, attention kernels that really run, the compiler, bandwidth and matrix rate."""
+"""Each device as torch sees it: memory, attention kernels that really run, the compiler, and its rates."""
 
 import importlib
 import importlib.util
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
+from svdsweep.doctor import rates
 from svdsweep.doctor.finding import Finding
 
 GIB = 2**30
 HEADS, TOKENS, HEAD_SIZE = 5, 1024, 64
 """Of SVD's attention at its finest level, with fewer tokens."""
-REPEATS = 7
 
 
 def examine(measured: bool) -> list[Finding]:
@@ -29,7 +28,7 @@ def examine(measured: bool) -> list[Finding]:
         device = torch.device(name)
         found += [memory(torch, device), *attention(torch, device)]
         if measured:
-            found += [compiler(torch, device), matrix_rate(torch, device), copy_rate(torch, device)]
+            found += [compiler(torch, device), *rates.examine(torch, device)]
     return found
 
 
@@ -135,7 +134,7 @@ def _tried(torch: Any, device: Any, run: Callable[[], Any]) -> str | None:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")
             out = run()
-            _wait(torch, device)
+            rates.wait(torch, device)
     except (RuntimeError, ImportError, NotImplementedError, ValueError, AssertionError) as e:
         return _line(e)
     return None if bool(torch.isfinite(out).all()) else "it answers with values that are not finite"
@@ -158,44 +157,6 @@ def compiler(torch: Any, device: Any) -> Finding:
     return Finding(
         f"compile, {device}", "ok", f"torch.compile works, {spent:.1f} s for two lines", value=spent
     )
-
-
-def matrix_rate(torch: Any, device: Any) -> Finding:
-    """Dense products in half precision on a GPU, float32 on the CPU."""
-    size, dtype = (8192, torch.float16) if device.type == "cuda" else (1024, torch.float32)
-    a = torch.randn(size, size, device=device).to(dtype)
-    seconds = _median_s(torch, device, lambda: a @ a)
-    rate = 2 * size**3 / seconds / 1e12
-    return Finding(f"matrix rate, {device}", "ok", f"{rate:.3g} TFLOP/s, {dtype}, {size}×{size}", value=rate)
-
-
-def copy_rate(torch: Any, device: Any) -> Finding:
-    """Host to device from pinned memory, which offloading waits for; on the CPU, memory to memory."""
-    count = 2**28 if device.type == "cuda" else 2**26
-    source = torch.empty(count, dtype=torch.uint8, pin_memory=device.type == "cuda")
-    target = torch.empty(count, dtype=torch.uint8, device=device)
-    seconds = _median_s(torch, device, lambda: target.copy_(source, non_blocking=True))
-    rate = count / seconds / 1e9
-    what = "pinned host memory to the device" if device.type == "cuda" else "memory to memory"
-    return Finding(f"copy rate, {device}", "ok", f"{rate:.3g} GB/s, {what}", value=rate)
-
-
-def _median_s(torch: Any, device: Any, run: Callable[[], Any]) -> float:
-    """Median of a few runs after one that is not counted."""
-    spent = []
-    with torch.inference_mode():
-        for _ in range(REPEATS + 1):
-            _wait(torch, device)
-            began = time.perf_counter()
-            run()
-            _wait(torch, device)
-            spent.append(time.perf_counter() - began)
-    return statistics.median(spent[1:])
-
-
-def _wait(torch: Any, device: Any) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _line(e: BaseException) -> str:
