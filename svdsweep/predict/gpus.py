@@ -28,6 +28,8 @@ class Gpu:
     memory_gb_s: float
     host_gb_s: float
     source: str
+    checked: str = ""
+    """Which figures were compared with which public page or table."""
     measured_at: str = ""
     """When `svdsweep doctor` did; empty for published peaks."""
 

@@ -76,7 +76,7 @@ def test_the_gpu_at_hand_is_the_measured_one(
     monkeypatch.setattr(devices, "discover", lambda _: ["GPU-1"])
     monkeypatch.setattr(devices, "gpu_name", lambda _: "NVIDIA L4")
     assert here.gpu_asked("here").basis == "its published rates"
-    slow = Gpu("NVIDIA L4", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", "2026-01-02")
+    slow = Gpu("NVIDIA L4", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", measured_at="2026-01-02")
     assert here.keep(slow)
     assert here.gpu_asked("here") == slow
     command.main(["model=svd_xt", "--gpu=here"])
@@ -93,7 +93,7 @@ def test_the_gpu_at_hand_is_the_measured_one(
 
 
 def test_rates_that_cannot_be_kept_or_read_are_none(cache_home: Path) -> None:
-    gpu = Gpu("A", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", "2026-01-02")
+    gpu = Gpu("A", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", measured_at="2026-01-02")
     assert here.keep(gpu)
     here.rates_file().write_text("{")
     assert here.measured_gpus() == {}

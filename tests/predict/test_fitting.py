@@ -105,3 +105,4 @@ def test_published_rates_are_plausible() -> None:
     for gpu in known_gpus().values():
         assert gpu.float16_tflops >= gpu.tf32_tflops >= gpu.float32_tflops > 0
         assert gpu.source
+        assert gpu.checked
