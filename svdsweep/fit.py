@@ -1,29 +1,19 @@
 """The verb `fit`: the fastest strategies that are predicted to fit a card, exact ones first, as ready commands."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from svdsweep.config import Job
-from svdsweep.predict.command import grid_without_weights
-from svdsweep.predict.fitting import ALLOWANCE, Allowance, allowance_for, needed_gib, verdict
-from svdsweep.predict.gpus import Gpu, eager_floor_s, known_gpus
+from svdsweep.combinations import FRAMES, KEEPS, LATENTS, OTHER, Candidate, Request, fitting, search
+from svdsweep.predict.gpus import Gpu, known_gpus
 from svdsweep.predict.here import gpu_asked
-from svdsweep.predict.predictions import outcomes, processes_here
-from svdsweep.predict.summary import Summary
 from svdsweep.schema import UserError, nearest
 from svdsweep.terminal import table
 
 FLAGS = ("--vram", "--gpu", "--show", "--measure", "--json", "--config-dir", "--help")
 CHOSEN = ("memory", "decode_chunk_size", "seed", "gpu.memory_limit_gib", "name")
 """What `fit` decides, or what makes no difference to it."""
-OFFLOADS = ("baseline", "model_offload", "group_offload", "group_offload_blocks", "sequential_offload")
-CHUNKS = (14, 8, 5, 4, 2, 1)
-SHOWN = 3
-FRAMES, LATENTS, OTHER = "the frames", "the latents", "nothing"
-KEEPS = (FRAMES, LATENTS, OTHER)
 MEANING = {
     FRAMES: "same frames as memory=baseline (differences of rounding)",
     LATENTS: "same latents; decoded in chunks, which leaves faint seams between them",
@@ -40,41 +30,6 @@ card of that size. --measure runs the best few and tells whether they fit.
   svdsweep fit --vram 8
   svdsweep fit --vram 12 model=svd num_frames=14 --gpu rtx4090
 """
-
-
-@dataclass(frozen=True)
-class Request:
-    """A command line of `fit`."""
-
-    vram_gib: float
-    settings: list[str] = field(default_factory=list)
-    gpu: Gpu | None = None
-    show: int = SHOWN
-    measure: bool = False
-    json: bool = False
-    config_dir: str | None = None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A combination, what it keeps, what it needs and how fast it can at best be."""
-
-    job: Job
-    settings: list[str]
-    keeps: str
-    summary: Summary
-    floor_s: float
-    allowance: Allowance = ALLOWANCE
-
-    @property
-    def needed_gib(self) -> float:
-        """With the allowance for context and workspaces."""
-        return needed_gib(self.summary, self.allowance)
-
-    @property
-    def command(self) -> str:
-        """What one types to run it."""
-        return " ".join(["svdsweep", *self.settings])
 
 
 def main(argv: Sequence[str]) -> int:
@@ -127,27 +82,6 @@ def card_of(vram_gib: float) -> Gpu:
     return next((gpu for gpu in cards if gpu.memory_gib >= vram_gib), cards[-1])
 
 
-def search(request: Request, gpu: Gpu) -> list[Candidate]:
-    """Combinations that keep the latents, predicted, one offload after the other from the fastest on, until something
-    fits that a further one could not better; where nothing fits, also combinations that keep less."""
-    found: list[Candidate] = []
-    for exact in (True, False):
-        for offload in OFFLOADS:
-            found += _candidates(request, gpu, _space(request, offload, exact))
-            best = fitting(found, request.vram_gib)
-            if best and (best[0].keeps != LATENTS or not _frames_possible(found, request.vram_gib)):
-                return found
-        if fitting(found, request.vram_gib):
-            return found
-    return found
-
-
-def fitting(found: Sequence[Candidate], vram_gib: float) -> list[Candidate]:
-    """Those that surely fit: what keeps most first, then the fastest, then the smallest."""
-    fit = [c for c in found if verdict(c.summary, vram_gib, c.allowance) == "yes"]
-    return sorted(fit, key=lambda c: (KEEPS.index(c.keeps), c.floor_s, c.needed_gib, c.command))
-
-
 def text(request: Request, gpu: Gpu, best: Sequence[Candidate], found: Sequence[Candidate]) -> str:
     """The best as a table and as commands; or that there are none, and the nearest."""
     if not best:
@@ -178,7 +112,9 @@ def text(request: Request, gpu: Gpu, best: Sequence[Candidate], found: Sequence[
     if best[0].keeps != FRAMES:
         whole = min((c for c in found if c.keeps == FRAMES), key=lambda c: c.needed_gib, default=None)
         blocks += [f"To keep the frames takes {whole.needed_gib:.2f} GiB: {whole.command}"] if whole else []
-    blocks.append(f"Predicted, {len(found)} combinations. needed_gib: peak_gib with {best[0].allowance.words}.")
+    blocks.append(
+        f"Predicted, {len(found)} combinations. needed_gib: peak_gib with {best[0].allowance.words}."
+    )
     blocks.append(f"floor_s on {gpu.title} at {gpu.basis}, for the order only.")
     return "\n".join(blocks)
 
@@ -241,63 +177,6 @@ def _valued(flag: str, value: str) -> dict[str, Any]:
         )
         raise UserError(f"{flag} {value} is not possible: it is {wanted}.") from e
     return {"show": int(number)} if flag == "--show" else {"vram_gib": number}
-
-
-def _frames_possible(found: Sequence[Candidate], vram_gib: float) -> bool:
-    """Whether a decode of all frames together could fit with every weight elsewhere: its activations are the same
-    under any offload."""
-    decodes = [c.summary.stages["vae_decode"] for c in found if c.keeps == FRAMES]
-    return any(stage.peak_gib - stage.weights_gib <= vram_gib for stage in decodes)
-
-
-def _space(request: Request, offload: str, exact: bool) -> list[str]:
-    """The grid that is searched under one offload, as settings."""
-    (job, *others) = grid_without_weights(request.settings, request.config_dir).jobs
-    if others:
-        raise UserError("fit searches strategies for one job; give each setting one value.")
-    halves = [n for n in range(2, job.num_frames) if job.num_frames % n == 0][-2:] or [1]
-    chunks = ["all", *(str(n) for n in CHUNKS if n < job.num_frames)]
-    guided = job.max_guidance_scale > 1
-    space = [
-        f"memory={offload}",
-        f"memory.forward_chunk_size=null,{','.join(map(str, halves))}",
-        "memory.single_token_cross_attention=true",
-        f"decode_chunk_size={','.join(chunks)}",
-    ]
-    if exact:
-        return [*space, "memory.split_guidance=false,true"] if guided else space
-    return [*space, *(["memory.guidance=false"] if guided else []), "memory.unet_weights=full,fp8"]
-
-
-def _candidates(request: Request, gpu: Gpu, space: Sequence[str]) -> list[Candidate]:
-    grid = grid_without_weights([*request.settings, *space], request.config_dir)
-    found: Mapping[str, Any] = outcomes(grid.jobs, processes=processes_here())
-    allowance = allowance_for(request.gpu.title if request.gpu else None, grid.folder)
-    return [
-        Candidate(job, _settings(request, job), _keeps(job), summary, eager_floor_s(summary, gpu), allowance)
-        for job in grid.jobs
-        if isinstance(summary := found[job.key], Summary)
-    ]
-
-
-def _keeps(job: Job) -> str:
-    m = job.memory
-    if m.unet_weights != "full" or not m.guidance:
-        return OTHER
-    return FRAMES if job.frames_per_decode == job.num_frames else LATENTS
-
-
-def _settings(request: Request, job: Job) -> list[str]:
-    """The settings that make this job of the search."""
-    m = job.memory
-    chosen = [request.settings, [f"memory={m.name.split('+')[0]}"]]
-    chosen.append([f"memory.forward_chunk_size={m.forward_chunk_size}"] if m.forward_chunk_size else [])
-    chosen.append(["memory.split_guidance=true"] if m.split_guidance else [])
-    chosen.append(["memory.single_token_cross_attention=true"])
-    chosen.append(["memory.guidance=false"] if not m.guidance else [])
-    chosen.append([f"memory.unet_weights={m.unet_weights}"] if m.unet_weights != "full" else [])
-    chosen.append([f"decode_chunk_size={job.decode_chunk_size}"])
-    return [setting for part in chosen for setting in part]
 
 
 def _facts(c: Candidate) -> dict[str, Any]:

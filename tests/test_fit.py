@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from svdsweep import fit
+from svdsweep import combinations, fit
 from svdsweep.config import Job
 from svdsweep.predict.summary import STAGES, Kernel, Stage, Summary
 from svdsweep.schema import UserError
@@ -13,20 +13,23 @@ SECONDS = {"none": 1, "model": 2, "group_leaf": 3, "group_block": 4, "sequential
 
 
 def imagined(job: Job) -> Summary:
-    """Weights by offload, activations halved by split guidance and chunks, a GiB for each frame of the decode."""
+    """Weights by offload, activations less by split guidance and parts, a GiB for each frame of a whole decode."""
     m = job.memory
     weights = WEIGHTS[m.offload] * (0.6 if m.unet_weights == "fp8" else 1)
     activations = (
-        8.0 * (0.5 if m.split_guidance or not m.guidance else 1) * (0.6 if m.forward_chunk_size else 1)
+        8.0 * (0.5 if m.split_guidance or not m.guidance else 1) * (0.6 if m.transformer_parts else 1)
     )
-    work = [Kernel("float16", 10**12 * (SECONDS[m.offload] + bool(m.forward_chunk_size)), 1, 1)]
-    held = dict.fromkeys(STAGES, 1.0) | {"denoise": activations, "vae_decode": float(job.frames_per_decode)}
+    spilled = m.decode == "streamed" and m.decode_budget_gib == 0
+    seconds = SECONDS[m.offload] + bool(m.transformer_parts) + spilled
+    work = [Kernel("float16", 10**12 * seconds, 1, 1)]
+    decode = 1.5 + min(m.decode_budget_gib, 6) if m.decode == "streamed" else float(job.frames_per_decode)
+    held = dict.fromkeys(STAGES, 0.8) | {"denoise": activations, "vae_decode": decode}
     return Summary({n: Stage(weights + held[n], weights, "", "", [], work, 0.0, 0.0) for n in STAGES})
 
 
 @pytest.fixture(autouse=True)
 def no_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "outcomes", lambda jobs, processes: {j.key: imagined(j) for j in jobs})
+    monkeypatch.setattr(combinations, "outcomes", lambda jobs, processes: {j.key: imagined(j) for j in jobs})
 
 
 def answer(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
@@ -42,19 +45,50 @@ def test_a_large_card_keeps_the_frames_and_offloads_nothing(capsys: pytest.Captu
     assert "decode_chunk_size=all" in best["command"]
 
 
-def test_frames_win_over_speed_where_an_offload_makes_room(capsys: pytest.CaptureFixture[str]) -> None:
-    found = answer(capsys, "--vram", "30")  # 25 GiB of decode fit beside no weights only
+def test_frames_win_over_speed_by_a_streamed_decode(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "--vram", "30")  # 25 GiB of decode would fit beside no weights only
     assert found["best"][0]["keeps"] == "the frames"
-    assert "memory=group_offload " in found["best"][0]["command"]
+    assert "memory=baseline " in found["best"][0]["command"]
+    assert "memory.decode=streamed memory.decode_budget_gib=8" in found["best"][0]["command"]
 
 
-def test_a_small_card_keeps_the_latents_by_the_fastest_offload(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_small_card_keeps_the_frames_too_by_the_fastest_offload(capsys: pytest.CaptureFixture[str]) -> None:
     found = answer(capsys, "--vram", "7")
-    assert {c["keeps"] for c in found["best"]} == {"the latents"}
+    assert found["best"][0]["keeps"] == "the frames"
     assert all(c["needed_vram_gib"] <= 7 for c in found["best"])
     assert "memory=model_offload" in found["best"][0]["command"]
-    seconds = [c["eager_floor_s"] for c in found["best"]]
+    assert "memory.decode=streamed memory.decode_budget_gib=0" in found["best"][0]["command"]
+    seconds = [c["eager_floor_s"] for c in found["best"] if c["keeps"] == "the frames"]
     assert seconds == sorted(seconds)
+
+
+def test_chunks_keep_the_latents_where_a_streamed_decode_is_too_large(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without_streamed(jobs: Any, processes: int) -> dict[str, Any]:
+        return {j.key: "refused" if j.memory.decode == "streamed" else imagined(j) for j in jobs}
+
+    monkeypatch.setattr(combinations, "outcomes", without_streamed)
+    found = answer(capsys, "--vram", "7")
+    assert {c["keeps"] for c in found["best"]} == {"the latents"}
+    assert "memory=model_offload" in found["best"][0]["command"]
+
+
+def test_what_cannot_fit_before_the_decode_is_not_asked_about_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Job] = []
+
+    def remembering(jobs: Any, processes: int) -> dict[str, Any]:
+        asked.extend(jobs)
+        return {j.key: imagined(j) for j in asked}
+
+    monkeypatch.setattr(combinations, "outcomes", remembering)
+    answer(capsys, "--vram", "4")
+    streamed = [j.memory for j in asked if j.memory.decode == "streamed"]
+    assert {(m.offload, m.decode_budget_gib, m.transformer_parts) for m in streamed} == {
+        ("group_leaf", 0, None)
+    }
 
 
 def test_what_keeps_nothing_is_the_last_resort(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,9 +105,9 @@ def test_none_fits_and_the_nearest_is_told(capsys: pytest.CaptureFixture[str]) -
 def test_what_is_printed_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
     fit.main(["--vram", "8", "model=svd"])
     commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("svdsweep ")]
-    assert len(commands) == fit.SHOWN
+    assert len(commands) == combinations.Request(8).show
     for command in commands:
-        (job,) = fit.grid_without_weights(command.split()[1:], None).jobs
+        (job,) = combinations.grid_without_weights(command.split()[1:], None).jobs
         assert job.num_frames == 14
 
 
