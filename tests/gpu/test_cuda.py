@@ -68,6 +68,16 @@ def test_the_exact_strategies_go_with_every_offload(run: Run, offload: str, stre
     assert row.values["equality"] in ("exact", "equivalent")
 
 
+@pytest.mark.parametrize("budget_gib", [0.0, 0.002, 8.0])
+@pytest.mark.parametrize("offload", ["none", "model", "sequential", "group_leaf"])
+def test_a_streamed_decode_keeps_the_frames(run: Run, offload: str, budget_gib: float) -> None:
+    memory = Memory(decode="streamed", decode_budget_gib=budget_gib, offload=offload, transformer_parts=2)
+    for _ in range(3):  # copies beside the work would show as frames that differ from time to time
+        row = run(replace(JOB, memory=memory))
+        assert row.status == "ok", row.error
+        assert row.values["equality"] in ("exact", "equivalent")
+
+
 def test_peaks_energy_and_times_are_the_devices(run: Run) -> None:
     row = run(replace(JOB, seed=1, baseline=""))
     values: dict[str, Any] = row.values
