@@ -5,7 +5,8 @@ import pytest
 
 from svdsweep import combinations, fit
 from svdsweep.config import Job
-from svdsweep.predict.summary import STAGES, Kernel, Stage, Summary
+from svdsweep.predict.summary import Kernel, Stage, Summary
+from svdsweep.probes.latency import STAGES
 from svdsweep.schema import UserError
 
 WEIGHTS = {"none": 4.2, "model": 3.0, "group_leaf": 0.2, "group_block": 0.4, "sequential": 0.1}

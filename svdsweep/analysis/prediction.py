@@ -9,7 +9,7 @@ from svdsweep.analysis.opened import Sweep
 from svdsweep.config import Job
 from svdsweep.predict import calibration
 from svdsweep.predict.calibration import WHOLE, Calibration
-from svdsweep.predict.summary import STAGES
+from svdsweep.probes.latency import STAGES
 from svdsweep.store import Row
 
 PLACES = (*STAGES, WHOLE)

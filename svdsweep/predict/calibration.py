@@ -12,7 +12,8 @@ from svdsweep.config import Job
 from svdsweep.media import renamed_when_done
 from svdsweep.predict import cache
 from svdsweep.predict.gpus import same_gpu
-from svdsweep.predict.summary import STAGES, Summary
+from svdsweep.predict.summary import Summary
+from svdsweep.probes.latency import STAGES
 from svdsweep.store import Row
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from svdsweep.predict.fitting import ALLOWANCE, CARDS_GB, Allowance, allowance_f
 from svdsweep.predict.gpus import Gpu, eager_floor_s, floor_s, known_gpus
 from svdsweep.predict.here import gpu_asked
 from svdsweep.predict.predictions import Outcome, Unpredicted, outcomes, processes_here
-from svdsweep.predict.summary import STAGES, Summary
+from svdsweep.predict.summary import Summary
+from svdsweep.probes.latency import STAGES
 from svdsweep.schema import UserError, nearest
 from svdsweep.terminal import SHORT, cell, table
 

@@ -7,7 +7,6 @@ from typing import Any
 
 MIB = 2**20
 GIB = 2**30
-STAGES = ("image_encode", "vae_encode", "denoise", "vae_decode")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from svdsweep.config import Job, Memory, Model
-from svdsweep.predict.summary import STAGES, Kernel, Stage, Summary
+from svdsweep.predict.summary import Kernel, Stage, Summary
+from svdsweep.probes.latency import STAGES
 
 
 @pytest.fixture(autouse=True)

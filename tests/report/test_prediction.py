@@ -12,7 +12,8 @@ import pytest
 from svdsweep import cli
 from svdsweep.predict import cache
 from svdsweep.predict.calibration import read
-from svdsweep.predict.summary import STAGES, Stage, Summary
+from svdsweep.predict.summary import Stage, Summary
+from svdsweep.probes.latency import STAGES
 from svdsweep.report import write
 
 
