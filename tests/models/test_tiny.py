@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableVideoDiffusionPipeline
+from omegaconf import OmegaConf
 from PIL import Image
+from safetensors.torch import load_file
 
-from svdsweep.models.tiny import WEIGHTS, evaluate, latents
+from svdsweep.composition import CONF
+from svdsweep.models.tiny import WEIGHTS, evaluate, latents, measures
+from svdsweep.models.tiny.camera import CAMERA_SHARE, camera_path, load_image, render_camera
 from svdsweep.models.tiny.data import IMAGES, NUM_FRAMES, SIZE, render_sprites, speed_px
-from svdsweep.models.tiny.export import example_scenes, to_image
+from svdsweep.models.tiny.export import example_scenes, export, to_image, unpack
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,7 @@ def pipeline() -> Iterator[StableVideoDiffusionPipeline]:
 
 
 @pytest.fixture(scope="module")
-def clips(pipeline: StableVideoDiffusionPipeline) -> dict[int, evaluate.Frames]:
+def clips(pipeline: StableVideoDiffusionPipeline) -> dict[int, measures.Frames]:
     picture = Image.open(IMAGES / "sprite_right.png")
     return {bucket: evaluate.generate(pipeline, picture, bucket=bucket) for bucket in (20, 120, 240)}
 
@@ -32,17 +36,17 @@ def test_the_weights_fit_in_the_wheel() -> None:
     assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) <= 16_000_000
 
 
-def test_the_first_frame_is_the_image(clips: dict[int, evaluate.Frames]) -> None:
+def test_the_first_frame_is_the_image(clips: dict[int, measures.Frames]) -> None:
     picture = np.asarray(Image.open(IMAGES / "sprite_right.png").convert("RGB"))
     for frames in clips.values():
         assert frames.shape == (NUM_FRAMES, SIZE, SIZE, 3)
-        assert evaluate.psnr_db(frames[0], picture) > 26
+        assert measures.psnr_db(frames[0], picture) > 26
 
 
-def test_the_sprite_goes_right_and_further_with_the_motion_bucket(clips: dict[int, evaluate.Frames]) -> None:
+def test_the_sprite_goes_right_and_further_with_the_motion_bucket(clips: dict[int, measures.Frames]) -> None:
     travelled = []
     for frames in clips.values():
-        centre, area = evaluate.locate_sprite(frames)
+        centre, area = measures.locate_sprite(frames)
         travelled.append(centre[-1, 0] - centre[0, 0])
         assert area[-1] > 0.5 * area[0]
     assert travelled == sorted(travelled)
@@ -61,6 +65,21 @@ def test_the_encoder_computes_the_prescribed_latents(pipeline: StableVideoDiffus
     assert torch.allclose(encoded, latents.encode(image), atol=0.01)
 
 
+def test_weights_unpacked_and_exported_again_are_the_same(tmp_path: Path) -> None:
+    unpack(WEIGHTS, tmp_path)
+    export(tmp_path, tmp_path / "weights")
+    for part in ("unet", "vae", "image_encoder"):
+        (old,) = (WEIGHTS / part).glob("*.safetensors")
+        before, after = load_file(old), load_file(tmp_path / "weights" / part / old.name)
+        assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_the_evaluation_takes_the_settings_of_the_preset() -> None:
+    preset = OmegaConf.load(CONF / "model/tiny.yaml")
+    assert preset.num_inference_steps == evaluate.NUM_STEPS
+    assert (preset.min_guidance_scale, preset.max_guidance_scale) == (1.0, evaluate.MAX_GUIDANCE)
+
+
 def test_the_packaged_sprites_are_the_generators() -> None:
     for name, scene in example_scenes().items():
         packaged = np.asarray(Image.open(IMAGES / f"sprite_{name}.png"))
@@ -76,21 +95,33 @@ def test_speed_is_proportional_to_the_bucket_and_falls_with_the_frame_rate() -> 
 
 
 def test_the_camera_is_found_again() -> None:
-    from svdsweep.models.tiny.data import CAMERA_SHARE, camera_path, load_image, render_camera
-
     image = load_image(Path(IMAGES / "astronaut.jpg"))
     for mode, name in enumerate(("pan left", "pan right", "zoom in")):
         path = camera_path(1.0 / CAMERA_SHARE, mode, torch.tensor([0.0, 6.0]))
         clip = render_camera(image, path, (256.0, 256.0), (4.0, 4.0))
         first, last = (((clip + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy())[:2]
-        found, travel = evaluate.camera_travel(first, last)
+        found, travel = measures.camera_travel(first, last)
         assert found == name
         assert travel == pytest.approx(6.0, abs=0.5)
 
 
 def test_spearman_shares_the_rank_of_ties() -> None:
-    assert evaluate.spearman([1, 1, 2, 2], [1, 1, 2, 2]) == pytest.approx(1)
-    assert evaluate.spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    assert measures.spearman([1, 1, 2, 2], [1, 1, 2, 2]) == pytest.approx(1)
+    assert measures.spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+
+
+def test_the_camera_pans_over_a_photograph_that_was_not_trained_on(
+    pipeline: StableVideoDiffusionPipeline,
+) -> None:
+    photograph = Image.open(IMAGES / "coffee.jpg").crop((100, 0, 500, 400)).resize((SIZE, SIZE))
+    travels = []
+    for bucket in (20, 240):
+        frames = evaluate.generate(pipeline, photograph, bucket=bucket)
+        assert measures.psnr_db(frames[0], np.asarray(photograph)) > 17.5
+        mode, travel = measures.camera_travel(frames[0], frames[-1])
+        assert mode == "pan right"
+        travels.append(travel)
+    assert travels[1] > 4 > 2 > travels[0] > 0
 
 
 @pytest.mark.slow
@@ -108,9 +139,9 @@ def test_sixteen_held_out_images_move_as_the_model_card_says(
     moved = [mean[0] for mean in means.values()]
     assert moved == sorted(moved)
     assert moved[-1] >= 5 * moved[0]
-    for bucket, (displacement, truth, psnr, _) in means.items():
-        assert displacement == pytest.approx(truth, rel=0.25 if bucket == 20 else 0.15)
-        assert psnr > 27
+    for displacement, truth, psnr, _ in means.values():
+        assert displacement == pytest.approx(truth, rel=0.15)
+        assert psnr >= 28
     assert means[20][3] >= 36
-    assert evaluate.spearman([c.bucket for c in clips], [c.displacement_px for c in clips]) >= 0.95
+    assert measures.spearman([c.bucket for c in clips], [c.displacement_px for c in clips]) >= 0.95
     assert np.mean([clip.sprite_in_last_frame for clip in clips]) >= 0.95

@@ -1,10 +1,11 @@
-"""The tiny model's own command line: train, export, evaluate, show, images."""
+"""The tiny model's own command line: train, export, unpack, evaluate, show, images."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import resource
 from pathlib import Path
 
 from svdsweep.models.tiny import WEIGHTS
@@ -45,9 +46,15 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True)
     export.set_defaults(do=_export)
 
+    unpack = verbs.add_parser("unpack", help="write OUT/vae.pt and OUT/unet.pt of weights, to go on from")
+    unpack.add_argument("--weights", type=Path, default=WEIGHTS)
+    unpack.add_argument("--out", type=Path, required=True)
+    unpack.set_defaults(do=_unpack)
+
     evaluate = verbs.add_parser("evaluate", help="measure against the truth; prints JSON")
     evaluate.add_argument("--weights", type=Path, default=WEIGHTS)
     evaluate.add_argument("--images", type=int, default=16)
+    evaluate.add_argument("--processes", type=int, default=1, help="of one thread, that share the clips")
     evaluate.add_argument("--photograph", type=Path, default=IMAGES / "coffee.jpg")
     evaluate.add_argument("--json", type=Path, help="also write all, with every clip, to this file")
     evaluate.set_defaults(do=_evaluate)
@@ -100,6 +107,8 @@ def _train(arguments: argparse.Namespace) -> None:
         beside.join()
         if beside.exitcode:
             raise SystemExit("The decoder's training failed; its message is above.")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"The training took {(used.ru_utime + used.ru_stime) / 60:.0f} minutes of processor time.")
     _export(arguments)
 
 
@@ -110,10 +119,16 @@ def _export(arguments: argparse.Namespace) -> None:
     print(f"The model is in {arguments.out / 'weights'}.")
 
 
+def _unpack(arguments: argparse.Namespace) -> None:
+    from svdsweep.models.tiny.export import unpack
+
+    unpack(arguments.weights, arguments.out)
+
+
 def _evaluate(arguments: argparse.Namespace) -> None:
     from svdsweep.models.tiny.evaluate import evaluate, summary
 
-    result = evaluate(arguments.weights, arguments.photograph, arguments.images)
+    result = evaluate(arguments.weights, arguments.photograph, arguments.images, arguments.processes)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1))
     print(summary(result))

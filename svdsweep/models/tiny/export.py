@@ -32,6 +32,17 @@ def export(trained: Path, folder: Path) -> StableVideoDiffusionPipeline:
     return pipeline
 
 
+def unpack(folder: Path, out: Path) -> None:
+    """Write `out/unet.pt` and `out/vae.pt` of a pipeline's folder, to go on training from."""
+    pipeline = StableVideoDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+    denoiser = train_unet.Denoiser()
+    denoiser.unet.load_state_dict(pipeline.unet.state_dict())
+    denoiser.image_encoder.load_state_dict(pipeline.image_encoder.state_dict())
+    out.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": denoiser.state_dict(), "step": 0}, out / train_unet.CHECKPOINT)
+    torch.save({"model": pipeline.vae.state_dict(), "step": 0}, out / train_vae.CHECKPOINT)
+
+
 def _load(checkpoint: Path) -> dict[str, Tensor]:
     state: dict[str, Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
     return state

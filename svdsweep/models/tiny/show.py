@@ -10,7 +10,8 @@ from diffusers import StableVideoDiffusionPipeline
 from PIL import Image, ImageDraw
 
 from svdsweep.models.tiny.data import IMAGES, SIZE
-from svdsweep.models.tiny.evaluate import BUCKETS, SEEDS, Frames, generate, load
+from svdsweep.models.tiny.evaluate import BUCKETS, SEEDS, generate, load
+from svdsweep.models.tiny.measures import Frames
 
 SHOWN = (0, 4, 8, 13)
 MARGIN_PX, GAP_PX = 64, 8

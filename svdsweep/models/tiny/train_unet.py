@@ -16,7 +16,8 @@ from torch import Generator, Tensor, nn
 
 from svdsweep.models.tiny import latents
 from svdsweep.models.tiny.architecture import clip_pixels, make_image_encoder, make_unet
-from svdsweep.models.tiny.data import PHOTOGRAPHS, CameraBank, sample_batch
+from svdsweep.models.tiny.camera import PHOTOGRAPHS, CameraBank
+from svdsweep.models.tiny.data import render_sprites, sample_conditions, sample_scenes, speed_px
 from svdsweep.models.tiny.muon import Muon
 from svdsweep.models.tiny.parallel import LOCAL_STEPS, Average, Clock, Member, set_rate
 
@@ -43,6 +44,19 @@ class Denoiser(nn.Module):
         return output
 
 
+def sample_batch(
+    batch: int, generator: Generator, bank: CameraBank, *, camera: float = 0.35
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Draw clips with their conditions: video (B, T, 3, H, W), bucket, fps, noise strength (B,)."""
+    bucket, fps, strength = sample_conditions(batch, generator)
+    speed = speed_px(bucket, fps)
+    num_camera = round(batch * camera - 0.5 + float(torch.rand(1, generator=generator)))
+    clips = [render_sprites(sample_scenes(batch - num_camera, generator), speed[num_camera:])]
+    if num_camera:
+        clips.insert(0, bank.sample(speed[:num_camera], generator))
+    return torch.cat(clips), bucket, fps, strength
+
+
 def sample_sigma(batch: int, generator: Generator) -> Tensor:
     """Draw noise levels: log-normal about 1, and a third of them log-uniform in 2 ... 700.
 
@@ -54,9 +68,10 @@ def sample_sigma(batch: int, generator: Generator) -> Tensor:
 
 
 def motion_weight(x0: Tensor) -> Tensor:
-    """Weigh latents that differ from the first frame four times as much; every clip has a mean of one."""
+    """Weigh the first frame twice, and four times what differs from it; every clip has a mean of one."""
     moving = (x0 - x0[:, :1]).abs().amax(2, keepdim=True) > 0.2
     weight = 1 + 3 * moving.float()
+    weight[:, 0] = 2
     return weight / weight.mean((1, 2, 3, 4), keepdim=True)
 
 
@@ -72,8 +87,8 @@ def train(
 ) -> None:
     """Train and leave the averaged weights in `out/unet.pt`, saved every two minutes.
 
-    batch: clips a step and member. Of the conditions, the image embedding is dropped in 12 % of the clips and
-    the image latents in 11 % (8 % both), as zeros, which is what the pipeline's unconditional half gets.
+    batch: clips a step and member. Of the conditions, the image embedding is dropped in 8 % of the clips and
+    the image latents in 8 % (6 % both), as zeros, which is what the pipeline's unconditional half gets.
     resume: a checkpoint to go on from; rate: the peak learning rate as a share of that of a fresh start.
     """
     torch.manual_seed(member.seed)
@@ -125,8 +140,8 @@ def _loss(
     condition = latents.encode(image + strength.view(-1, 1, 1, 1) * noise_like(image))
     condition = condition + 0.02 * noise_like(condition)
     dice = torch.rand(batch, generator=generator)
-    condition = condition * ((dice >= 0.08) & (dice <= 0.97)).view(-1, 1, 1, 1)
-    keep_embedding = (dice >= 0.12).view(-1, 1, 1)
+    condition = condition * ((dice >= 0.06) & (dice <= 0.98)).view(-1, 1, 1, 1)
+    keep_embedding = (dice >= 0.08).view(-1, 1, 1)
     sigma = sample_sigma(batch, generator)
     noisy = x0 + sigma.view(-1, 1, 1, 1, 1) * noise_like(x0)
     s = sigma.view(-1, 1, 1, 1, 1)

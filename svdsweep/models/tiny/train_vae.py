@@ -13,11 +13,10 @@ from torch import Generator, Tensor, nn
 
 from svdsweep.models.tiny import latents
 from svdsweep.models.tiny.architecture import make_vae
+from svdsweep.models.tiny.camera import PHOTOGRAPHS, CameraBank
 from svdsweep.models.tiny.data import (
     NUM_FRAMES,
-    PHOTOGRAPHS,
     SIZE,
-    CameraBank,
     render_sprites,
     sample_conditions,
     sample_scenes,
@@ -27,6 +26,8 @@ from svdsweep.models.tiny.initialize import frozen_rows, set_decoder, set_encode
 from svdsweep.models.tiny.parallel import LOCAL_STEPS, Average, Clock, Member, set_rate
 
 CHECKPOINT = "vae.pt"
+LENGTHS = (1, 3, 4, 8, NUM_FRAMES)
+"""Of the clips, in frames: not 2, where oneDNN's bfloat16 gradient of a temporal convolution is not finite."""
 LATENT_NOISE = 0.08
 """The largest noise on a clip's latents, before scaling: teaches the decoder to use neighbouring frames."""
 
@@ -63,7 +64,7 @@ def train(
     clock, saved, smooth = Clock(member, minutes, steps), time.monotonic(), 0.0
     while clock.tick():
         set_rate([optimizer], clock.learning_rate(1.0, hold=0.1, warmup=40))
-        lengths = (1, 2, 4) if clock.progress < 0.33 else (1, 2, 4, 8, NUM_FRAMES)
+        lengths = LENGTHS[:3] if clock.progress < 0.33 else LENGTHS
         length = lengths[int(torch.randint(len(lengths), (1,), generator=generator))]
         crop = 32 if clock.progress < 0.33 else SIZE
         clips = max(1, frames * (2 if crop < SIZE else 1) // length)
