@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import made_up, under
+from summaries import made_up, under
 
 from svdsweep.config import Job
 from svdsweep.predict import cache, summaries

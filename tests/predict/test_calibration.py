@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import made_up, under
+from summaries import made_up, under
 
 from svdsweep.config import Job
 from svdsweep.predict import cache, calibration, fitted_to

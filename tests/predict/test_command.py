@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import made_up
+from summaries import made_up
 
 from svdsweep.config import Job
 from svdsweep.predict import calibration, command, here

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import made_up
+from summaries import made_up
 
 from svdsweep.predict import calibration, fits, needed_gib, verdict
 from svdsweep.predict.calibration import Calibration

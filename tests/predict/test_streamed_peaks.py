@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import under
+from summaries import under
 
 from svdsweep.config import Job
 from svdsweep.grid import expand
