@@ -96,6 +96,7 @@ def test_what_keeps_nothing_is_the_last_resort(capsys: pytest.CaptureFixture[str
     assert "nothing" not in {c["keeps"] for c in answer(capsys, "--vram", "4")["best"]}
 
 
+@pytest.mark.slow
 def test_none_fits_and_the_nearest_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert fit.main(["--vram", "1"]) == 0
     text = capsys.readouterr().out

@@ -142,6 +142,7 @@ def test_json_is_one_document_and_nothing_else(swept):
     assert [job["state"] for job in plan["jobs"]] == ["ok", "to do"]
 
 
+@pytest.mark.slow
 def test_a_grid_of_twentyfour_loads_once_for_each_settings_and_equal_jobs_have_equal_frames(tmp_path):
     axes = (
         "seed=0,1",

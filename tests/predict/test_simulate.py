@@ -40,6 +40,7 @@ def test_every_preset_is_predicted(preset: str) -> None:
         {"offload": "model", "unet_weights": "fp8"},
     ],
 )
+@pytest.mark.slow
 def test_what_is_not_repeated_is_counted_all_the_same(tiny_job: Job, knobs: dict[str, object]) -> None:
     job = under(tiny_job, **knobs)
     ((short,), (full,)) = (simulate(job, [1], in_full=way).values() for way in (False, True))
@@ -50,6 +51,7 @@ def test_what_is_not_repeated_is_counted_all_the_same(tiny_job: Job, knobs: dict
         assert other.h2d_gib == pytest.approx(stage.h2d_gib, rel=1e-6), name
 
 
+@pytest.mark.slow
 def test_offloads_hold_less_the_finer_they_are(tiny_job: Job) -> None:
     weights = [
         _of(under(tiny_job, offload=offload)).stages["denoise"].weights_gib
