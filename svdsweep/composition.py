@@ -1,6 +1,7 @@
 """Hydra behind one door: where configs are found, what keys and options exist, one composition at a time."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,16 +63,19 @@ class Configs:
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """Arguments in Hydra's grammar. Raises UserError naming the one that cannot be read."""
-        parser = OverridesParser.create(config_loader=self.loader)
         overrides = []
         for argument in arguments:
             try:
-                overrides += parser.parse_overrides([argument])
+                overrides += self._parser.parse_overrides([argument])
             except HydraException as e:
                 hint = " Settings have the form key=value, lists are a=1,2,3; quote values with blanks or brackets."
                 reason = str(e).splitlines()[-1] if "=" in argument else "that is no setting."
                 raise UserError(f"{argument}: {reason}{hint}") from e
         return overrides
+
+    @functools.cached_property
+    def _parser(self) -> OverridesParser:
+        return OverridesParser.create(config_loader=self.loader)
 
     def compose(self, arguments: Sequence[str], with_hydra: bool = False) -> DictConfig:
         """One composed configuration. Raises UserError with Hydra's reason."""

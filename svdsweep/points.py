@@ -1,6 +1,7 @@
 """From a point of the grid to its job: composed once a choice of groups, plain values set on copies."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from svdsweep.schema import UserError
 
 OF_STRATEGY = ("memory.", "gpu.")
 """What a baseline does without: the strategy's knobs, and a cap under which it might not run."""
+PLAIN_INT = re.compile(r"-?(0|[1-9][0-9]*)")
+"""What Hydra's grammar reads as a whole number; to read 10,000 seeds with its parser takes seconds."""
 Point = Mapping[str, str]
 """One value for each axis, as typed; the image may be a file."""
 
@@ -85,8 +88,9 @@ class Points:
 
     def _value(self, base: Base, key: str, text: str) -> Any:
         if (key, text) not in base.values:
-            (override,) = self._known.parse([f"{key}={text}"])
-            value = override.value()
+            value = (
+                int(text) if PLAIN_INT.fullmatch(text) else self._known.parse([f"{key}={text}"])[0].value()
+            )
             interpolated = isinstance(value, str) and "${" in value
             base.values[key, text] = value if interpolated else converted(base.scratch, key, value)
         return base.values[key, text]
