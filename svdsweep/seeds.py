@@ -79,5 +79,5 @@ def text(found: "pd.DataFrame", columns: Sequence[str]) -> str:
         [terminal.cell(None if value != value else value) for value in line]
         for line in found[list(columns)].astype(object).itertuples(index=False)
     ]
-    numbers = [str(found[name].dtype) != "object" and found[name].dtype.kind in "if" for name in columns]
+    numbers = [found[name].dtype.kind in "if" for name in columns]
     return terminal.table(columns, lines, numbers) if lines else "No finished job has a metric."

@@ -48,7 +48,7 @@ class Claims:
         The claim of a dead driver is not replaced but outnumbered: whoever creates the file with the next number has
         the job. So of several drivers that find it one gets it, and at no moment is there no claim."""
         before = self._claims_of(key)
-        if not all(self._dead(path, _content(path)) for path in before):
+        if not all(self._dead(path) for path in before):
             return False
         number = max((int(path.suffix[1:] or 0) for path in before), default=-1) + 1
         path = self.folder / (f"{key}.{number}" if number else key)
@@ -64,9 +64,7 @@ class Claims:
             raise
         now = self._claims_of(key)
         now.pop(path, None)
-        if (
-            now.items() - before.items()
-        ):  # the listing was old: one took the job and gave it back, another has it
+        if now.items() - before.items():  # another has it since the listing, which was old
             self.release(key)
             return False
         for dead in before:
@@ -75,7 +73,7 @@ class Claims:
 
     def free(self, key: str) -> bool:
         """Whether nobody alive holds a job."""
-        return all(self._dead(path, _content(path)) for path in self._claims_of(key))
+        return all(self._dead(path) for path in self._claims_of(key))
 
     def release(self, key: str) -> None:
         """Give a claim back; the job's row, if it has one, is stored by now."""
@@ -96,7 +94,8 @@ class Claims:
                 found[path] = status.st_ino, status.st_mtime_ns
         return found
 
-    def _dead(self, path: Path, owner: dict[str, object] | None) -> bool:
+    def _dead(self, path: Path) -> bool:
+        owner = _content(path)
         if owner and owner.get("machine") == self.me["machine"]:
             return not _lives(owner)
         try:

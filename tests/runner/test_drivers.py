@@ -109,9 +109,7 @@ def test_who_acts_on_an_old_listing_gives_the_claim_back(tmp_path, monkeypatch):
     path.parent.mkdir()
     path.write_text("{}")
 
-    def meanwhile(
-        claims, seen, owner
-    ):  # one took the dead claim's job and gave it back, then another began it
+    def meanwhile(claims, seen):  # one took the dead claim's job and gave it back, then another began it
         seen.unlink()
         seen.write_text('{"machine": "a faster one"}')
         return True
