@@ -6,8 +6,6 @@ The workers do nothing, so that only the framework is measured: a process for ea
 workers, reads the rows back, and writes tables and report."""
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -75,14 +73,8 @@ def main() -> None:
     table = []
     for count in asked.jobs:
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run(
-                [sys.executable, __file__, "--one", str(count), folder],
-                capture_output=True,
-                text=True,
-                check=True,
-                env={**os.environ, "PYTHONPATH": str(TESTS / "runner")},
-            )
-            table.append(json.loads(done.stdout.splitlines()[-1]))
+            paths = str(TESTS / "runner")
+            table.append(published.in_a_process(__file__, "--one", str(count), folder, PYTHONPATH=paths))
     published.publish(
         asked.out,
         "growth",

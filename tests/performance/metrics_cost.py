@@ -5,8 +5,6 @@
 The fast metrics (no weights) with one thread, a process for each size of video."""
 
 import json
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -59,14 +57,7 @@ def main() -> None:
         return
     table = []
     for shape in SHAPES:
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", *map(str, shape)],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        table += json.loads(done.stdout)
+        table += published.in_a_process(__file__, "--one", *map(str, shape), OMP_NUM_THREADS="1")
     published.publish(
         asked.out,
         "metrics_cost",

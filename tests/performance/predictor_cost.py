@@ -5,9 +5,6 @@
 Every preset of conf/memory at full size, a fresh process and an empty cache for each."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -48,14 +45,10 @@ def main() -> None:
     table = []
     for preset in sorted(path.stem for path in CONF.glob("*.yaml")):
         with tempfile.TemporaryDirectory() as cache:
-            done = subprocess.run(
-                [sys.executable, __file__, "--model", asked.model, "--one", preset],
-                capture_output=True,
-                text=True,
-                check=True,
-                env={**os.environ, "XDG_CACHE_HOME": cache, "OMP_NUM_THREADS": "1"},
+            arguments = ("--model", asked.model, "--one", preset)
+            table.append(
+                published.in_a_process(__file__, *arguments, XDG_CACHE_HOME=cache, OMP_NUM_THREADS="1")
             )
-            table.append(json.loads(done.stdout.splitlines()[-1]))
     published.publish(
         asked.out,
         "predictor_cost",

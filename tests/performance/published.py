@@ -1,12 +1,16 @@
 """A benchmark's table: printed, and written as Markdown with the conditions under which it was measured."""
 
 import argparse
+import json
 import os
 import platform
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parents[2] / "runs" / "published" / "performance"
 
@@ -43,6 +47,18 @@ def publish(folder: Path, name: str, title: str, note: str, table: Sequence[dict
 def peak_gib() -> float:
     """Peak resident memory of this process: VmHWM, for getrusage's survives exec."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20
+
+
+def in_a_process(script: str, *arguments: str, **environment: str) -> Any:
+    """What a script prints as JSON in its last line, run in a fresh process: its memory and first calls are its own."""
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
+    )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _shown(value: object) -> str:
