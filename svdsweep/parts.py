@@ -95,8 +95,9 @@ class Memory(Checked):
     fused_qkv: bool = knob(False, "One matrix product for query, key and value of each attention layer.")
     attention: str = knob(
         "default",
-        "Attention kernel: PyTorch's choice (default), one of its kernels, eager, or another package's.",
-        words=("default", "flash", "efficient", "cudnn", "math", "eager", "xformers", "sage"),
+        "Attention kernel: PyTorch's choice (default), one of its kernels, eager, another package's, or for each shape "
+        "the fastest of PyTorch's and of plain products, timed here before the runs that count (measured).",
+        words=("default", "flash", "efficient", "cudnn", "math", "eager", "xformers", "sage", "measured"),
     )
     unet_weights: str = knob(
         "full",

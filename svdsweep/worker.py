@@ -21,6 +21,7 @@ from svdsweep.memory.apply import check_after_run, prepare
 from svdsweep.memory.chunking import frames_that_fit
 from svdsweep.memory.conflicts import why_not
 from svdsweep.memory.effect import NoEffect
+from svdsweep.memory.measured import kernels_chosen
 from svdsweep.memory.schedule import is_guided, steps_of
 from svdsweep.models.load import load_pipeline
 from svdsweep.predict.cache import known_peak_gib
@@ -151,6 +152,7 @@ class Worker:
         measured, timings = self._measure(loaded, job, picture, chunk, progress, columns)
         after = nvml.read(uuid_of(self.device))
         check_after_run(loaded.pipe, job.memory, self.device)
+        columns.notes += kernels_chosen(loaded.pipe, job)
         columns.series |= time_series(timings)
         columns.add(time_columns(columns.series, job.num_frames))
         columns.add(untimed_columns(measured))

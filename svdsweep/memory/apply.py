@@ -13,6 +13,7 @@ from svdsweep.memory import (
     compiling,
     extra,
     guidance,
+    measured,
     offload,
     parted,
     precision,
@@ -90,6 +91,7 @@ KNOBS = (
     Knob("compile", lambda m: m.compile != "none", compiling.compile_unet, compiling.check_graphs, True),
     Knob("compile_vae", lambda m: m.compile_vae, compiling.compile_vae, compiling.check_graphs, True),
     Knob("attention", lambda m: m.attention in attention.SDPA, attention.pin_kernel, attention.check_pinned),
+    Knob("attention", lambda m: m.attention == "measured", measured.choose_kernels, measured.check, True),
     Knob("split_guidance", lambda m: m.split_guidance, guidance.split, guidance.check),
     Knob("offload", lambda m: True, offload.place, offload.check),
 )

@@ -92,6 +92,16 @@ def attention_layers(unet: torch.nn.Module) -> list[Any]:
     return [m for m in layers if type(m.processor).__name__ != "SingleTokenProcessor"]
 
 
+def is_plain(layer: Any) -> bool:
+    """Whether an attention layer attends and nothing else: no norm, residual or factor of its own."""
+    norms = (layer.spatial_norm, layer.group_norm, layer.norm_cross, layer.norm_q, layer.norm_k)
+    return (
+        all(norm is None for norm in norms)
+        and not layer.residual_connection
+        and layer.rescale_output_factor == 1
+    )
+
+
 def sage_processor() -> Any:
     """SageAttention (int8 scores) behind diffusers' processor interface; half precision on a GPU only."""
     from sageattention import sageattn

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from svdsweep.config import Memory
+from svdsweep.memory.attention import is_plain
 
 KEPT_TOKENS = 4
 """Embeddings whose vectors are kept: the two halves of guidance, of this run and the one before."""
@@ -73,14 +74,7 @@ def skip_query_and_key(pipe: Any, memory: Memory, device: torch.device) -> None:
     where prefetching relies on the same layers in every step; for one row a video they cost next to nothing."""
     token = Token(keep=memory.compile == "none" and not memory.offload_stream)
     for block, attention in cross_attentions(pipe.unet):
-        plain = (
-            attention.spatial_norm is None
-            and attention.group_norm is None
-            and not attention.norm_cross
-            and not attention.residual_connection
-            and attention.rescale_output_factor == 1
-        )
-        if not plain:
+        if not is_plain(attention):
             raise ValueError(
                 "single_token_cross_attention: this model's cross-attention does more than attend"
             )

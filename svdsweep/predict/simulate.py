@@ -61,6 +61,12 @@ def runnable(memory: Memory) -> tuple[Memory, list[str]]:
     if memory.attention in ("xformers", "sage"):
         changes["attention"] = "default"
         notes.append(f"attention={memory.attention} is predicted as flash attention")
+    if memory.attention == "measured":
+        changes["attention"] = "default"
+        notes.append(
+            "attention=measured is predicted as flash attention; the kernel that is chosen for a layer may hold as "
+            "much again as the layer's query, key, value and result"
+        )
     if memory.offload_to_disk:
         changes["offload_to_disk"] = False
         notes.append("offload_to_disk is predicted as offload to host memory: the same on the device")

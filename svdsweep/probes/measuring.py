@@ -88,7 +88,8 @@ def measure(
         return run_once(pipe, job, picture, chunk, device, _named(report, phase)).timing.total_s
 
     compile_run_s = untimed("compile") if cold and compiles(job.memory) else None
-    warmup_s = warm_up(job.measure, lambda: untimed("warmup")) if cold else []
+    choosing = job.memory.attention == "measured" and compile_run_s is None
+    warmup_s = warm_up(job.measure, lambda: untimed("warmup"), at_least=int(choosing)) if cold else []
     first = last = run_once(pipe, job, picture, chunk, device, report)
     timings = [first.timing]
     while len(timings) < job.measure.repeats or _unsure(timings, job.measure):
@@ -130,9 +131,9 @@ def measure_decode(
     return Measured(first, last, timings, warmup_s, compile_run_s)
 
 
-def warm_up(how: Measure, run: Callable[[], float]) -> list[float]:
+def warm_up(how: Measure, run: Callable[[], float], at_least: int = 0) -> list[float]:
     """Untimed runs, their seconds: `how.warmup` of them, or until two in a row agree."""
-    seconds = [run() for _ in range(how.warmup)]
+    seconds = [run() for _ in range(max(how.warmup, at_least))]
     while how.until_steady and len(seconds) < how.warmup_limit and not _steady(seconds):
         seconds.append(run())
     return seconds

@@ -76,6 +76,7 @@ ALLOWED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("cuda", {"compile": "whole", "offload": "group_leaf", "compile_fullgraph": False}, {}),
     ("cuda", {"split_guidance": True}, {"height": 1920, "width": 2048}),
     ("cuda", {"fused_qkv": True, "unet_weights": "int8_weight_only"}, {}),
+    ("cpu", {"attention": "measured", "fused_qkv": True, "compile": "whole"}, {}),
     ("cuda", {}, {"decode_chunk_size": "auto", "gpu": Gpu(memory_limit_gib=8)}),
     ("cuda", {"attention": "flash", "vae_upcast": False}, {"model": Model(dtype="float16")}),
 ]
