@@ -7,6 +7,8 @@ and accelerate run as they are. What they cannot do with fake tensors is replace
 * `Module._apply` (`.to`): a parameter takes over the new storage in place, as real ones do; fake ones refuse to.
 * accelerate's `set_module_tensor_to_device` constructs a parameter of the old one's class, which fake ones cannot.
 * `data_ptr`, by which hooks recognise tensors: the identity of the storage.
+* The layout that cuDNN gives a convolution's result (`cudnn_conv_suggest_memory_format` in PyTorch's
+  aten/src/ATen/native/ConvUtils.h), for which a build without CUDA knows no cuDNN.
 * Pinned memory and CUDA streams: everything happens at once, in the order of the calls."""
 
 import contextlib
@@ -108,6 +110,12 @@ def parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         yield tensor
 
 
+def is_channels_last(tensor: torch.Tensor) -> bool:
+    """Whether (n, C, H, W) lies in memory with its channels last, and not in the usual order too."""
+    known = tensor.dim() == 4 and not tensor.is_contiguous()
+    return known and tensor.is_contiguous(memory_format=torch.channels_last)
+
+
 class Stream:
     """A CUDA stream on which everything is done at once."""
 
@@ -182,6 +190,7 @@ def _stand_ins(on_weight: OnWeight) -> list[tuple[Any, str, Any]]:
         (FakeTensor, "record_stream", lambda self, *_: None),
         (torch.nn.Module, "_apply", apply),
         (accelerate.hooks, "set_module_tensor_to_device", set_tensor),
+        (torch._C, "_conv_determine_backend_memory_format", _conv_layout),
         (torch.cuda, "Stream", Stream),
         (torch.cuda, "stream", lambda _stream: contextlib.nullcontext()),
         (torch.cuda, "current_stream", lambda *_: Stream()),
@@ -189,6 +198,11 @@ def _stand_ins(on_weight: OnWeight) -> list[tuple[Any, str, Any]]:
         (torch.cuda, "empty_cache", lambda: None),
         (fake_tensor, "init_gpu_context", lambda *_: None),  # else a real GPU would get a context
     ]
+
+
+def _conv_layout(x: torch.Tensor, weight: torch.Tensor, _backend: Any) -> torch.memory_format:
+    last = is_channels_last(x) or is_channels_last(weight)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:

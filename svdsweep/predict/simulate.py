@@ -58,6 +58,11 @@ def runnable(memory: Memory) -> tuple[Memory, list[str]]:
         notes.append(
             "compilation is predicted as the eager run: fused kernels hold less, CUDA graphs and autotuning more"
         )
+    if memory.channels_last and memory.compile == "whole" and memory.compile_vae:
+        changes["channels_last"] = False
+        notes.append(
+            "channels_last under compilation is predicted as the usual layout: nothing is copied in between"
+        )
     if memory.attention in ("xformers", "sage"):
         changes["attention"] = "default"
         notes.append(f"attention={memory.attention} is predicted as flash attention")

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from svdsweep.predict.faking import parts, storage_key
+from svdsweep.predict.faking import is_channels_last, parts, storage_key
 from svdsweep.predict.summary import MIB, Alive
 
 BLOCK = 512
@@ -150,9 +150,12 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if func is torch.ops.aten._local_scalar_dense.default:
             return self.timestep
-        if _name(func) in COPIES_FIRST and args[0].device.type == DEVICE and not args[0].is_contiguous():
-            copy = args[0].clone(memory_format=torch.contiguous_format)
+        layout = _layout(func, args)
+        if layout and args[0].device.type == DEVICE and not args[0].is_contiguous(memory_format=layout):
+            copy = args[0].clone(memory_format=layout)
             self._add(copy, func)
+            if layout is torch.channels_last or is_channels_last(args[0]):
+                self.work.kernels["memory", 0, 2 * _nbytes(copy)] += 1
             args = (copy, *args[1:])
         out = func(*args, **kwargs)
         outputs = list(_tensors(out if isinstance(out, tuple | list) else (out,)))
@@ -255,6 +258,13 @@ def _nbytes(tensor: torch.Tensor) -> int:
 
 def _name(func: Any) -> str:
     return str(func._schema.name).split("::")[-1]
+
+
+def _layout(func: Any, args: tuple[Any, ...]) -> torch.memory_format | None:
+    """The layout that a kernel copies its first argument into, if it asks for one; a convolution takes its weight's."""
+    if _name(func) in COPIES_FIRST:
+        return torch.contiguous_format
+    return torch.channels_last if _name(func) == "convolution" and is_channels_last(args[1]) else None
 
 
 def _kind(func: Any, inputs: list[torch.Tensor], flop: int) -> str:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from summaries import under
 
-from svdsweep.config import Job
+from svdsweep.config import Job, Memory
 from svdsweep.grid import expand
 from svdsweep.memory.conflicts import why_not
 from svdsweep.predict.predictions import simulate_alike
-from svdsweep.predict.simulate import different_steps, simulate
+from svdsweep.predict.simulate import different_steps, runnable, simulate
 from svdsweep.predict.summary import GIB, MIB, Summary
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "memory").glob("*.yaml"))
@@ -103,6 +103,12 @@ def test_steps_multiply_the_work_of_denoising_alone(tiny_job: Job) -> None:
 def test_deepcache_runs_whole_steps_and_short_ones(tiny_job: Job) -> None:
     job = dataclasses.replace(under(tiny_job, deepcache_interval=3), num_inference_steps=8)
     assert different_steps(job) == {0: 1, 1: 5, 3: 2}
+
+
+@pytest.mark.parametrize(("knobs", "kept"), [({"compile_vae": True}, False), ({}, True)])
+def test_channels_last_costs_nothing_where_everything_is_compiled(knobs: dict[str, bool], kept: bool) -> None:
+    memory, _ = runnable(Memory(channels_last=True, compile="whole", **knobs))
+    assert memory.channels_last is kept
 
 
 def test_nothing_of_torch_stays_replaced(tiny_job: Job) -> None:
