@@ -101,9 +101,10 @@ class Memory(Checked):
     )
     unet_weights: str = knob(
         "full",
-        "How the UNet's weights are stored: in the model's dtype (full), as fp8 cast layer by layer (fp8), or "
-        "quantized by torchao (int8_weight_only, fp8_weight_only).",
-        words=("full", "fp8", "int8_weight_only", "fp8_weight_only"),
+        "How the UNet's weights are stored: in the model's dtype (full), as fp8 cast layer by layer (fp8), "
+        "quantized by torchao (int8_weight_only, fp8_weight_only), or as fp8 that its transformers' products are made "
+        "of (fp8_products; compute capability 8.9 or later).",
+        words=("full", "fp8", "int8_weight_only", "fp8_weight_only", "fp8_products"),
     )
     vae_dtype: str = knob(
         "model",

@@ -12,6 +12,7 @@ from svdsweep.memory import (
     chunking,
     compiling,
     extra,
+    fp8_products,
     guidance,
     measured,
     offload,
@@ -79,7 +80,18 @@ KNOBS = (
     Knob("transformer_parts", lambda m: m.transformer_parts is not None, parted.part_blocks, parted.check),
     Knob("decode", lambda m: m.decode == "streamed", streamed.stream_decode, streamed.check),
     Knob("channels_last", lambda m: m.channels_last, precision.channels_last, precision.check_channels_last),
-    Knob("unet_weights", lambda m: m.unet_weights != "full", precision.store_unet, precision.check_unet),
+    Knob(
+        "unet_weights",
+        lambda m: m.unet_weights in precision.STORED,
+        precision.store_unet,
+        precision.check_unet,
+    ),
+    Knob(
+        "unet_weights",
+        lambda m: m.unet_weights == "fp8_products",
+        fp8_products.replace_linear,
+        fp8_products.check,
+    ),
     Knob(
         "deepcache_interval",
         lambda m: m.deepcache_interval is not None,

@@ -111,6 +111,13 @@ def _precision(job: Job, device_kind: str) -> Iterator[str]:
         yield f"vae_dtype={m.vae_dtype} changes nothing: the model's dtype is that already."
     if not m.vae_upcast and vae_dtype != "float16":
         yield f"vae_upcast=false changes nothing: only a float16 VAE is upcast, this one is {vae_dtype}."
+    if m.unet_weights == "fp8_products" and device_kind != "cuda":
+        yield (
+            "unet_weights=fp8_products needs a GPU of compute capability 8.9 or later (Ada, Hopper, Blackwell): a CPU "
+            "has no fast products of fp8; unet_weights=fp8 stores them so."
+        )
+    if m.unet_weights == "fp8_products" and dtype == "float32":
+        yield f"unet_weights=fp8_products needs float16 or bfloat16; the model's dtype is {dtype}."
 
 
 def _attention(job: Job, device_kind: str) -> Iterator[str]:

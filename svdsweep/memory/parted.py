@@ -20,7 +20,7 @@ def part_blocks(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Run every transformer block `transformer_parts` times on a part of its rows, which do not see one another: of
     (videos · frames, places, C) frames are the rows of spatial attention, places those of temporal attention."""
     assert memory.transformer_parts is not None
-    for transformer in _transformers(pipe.unet):
+    for transformer in transformers_of(pipe.unet):
         videos = _Videos()
         transformer.forward = _counting(transformer.forward, videos)
         for block in transformer.transformer_blocks:
@@ -33,14 +33,15 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     """Why blocks still run as a whole, else None."""
     blocks = [
         block
-        for transformer in _transformers(pipe.unet)
+        for transformer in transformers_of(pipe.unet)
         for block in (*transformer.transformer_blocks, *transformer.temporal_transformer_blocks)
     ]
     whole = [b for b in blocks if getattr(b.forward, "parts", None) != memory.transformer_parts]
     return f"{len(whole)} of {len(blocks)} transformer blocks run as a whole" if whole or not blocks else None
 
 
-def _transformers(unet: torch.nn.Module) -> list[Any]:
+def transformers_of(unet: torch.nn.Module) -> list[Any]:
+    """The UNet's transformers, each a block over places and one over frames."""
     from diffusers.models.transformers.transformer_temporal import TransformerSpatioTemporalModel
 
     return [m for m in unet.modules() if isinstance(m, TransformerSpatioTemporalModel)]

@@ -8,6 +8,8 @@ from svdsweep.config import Memory
 from svdsweep.memory.effect import NoEffect
 
 FP8 = torch.float8_e4m3fn
+STORED = ("fp8", "int8_weight_only", "fp8_weight_only")
+"""Weights that are small where they are kept, and computed with in the model's dtype."""
 
 
 def store_unet(pipe: Any, memory: Memory, device: torch.device) -> None:

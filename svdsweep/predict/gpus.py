@@ -43,8 +43,13 @@ class Gpu:
         )
 
     def flop_per_s(self, kind: str) -> float:
-        """The rate for a kernel's kind; float32 convolutions run as TF32 by PyTorch's default, products do not."""
-        rates = {"float32": self.float32_tflops, "float32_convolution": self.tf32_tflops}
+        """The rate for a kernel's kind; float32 convolutions run as TF32 by PyTorch's default, products do not. That of
+        fp8 is twice float16's on every GPU that has it."""
+        rates = {
+            "float32": self.float32_tflops,
+            "float32_convolution": self.tf32_tflops,
+            "float8": 2 * self.float16_tflops,
+        }
         return rates.get(kind, self.float16_tflops) * 1e12
 
 

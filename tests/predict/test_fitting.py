@@ -106,3 +106,8 @@ def test_published_rates_are_plausible() -> None:
         assert gpu.float16_tflops >= gpu.tf32_tflops >= gpu.float32_tflops > 0
         assert gpu.source
         assert gpu.checked
+
+
+def test_products_of_fp8_run_at_twice_the_rate_of_half_precision() -> None:
+    gpu = gpu_named("h200")
+    assert gpu.flop_per_s("float8") == 2 * gpu.flop_per_s("float16")

@@ -1,0 +1,79 @@
+"""Matrix products of the UNet's transformers in fp8: weights scaled once, inputs in each call, by their largest value.
+
+GPUs from compute capability 8.9 on multiply fp8 at twice the rate of half precision, and the result has the input's
+dtype. Plain modules, so that compilation, offloads and predictions see nothing unusual."""
+
+from typing import Any
+
+import torch
+
+from svdsweep.config import Memory
+from svdsweep.memory.parted import transformers_of
+
+FP8 = torch.float8_e4m3fn
+LARGEST = torch.finfo(FP8).max
+MULTIPLE = 16
+"""Rows and columns of the weights that fp8 products ask for."""
+LITTLE = ("time_pos_embed", "attn2")
+"""Layers that see the frames' numbers or the one image token: a few rows, for which nothing is gained."""
+
+
+class Fp8Linear(torch.nn.Module):
+    """A linear layer whose product is one of fp8 matrices."""
+
+    scale: torch.Tensor
+
+    def __init__(self, layer: torch.nn.Linear) -> None:
+        super().__init__()
+        weight, scale = scaled(layer.weight.detach())
+        self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        self.register_buffer("scale", scale)
+        self.bias = layer.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(…, in) → (…, out), in the dtype of `x`."""
+        rows, scale = scaled(x.flatten(0, -2))
+        out: torch.Tensor = torch._scaled_mm(
+            rows,
+            self.weight.t(),
+            scale_a=scale,
+            scale_b=self.scale,
+            bias=self.bias,
+            out_dtype=x.dtype,
+            use_fast_accum=True,
+        )
+        return out.view(*x.shape[:-1], -1)
+
+
+def scaled(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`x` as fp8 (e4m3) and what to multiply it with, float32, so that its largest value is the largest of fp8."""
+    largest = torch.linalg.vector_norm(x, torch.inf, dtype=torch.float32)
+    scale = largest.clamp_min(torch.finfo(torch.float32).tiny * LARGEST) / LARGEST
+    return (x / scale).clamp_(-LARGEST, LARGEST).to(FP8), scale  # beyond the largest there is only NaN
+
+
+def replace_linear(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """The linear layers of the UNet's transformers, but for those in `LITTLE`. Cannot be undone."""
+    for transformer in transformers_of(pipe.unet):
+        for path, layer in list(transformer.named_modules()):
+            if isinstance(layer, torch.nn.Linear) and _worthwhile(path, layer):
+                owner, _, name = path.rpartition(".")
+                setattr(transformer.get_submodule(owner), name, Fp8Linear(layer))
+
+
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why products are not those of fp8 matrices, else None: one is tried on the device."""
+    layers = [m for m in pipe.unet.modules() if isinstance(m, Fp8Linear)]
+    if not layers:
+        return "no linear layer of the UNet's transformers was replaced"
+    layer = Fp8Linear(torch.nn.Linear(MULTIPLE, MULTIPLE, device=device, dtype=pipe.unet.dtype))
+    try:
+        layer(torch.ones(MULTIPLE, MULTIPLE, device=device, dtype=pipe.unet.dtype))
+    except RuntimeError as e:
+        return f"this device has no fp8 products of {pipe.unet.dtype} ({str(e).splitlines()[0]})"
+    return None
+
+
+def _worthwhile(path: str, layer: torch.nn.Linear) -> bool:
+    whole = layer.in_features % MULTIPLE == 0 and layer.out_features % MULTIPLE == 0
+    return whole and not set(LITTLE) & set(path.split("."))

@@ -1,0 +1,107 @@
+"""unet_weights=fp8_products: real products of fp8 on the CPU, held against those of the full weights."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from svdsweep.config import Job, Memory, Model
+from svdsweep.memory import fp8_products
+from svdsweep.memory.effect import NoEffect
+from svdsweep.memory.fp8_products import FP8, Fp8Linear, scaled
+from svdsweep.models.load import load_pipeline
+from svdsweep.predict.simulate import simulate
+
+ASKED = {"unet_weights": "fp8_products"}
+
+
+def linear(dtype: torch.dtype) -> torch.nn.Linear:
+    torch.manual_seed(0)
+    return torch.nn.Linear(64, 96, dtype=dtype).requires_grad_(False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_product_is_that_of_the_rounded_factors(dtype: torch.dtype) -> None:
+    layer, x = linear(dtype), torch.randn(3, 5, 64, dtype=dtype)
+    small = Fp8Linear(layer)
+    rows, scale = scaled(x)
+    expected = (rows.float() * scale) @ (small.weight.float() * small.scale).t() + layer.bias.float()
+    got = small(x)
+    assert (got.shape, got.dtype) == ((3, 5, 96), dtype)
+    assert (got.float() - expected).abs().max() <= torch.finfo(dtype).eps * expected.abs().max()
+    error = (got - layer(x)).float().norm() / layer(x).float().norm()
+    assert 0.001 < error < 0.06  # three bits of mantissa in both factors
+
+
+@pytest.mark.parametrize("largest", [1e-30, 1e-4, 1.0, 6e4])
+def test_the_largest_value_is_the_largest_of_fp8_and_nothing_becomes_nan(largest: float) -> None:
+    x = torch.linspace(-largest, largest, 101)
+    small, scale = scaled(x)
+    assert small.dtype == FP8
+    assert small.float().abs().max() == torch.finfo(FP8).max
+    assert (small.float() * scale - x).abs().max() <= largest / 16
+
+
+def test_nothing_in_gives_the_bias() -> None:
+    layer = linear(torch.float32)
+    assert torch.equal(Fp8Linear(layer)(torch.zeros(2, 64)), layer.bias.expand(2, -1))
+
+
+@pytest.mark.parametrize(
+    "company",
+    [
+        {},
+        pytest.param(
+            {"fused_qkv": True, "single_token_cross_attention": True, "attention": "measured"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"offload": "group_leaf", "transformer_parts": 3}, marks=pytest.mark.slow),
+        pytest.param(
+            {"compile": "whole", "compile_backend": "eager", "fused_qkv": True}, marks=pytest.mark.slow
+        ),
+    ],
+    ids=str,
+)
+def test_a_forward_is_near_the_plain_one(prepared: Any, forward: Any, company: Any) -> None:
+    plain = forward(load_pipeline(Model(), torch.device("cpu")))
+    got = forward(prepared(**ASKED, **company))
+    assert 1e-4 < (got - plain).norm() / plain.norm() < 0.05
+
+
+def test_the_transformers_products_are_replaced_and_those_of_few_rows_are_not(prepared: Any) -> None:
+    pipe = prepared(**ASKED, fused_qkv=True)
+    small = {name for name, m in pipe.unet.named_modules() if isinstance(m, Fp8Linear)}
+    full = {name for name, m in pipe.unet.named_modules() if isinstance(m, torch.nn.Linear)}
+    for ending in ("attn1.to_qkv", "attn1.to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"):
+        assert [name for name in small if name.endswith(ending)], ending
+        assert not [name for name in full if name.endswith(ending)], ending
+    assert not [name for name in small if "attn2" in name or "time_pos_embed" in name]
+    assert [name for name in full if "time_pos_embed" in name]
+
+
+def test_a_device_without_such_products_is_refused(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: Any, **__: Any) -> torch.Tensor:
+        raise RuntimeError("torch._scaled_mm is only supported on devices of compute capability >= 8.9\nmore")
+
+    monkeypatch.setattr(torch, "_scaled_mm", refusing)
+    with pytest.raises(NoEffect, match=r"no fp8 products of torch\.float32 \(.*>= 8\.9\)\.$"):
+        prepared(**ASKED)
+
+
+def test_layers_that_stayed_as_they_were_are_found(pipe: Any) -> None:
+    reason = fp8_products.check(pipe, Memory(unet_weights="fp8_products"), torch.device("cpu"))
+    assert reason == "no linear layer of the UNet's transformers was replaced"
+
+
+@pytest.mark.slow
+def test_predicted_products_run_at_the_rate_of_fp8_and_weigh_half() -> None:
+    model = Model(dtype="float16", weights="random")
+    full, small = (
+        simulate(Job(model=model, num_frames=4, memory=Memory(unet_weights=kind)), [4])[4].stages["denoise"]
+        for kind in ("full", "fp8_products")
+    )
+    kinds = {kernel.kind for kernel in small.kernels}
+    assert {"float8", "float16"} <= kinds
+    assert "float8" not in {kernel.kind for kernel in full.kernels}
+    assert small.tflop == pytest.approx(full.tflop)
+    assert small.weights_gib < full.weights_gib
