@@ -36,6 +36,7 @@ NEED_CUDA = {
     "smallest": "there are no CUDA streams on a CPU",
     "group_offload": "there are no CUDA streams on a CPU",
     "auto_decode": "it follows the free VRAM",
+    "fastest_aggressive": "a CPU has no fast products of fp8",
 }
 PACKAGE = {"int8": "torchao", "deepcache": "DeepCache"}
 COMPILED = ("compile", "compile_regional", "fastest")
@@ -57,7 +58,7 @@ def test_every_preset_is_run_here_or_named_with_the_reason_why_not() -> None:
 @pytest.mark.parametrize("preset", NEED_CUDA)
 def test_what_needs_cuda_is_refused_here_with_the_reason_and_not_there(preset: str) -> None:
     assert NEED_CUDA[preset] in (why_not(job_of(preset), "cpu") or "")
-    assert why_not(job_of(preset), "cuda") is None
+    assert why_not(job_of(preset, "model.dtype=float16"), "cuda") is None
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda p: p.stem)
