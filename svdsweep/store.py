@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from svdsweep.config import Job, job_from
 from svdsweep.schema import UserError
@@ -84,12 +84,31 @@ class Store:
         return last_rows(read_rows(self.folder))
 
 
-def last_rows(rows: Iterable[Row]) -> dict[str, Row]:
+class Outcome(Protocol):
+    """What decides which row of a key counts; `Row` has it, and so may what is kept of one."""
+
+    @property
+    def key(self) -> str:
+        """The job's key."""
+
+    @property
+    def attempt(self) -> int:
+        """Which try of the job it is, from 1 on."""
+
+    @property
+    def final(self) -> bool:
+        """Whether the job is done with."""
+
+
+Kept = TypeVar("Kept", bound=Outcome)
+
+
+def last_rows(rows: Iterable[Kept]) -> dict[str, Kept]:
     """The row that counts for each key, whatever the order of the files.
 
     The highest attempt wins; of one attempt that two drivers made, a final row wins over one that is not, then the
     later."""
-    best: dict[str, Row] = {}
+    best: dict[str, Kept] = {}
     for row in rows:
         known = best.get(row.key)
         if known is None or (row.attempt, row.final) >= (known.attempt, known.final):

@@ -1,35 +1,21 @@
 """A sweep's folder as one wide table, however it was left: torn rows, older schemas and missing files are told."""
 
 import gc
-import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import orjson
 import pandas as pd
 
-from svdsweep.analysis.columns import asked_for
-from svdsweep.config import Gpu, Image, Job, Measure, Memory, Metrics, Model
-from svdsweep.identity import CANONICAL, canonical, rebuild
+from svdsweep.analysis.lines import read_lines
+from svdsweep.analysis.wide import Wide
+from svdsweep.config import Job
 from svdsweep.schema import UserError
-from svdsweep.store import SCHEMA, Row, last_rows
-
-CHUNK = 5_000
-"""Rows turned into columns at once: as dictionaries they would take ten times the room."""
-PARTS: dict[str, Any] = {
-    "model": Model,
-    "image": Image,
-    "memory": Memory,
-    "measure": Measure,
-    "metrics": Metrics,
-    "gpu": Gpu,
-}
+from svdsweep.store import last_rows
 
 
 @dataclass(frozen=True)
@@ -62,7 +48,7 @@ class Sweep:
         """Jobs of the last command that have no row yet."""
         return len(set(self.manifest.get("keys", [])) - set(self.jobs))
 
-    @property
+    @cached_property
     def memory_column(self) -> str:
         """The peak that this sweep can tell: of VRAM, or of host memory where no GPU counted."""
         for name in ("vram_allocated_peak_gib", "vram_reserved_peak_gib"):
@@ -77,30 +63,42 @@ def open_sweep(folder: Path) -> Sweep:
         raise UserError(f"{folder}: there is no such folder. A sweep's folder is runs/NAME, and holds rows/.")
     problems: list[str] = []
     manifest = _manifest(folder, problems)
-    reader = _Reader(problems)
-    light, chunks, pending = [], [], []
-    repeats, notes = {}, {}
+    wide, outcomes = Wide(), []
     with _no_garbage():
-        for number, (job, plain) in enumerate(reader.rows(folder)):
-            row = Row(job, str(plain.get("status")), int(plain.get("attempt", 1)), values={"at": number})
-            light.append(row)
-            pending.append(reader.line(row, plain))
-            series = plain.get("series") or {}
-            repeats[job.key] = [v for v in series.get("total_s", []) if isinstance(v, int | float)]
-            notes[job.key] = [str(note) for note in plain.get("notes") or []]
-            if len(pending) == CHUNK:
-                chunks.append(pd.DataFrame(pending))
-                pending = []
-        if pending:
-            chunks.append(pd.DataFrame(pending))
-    best = last_rows(light)
-    table = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame(columns=["key", "status"])
-    table = table.iloc[[int(row.values["at"] or 0) for row in best.values()]].reset_index(drop=True)
+        for number, line in enumerate(read_lines(folder, problems)):
+            wide.add(line)
+            outcomes.append(_Outcome(number, line.job, line.attempt, line.final, line.runs, line.notes))
+        table = wide.table()
+    best = last_rows(outcomes)
+    if len(best) < len(table):
+        table = table.iloc[[outcome.number for outcome in best.values()]].reset_index(drop=True)
     _check_files(folder, table, problems)
     if table.empty:
         problems.append("there is no readable row in it")
-    jobs = {key: row.job for key, row in best.items()}
-    return Sweep(folder, manifest, table, jobs, repeats, notes, problems)
+    return Sweep(
+        folder,
+        manifest,
+        table,
+        {key: outcome.job for key, outcome in best.items()},
+        {key: outcome.runs for key, outcome in best.items()},
+        {key: outcome.notes for key, outcome in best.items()},
+        problems,
+    )
+
+
+class _Outcome(NamedTuple):
+    """What is kept of a line beside its place in the table."""
+
+    number: int
+    job: Job
+    attempt: int
+    final: bool
+    runs: list[float]
+    notes: list[str]
+
+    @property
+    def key(self) -> str:
+        return self.job.key
 
 
 @contextmanager
@@ -131,137 +129,3 @@ def _check_files(folder: Path, table: pd.DataFrame, problems: list[str]) -> None
         lost = [name for name in names if name.rpartition("/")[2] not in there]
         if lost:
             problems.append(f"{len(lost)} {what} named by rows are missing, {lost[0]} for one")
-
-
-class _Reader:
-    """Lines to jobs, each distinct part built once: a sweep has few models and strategies and many jobs."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        self._parts: dict[tuple[str, bytes], tuple[Any, str]] = {}
-        self._asked: dict[tuple[int, ...], dict[str, Any]] = {}
-        self._texts: dict[tuple[type, Any], str] = {}
-
-    def rows(self, folder: Path) -> Iterator[tuple[Job, dict[str, Any]]]:
-        """Every readable row of all files, the older file's first; what is damaged is counted."""
-        damaged, older = 0, 0
-        for path in sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
-            with path.open("rb") as lines:
-                for line in lines:
-                    if not line.strip():
-                        continue
-                    try:
-                        plain = without_series(line)
-                        job = self._job(plain["job"])
-                    except (ValueError, KeyError, TypeError, AttributeError, UserError):
-                        damaged += 1
-                        continue
-                    older += plain.get("schema") != SCHEMA
-                    yield job, plain
-        if damaged:
-            self.problems.append(
-                f"{damaged} {'line' if damaged == 1 else 'lines'} of rows/ cannot be read (torn or of a foreign "
-                "schema) and are left out"
-            )
-        if older:
-            self.problems.append(f"{older} rows are of another schema than {SCHEMA}: what they lack is empty")
-
-    def _job(self, plain: dict[str, Any]) -> Job:
-        built = {name: self._part(name, plain.get(name) or {}) for name in PARTS}
-        own = {k: v for k, v in plain.items() if k in Job.__dataclass_fields__ and k not in PARTS}
-        job = Job(**own, **{name: part for name, (part, _) in built.items()})
-        texts = {name: text for name, (_, text) in built.items() if text}
-        texts |= {k: self._text(v) for k, v in own.items() if k != "baseline" and v != _DEFAULTS[k]}
-        whole = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))  # what `digest` would encode
-        vars(job)["key"] = hashlib.sha256(f"{{{whole}}}".encode()).hexdigest()[
-            :12
-        ]  # where cached_property keeps it
-        return job
-
-    def _text(self, value: Any) -> str:
-        """A setting as `digest` encodes it."""
-        at = type(value), value  # 1 and 1.0 are equal
-        if at not in self._texts:
-            self._texts[at] = CANONICAL.encode(value)
-        return self._texts[at]
-
-    def _part(self, name: str, plain: dict[str, Any]) -> tuple[Any, str]:
-        at = name, orjson.dumps(plain)
-        if at not in self._parts:
-            part = rebuild(PARTS[name], plain)
-            settings = canonical(part)
-            self._parts[at] = part, CANONICAL.encode(settings) if settings else ""
-        return self._parts[at]
-
-    def line(self, row: Row, plain: dict[str, Any]) -> dict[str, Any]:
-        """One line of the table."""
-        job, values = row.job, plain.get("values") or {}
-        runs = [v for v in (plain.get("series") or {}).get("total_s", []) if isinstance(v, int | float)]
-        mean, variance = mean_and_variance(runs)
-        provenance = plain.get("provenance") or {}
-        return {
-            "key": job.key,
-            "status": row.status,
-            "attempt": row.attempt,
-            "error": str(plain.get("error") or ""),
-            "phase": str(plain.get("phase") or ""),
-            **self._asked_for(job),
-            **provenance,
-            **values,
-            **derived(job, provenance),
-            "log_total_s": mean,
-            "log_total_s_variance": variance,
-            "repeats": len(runs),
-        }
-
-    def _asked_for(self, job: Job) -> dict[str, Any]:
-        at = tuple(id(getattr(job, name)) for name in PARTS)  # the parts live as long as this reader
-        if at not in self._asked:
-            self._asked[at] = asked_for(job)
-        own = vars(job)
-        return {**self._asked[at], **{name: own[name] for name in _ASKED_OF_OWN}}
-
-
-_OWN = frozenset(Job.__dataclass_fields__) - frozenset(PARTS)
-_ASKED_OF_OWN = tuple(name for name in asked_for(Job()) if name in _OWN)
-_DEFAULTS = {name: getattr(Job(), name) for name in _OWN}
-
-
-def without_series(line: bytes) -> dict[str, Any]:
-    """The row of a line without its series but `total_s`: the per-frame values are most of it and take most of the
-    time. Inside a JSON text a quote is escaped, so the names are found only where they stand."""
-    begin = line.find(b', "series": {')
-    end = line.find(b'}, "provenance": {', begin)
-    if begin < 0 or end < 0:
-        return dict(orjson.loads(line))
-    plain = dict(orjson.loads(line[:begin] + line[end + 1 :]))
-    runs = line.find(b'"total_s": [', begin, end)
-    if runs >= 0:
-        plain["series"] = {"total_s": orjson.loads(line[line.index(b"[", runs) : line.index(b"]", runs) + 1])}
-    return plain
-
-
-def mean_and_variance(values: list[float]) -> tuple[float | None, float | None]:
-    """Of the logarithms; the variance from two values on."""
-    logs = [math.log(v) for v in values if v > 0]
-    if not logs:
-        return None, None
-    mean = math.fsum(logs) / len(logs)
-    return mean, math.fsum((v - mean) ** 2 for v in logs) / (len(logs) - 1) if len(logs) > 1 else None
-
-
-def derived(job: Job, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What jobs are grouped by: `baseline_key`; `machine` (GPU, else processor); `workload`, all that decides the cost
-    beside the strategy."""
-    limit = job.gpu.memory_limit_gib
-    cost = (
-        f"{job.model.name} {job.model.dtype}, {job.num_frames} × {job.width}×{job.height} px, "
-        f"{job.num_inference_steps} steps"
-    )
-    if job.model.weights == "random":
-        cost += ", random weights"
-    return {
-        "baseline_key": job.baseline or None,
-        "machine": provenance.get("gpu") or provenance.get("cpu") or provenance.get("device") or "unknown",
-        "workload": cost + (f", at most {limit:g} GiB" if limit is not None else ""),
-    }

@@ -31,6 +31,32 @@ def test_the_row_of_the_highest_attempt_counts(tmp_path):
     assert opened.table[["status", "total_s"]].values.tolist() == [["ok", 7.0]]
 
 
+def test_repeats_and_notes_are_those_of_the_row_that_counts(tmp_path):
+    job = made_up.job()
+    second = dataclasses.replace(made_up.ok(job, [7.0]), attempt=2, notes=["slow"])
+    for row in (second, Row(job, "failed", attempt=1, notes=["it broke"])):
+        Store(tmp_path, "w-1").append(row)
+    opened = open_sweep(tmp_path)
+    assert opened.table["status"].tolist() == ["ok"]
+    assert (opened.repeats, opened.notes) == ({job.key: [7.0]}, {job.key: ["slow"]})
+
+
+def test_a_sweep_that_is_being_written_is_read_up_to_its_last_whole_line(tmp_path):
+    rows = made_up.sweep(tmp_path)
+    path = next((tmp_path / "rows").glob("*.jsonl"))
+    written = path.read_bytes()
+    for torn in (1, 100, 500):
+        path.write_bytes(written[:-torn])
+        opened = open_sweep(tmp_path)
+        assert list(opened.jobs.values()) == [row.job for row in rows[: len(rows) - (torn > 1)]]
+        assert len(opened.table) == len(opened.jobs)
+        assert opened.problems == (
+            ["1 line of rows/ cannot be read (torn or of a foreign schema) and are left out"]
+            if torn > 1
+            else []
+        )
+
+
 def test_damage_is_told_and_the_rest_is_read(tmp_path):
     rows = made_up.sweep(tmp_path)
     path = next((tmp_path / "rows").glob("*.jsonl"))
