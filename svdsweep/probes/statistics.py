@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -100,6 +101,7 @@ def drift(values: Sequence[float]) -> float | None:
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
-    ordered = sorted(values)
-    first = {v: i for i, v in reversed(list(enumerate(ordered)))}
-    return [first[v] + (ordered.count(v) - 1) / 2 for v in values]
+    counts, first = Counter(values), dict[float, int]()
+    for i, v in enumerate(sorted(values)):
+        first.setdefault(v, i)
+    return [first[v] + (counts[v] - 1) / 2 for v in values]
