@@ -30,9 +30,9 @@ class Claim:
     """What would answer it, or on what the answer rests."""
 
 
-def claims(sweep: Sweep) -> list[Claim]:
-    """Every claim, answered or marked unanswerable with the reason."""
-    found = strategies(sweep, ["mc_flicker_255"]) if len(sweep.table) else []
+def claims(sweep: Sweep, found: Sequence[Strategy] | None = None) -> list[Claim]:
+    """Every claim, answered or marked unanswerable with the reason. `found` are the sweep's strategies, if known."""
+    found = strategies(sweep, ["mc_flicker_255"]) if found is None else found
     answers: Sequence[Callable[[Sweep, Sequence[Strategy]], Claim]] = (
         compiling,
         under_8gb,

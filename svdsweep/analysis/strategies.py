@@ -108,10 +108,9 @@ def _strategy(
 
 def paired(ok: pd.DataFrame, by_key: pd.DataFrame) -> pd.DataFrame:
     """The jobs whose baseline ended well on the same kind of machine, with its key as `partner`."""
-    known = ok[ok["baseline_key"].isin(by_key.index)]
-    if known.empty:
-        return known.assign(partner=None)
-    same = known["machine"].to_numpy() == by_key.loc[known["baseline_key"], "machine"].to_numpy()
+    at = by_key.index.get_indexer(pd.Index(ok["baseline_key"]))
+    known, machines = ok[at >= 0], by_key["machine"].to_numpy()[at[at >= 0]]
+    same = known["machine"].to_numpy() == machines
     kept: pd.DataFrame = known[same].assign(partner=known["baseline_key"][same])
     return kept
 
@@ -131,11 +130,12 @@ def _difference(pairs: pd.DataFrame, base: pd.DataFrame, name: str) -> Estimate:
 
 def times(table: pd.DataFrame) -> list[Times | None]:
     """The timed runs of each line of a table; None where there are none."""
-    columns = (table[name] for name in ("log_total_s", "log_total_s_variance", "repeats"))
+    columns = (
+        numeric(table[name]).to_numpy(float).tolist()
+        for name in ("log_total_s", "log_total_s_variance", "repeats")
+    )
     return [
-        None
-        if mean is None or pd.isna(mean)
-        else Times(float(mean), None if pd.isna(var) else float(var), int(n))
+        None if math.isnan(mean) else Times(mean, None if math.isnan(var) else var, int(n))
         for mean, var, n in zip(*columns, strict=True)
     ]
 

@@ -105,7 +105,7 @@ def gather(sweep: Sweep) -> Page:
         strategies=found,
         front=best,
         budgets=_budgets(found),
-        claims=claims(sweep),
+        claims=claims(sweep, found),
         plots=draw_all(sweep, found),
         prediction=prediction(sweep),
         differences=differences(sweep, names),
