@@ -1,22 +1,42 @@
 #!/bin/sh
-# sh tests/gpu/showdown.sh [DEVICE]
-# The memory showdown at full size on one GPU, without weights, and where the time of a step goes; `cpu` rehearses it
-# with the tiny model. Ends with everything under runs/published/<device>, ready to be committed with a README.
+# sh tests/gpu/showdown.sh [DEVICE [PART…]]
+# What only a GPU can tell, at full size and without weights. Parts: `presets` (the memory showdown), `fastest` and
+# `smallest` (one setting added at a time), `profile` (where the time of a step goes); all of them by default, and each
+# goes on where it ended. DEVICE `cpu` rehearses with the tiny model. Ends with everything under
+# runs/published/<device>, ready to be committed with a README.
 set -eu
 device=${1:-0}
+[ $# -gt 0 ] && shift
+parts=${*:-presets fastest smallest profile}
 if [ "$device" = cpu ]; then
-  set -- model=tiny num_frames=4 runs_dir="${RUNS_DIR:-runs/published}/cpu"
-  grid="num_inference_steps=2 memory=baseline,model_offload,split_guidance,single_token,smallest measure=quick"
-  published="${RUNS_DIR:-runs/published}/cpu" profiled="baseline single_token"  # compiling here takes minutes
+  published="${RUNS_DIR:-runs/published}/cpu"
+  set -- model=tiny num_frames=4 num_inference_steps=2 measure=quick
+  grid="memory=baseline,model_offload,split_guidance,single_token,smallest" # compiling here takes minutes
+  profiled="baseline single_token"
 else
   name=$(nvidia-smi --query-gpu=name --format=csv,noheader -i "$device" | awk '{print tolower($2)}')
   published="${RUNS_DIR:-runs/published}/${name:-$device}"
-  set -- model=svd_xt model.weights=random runs_dir="$published"
-  grid="" profiled="baseline single_token fastest"
+  set -- model=svd_xt model.weights=random
+  grid="" profiled="baseline single_token fastest fastest_aggressive"
 fi
+set -- "$@" runs_dir="$published" runner.devices="$device"
+steps=$(mktemp -d)
+trap 'rm -r "$steps"' EXIT
+python tests/performance/ablation.py --presets "$steps" --device "$device"
 python -m svdsweep doctor || true
-python -m svdsweep plan +experiment=memory_showdown "$@" $grid runner.devices="$device"
-python -m svdsweep +experiment=memory_showdown "$@" $grid runner.devices="$device" name=memory_showdown
-for memory in $profiled; do
-  python tests/gpu/profile_step.py "$@" memory="$memory" --out "$published"
+for part in $parts; do
+  case $part in
+    presets)
+      python -m svdsweep plan +experiment=memory_showdown "$@" $grid
+      python -m svdsweep +experiment=memory_showdown "$@" $grid name=memory_showdown ;;
+    fastest | smallest)
+      [ $part = fastest ] && road=ablation_fastest || road=ablation
+      names=$(ls "$steps/memory" | sed -n "s/^\(${road}_[0-9]*\)\.yaml$/\1/p" | paste -sd, -)
+      python -m svdsweep --config-dir "$steps" "$@" memory="baseline,$names" metrics=none name="$road" ;;
+    profile)
+      for memory in $profiled; do
+        python tests/gpu/profile_step.py "$@" memory="$memory" --out "$published"
+      done ;;
+    *) echo "no part $part: presets, fastest, smallest, profile" >&2; exit 2 ;;
+  esac
 done

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from svdsweep.config import Gpu, Image, Job, Memory, Metrics, Model
+from svdsweep.grid import expand
 from svdsweep.runner.contract import Place
 from svdsweep.store import Row
 from svdsweep.worker import load
@@ -76,6 +77,76 @@ def test_a_streamed_decode_keeps_the_frames(run: Run, offload: str, budget_gib: 
         row = run(replace(JOB, memory=memory))
         assert row.status == "ok", row.error
         assert row.values["equality"] in ("exact", "equivalent")
+
+
+HALF = replace(PLAIN, model=Model(dtype="float16"))
+SHARED_FRAMES_DB = 40
+"""What memory=fastest has to keep."""
+
+
+@pytest.fixture(scope="module")
+def run_half(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Memory], Row]:
+    work = load(Place("0", tmp_path_factory.mktemp("half"), 1))
+    work(replace(HALF, baseline=HALF.key), 1, lambda *_: None)
+    return lambda memory: work(replace(HALF, baseline=HALF.key, memory=memory), 1, lambda *_: None)
+
+
+def kept(row: Row) -> float:
+    """PSNR to the baseline, dB."""
+    assert row.status == "ok", row.error
+    db = row.values["psnr_to_baseline_db"]
+    assert isinstance(db, float)
+    return db
+
+
+@pytest.mark.parametrize(
+    "company",
+    [
+        {},
+        {"fused_qkv": True, "single_token_cross_attention": True},
+        {"split_guidance": True, "transformer_parts": 2, "offload": "group_leaf", "offload_stream": True},
+        {"offload": "model", "compile": "regional"},
+    ],
+    ids=str,
+)
+def test_the_measured_kernels_keep_the_frames_and_are_told(
+    run_half: Callable[[Memory], Row], company: Any
+) -> None:
+    row = run_half(Memory(attention="measured", **company))
+    assert kept(row) > SHARED_FRAMES_DB
+    told = [note for note in row.notes if note.startswith("attention, ")]
+    assert told
+    assert all("flash" in note and "eager" in note for note in told)
+    assert not any("math" in note for note in told), "float32 copies of half precision"
+
+
+def test_channels_last_keeps_the_frames(run_half: Callable[[Memory], Row]) -> None:
+    assert kept(run_half(Memory(channels_last=True))) > SHARED_FRAMES_DB
+
+
+@pytest.mark.parametrize("company", [{}, {"attention": "flash"}, {"offload": "model"}], ids=str)
+def test_products_in_fp8_run_where_the_gpu_has_them_and_are_refused_where_not(
+    run_half: Callable[[Memory], Row], company: Any
+) -> None:
+    row = run_half(Memory(unet_weights="fp8_products", fused_qkv=True, **company))
+    if torch.cuda.get_device_capability() < (8, 9):
+        assert (row.status, "no fp8 products" in row.error) == ("rejected", True)
+    else:
+        assert kept(row) > 20
+
+
+@pytest.mark.parametrize("preset", ["fastest", "fastest_aggressive"])
+@pytest.mark.timeout(1800)
+def test_the_fastest_presets_run_compiled(run_half: Callable[[Memory], Row], preset: str) -> None:
+    (job,) = expand([f"memory={preset}", "num_inference_steps=3"]).jobs
+    row = run_half(
+        replace(job.memory, denoise_steps=None, sigmas="model")
+    )  # another schedule is another picture
+    if preset == "fastest_aggressive" and torch.cuda.get_device_capability() < (8, 9):
+        assert row.status == "rejected"
+    else:
+        assert kept(row) > (SHARED_FRAMES_DB if preset == "fastest" else 20)
+        assert any(note.startswith("attention, ") for note in row.notes)
 
 
 def test_peaks_energy_and_times_are_the_devices(run: Run) -> None:

@@ -1,10 +1,14 @@
 """What each setting of memory=fastest and memory=smallest brings, one added at a time, and what did not help.
 
     python tests/performance/ablation.py [--model svd_xt]
+    python tests/performance/ablation.py --presets FOLDER [--device cpu]
 
 Peaks, work and transfers of the full size are predicted; whether frames are kept is measured, with the embedded model
-on the CPU. Needs no GPU; what a step costs in time on one is not told here."""
+on the CPU. Needs no GPU. For what a step costs in time on one, the second form writes every row as a preset, which
+`svdsweep --config-dir FOLDER` runs: tests/gpu/showdown.sh does."""
 
+import argparse
+import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,11 +19,15 @@ import published
 from svdsweep.config import Job, Memory
 from svdsweep.grid import expand
 from svdsweep.predict import summaries
+from svdsweep.predict.gpus import eager_floor_s, floor_s, gpu_named
 from svdsweep.predict.summary import Summary
 from svdsweep.runner.contract import Place
 
 FRAMES = 10
 ON_THE_CPU = {"offload_stream": False, "offload_record_stream": False}
+CAPTURED = {"compile_backend": "eager"}
+"""On the CPU graphs are captured and not compiled: seconds, not minutes."""
+GPU = "h200"
 STREAM = {"offload_stream": True, "offload_record_stream": True}
 
 
@@ -38,8 +46,16 @@ FASTEST = (
     Step("baseline", {}),
     Step("+ single token", {"single_token_cross_attention": True}),
     Step("+ fused QKV", {"fused_qkv": True}),
+    Step("(channels-last without a compiler)", {"channels_last": True}, aside=True),
+    Step("(plain products for all attention)", {"fused_qkv": False, "attention": "eager"}, aside=True),
+    Step("+ UNet compiled", {"compile": "whole"}),
+    Step("(its transformer blocks only)", {"compile": "regional"}, aside=True),
+    Step("+ decoder compiled", {"compile_vae": True}),
     Step("+ channels-last", {"channels_last": True}),
-    Step("(streamed decode instead of whole, 8 GiB)", {"decode": "streamed"}, aside=True),
+    Step("(streamed decode, 8 GiB)", {"decode": "streamed", "compile_vae": False}, aside=True),
+    Step("+ measured attention = fastest", {"attention": "measured"}),
+    Step("+ ten steps", {"denoise_steps": 10, "sigmas": "ays"}),
+    Step("+ products in fp8 = fastest_aggressive", {"unet_weights": "fp8_products"}),
 )
 SMALLEST = (
     Step("baseline", {}),
@@ -65,6 +81,10 @@ SMALLEST = (
 )
 
 
+ROADS = {"ablation": SMALLEST, "ablation_fastest": FASTEST}
+"""By the name of the table."""
+
+
 def settled(steps: tuple[Step, ...]) -> Iterator[tuple[Step, dict[str, object]]]:
     """Each step with all its knobs."""
     kept: dict[str, object] = {}
@@ -80,39 +100,61 @@ def under(job: Job, step: Step, knobs: dict[str, object]) -> Job:
     return replace(job, memory=memory, decode_chunk_size=step.chunk)
 
 
-def equalities(steps: list[tuple[Step, dict[str, object]]]) -> list[str]:
-    """The class of each step's frames against the baseline's, with the embedded model on the CPU; streams, which there
-    are none of, left out."""
+def on_the_cpu(knobs: dict[str, object]) -> dict[str, object]:
+    """Without streams, which there are none of, and without minutes of compiling."""
+    compiled = knobs.get("compile", "none") != "none"
+    return {**knobs, **ON_THE_CPU, **(CAPTURED if compiled else {})}
+
+
+def write_presets(folder: Path, device: str) -> None:
+    """Every step as `<folder>/memory/<table>_<number>.yaml`."""
+    (folder / "memory").mkdir(parents=True, exist_ok=True)
+    for table, steps in ROADS.items():
+        for number, (step, knobs) in enumerate(settled(steps)):
+            name = f"{table}_{number:02}"
+            memory = {"name": f"{number:02} {step.name}", **(on_the_cpu(knobs) if device == "cpu" else knobs)}
+            lines = ["# @package _global_", f"# {step.name}", f"memory: {json.dumps(memory)}"]
+            text = "\n".join([*lines, f"decode_chunk_size: {step.chunk}", ""])
+            (folder / "memory" / f"{name}.yaml").write_text(text)
+
+
+def equalities(steps: list[tuple[Step, dict[str, object]]]) -> list[tuple[str, object]]:
+    """The class of each step's frames against the baseline's, and their PSNR (dB): the embedded model on the CPU."""
     from svdsweep.worker import load
 
-    (job,) = expand(["memory=baseline", f"num_frames={FRAMES}", "num_inference_steps=3", "metrics=none"]).jobs
+    (job,) = expand(
+        ["memory=baseline", f"num_frames={FRAMES}", "num_inference_steps=25", "metrics=none"]
+    ).jobs
     base = replace(job, baseline=job.key)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         work = load(Place("cpu", Path(folder), 1))
         work(base, 1, lambda *_: None)
         for step, knobs in steps:
-            if knobs.get("offload") == "sequential":
-                found.append("needs a GPU")
+            row = work(under(base, step, on_the_cpu(knobs)), 1, lambda *_: None)
+            if row.status == "rejected" and "a GPU" in row.error:
+                found.append(("needs a GPU", None))
                 continue
-            row = work(under(base, step, {**knobs, **ON_THE_CPU}), 1, lambda *_: None)
             assert row.status == "ok", f"{step.name}: {row.error}"
-            found.append(str(row.values["equality"]))
+            found.append((str(row.values["equality"]), row.values.get("psnr_to_baseline_db")))
     return found
 
 
-def row(step: Step, summary: Summary | None, equality: str) -> dict[str, object]:
+def row(step: Step, summary: Summary | None, equality: tuple[str, object]) -> dict[str, object]:
     """Of the table."""
     assert summary, step.name
-    stages = summary.stages
+    stages, gpu = summary.stages, gpu_named(GPU)
     return {
         "step": step.name,
-        "frames": equality,
+        "frames": equality[0],
+        "PSNR, dB": equality[1],
         "peak, GiB": summary.peak_gib,
         "denoise": stages["denoise"].peak_gib,
         "decode": stages["vae_decode"].peak_gib,
         "encode": stages["vae_encode"].peak_gib,
         "TFLOP": summary.tflop,
+        "floor, s": floor_s(summary, gpu),
+        "eager floor, s": eager_floor_s(summary, gpu),
         "read and written, TiB": sum(s.moved_gib for s in stages.values()) / 1024,
         "to the device, GiB": sum(s.h2d_gib for s in stages.values()),
         "back, GiB": sum(s.d2h_gib for s in stages.values()),
@@ -121,30 +163,42 @@ def row(step: Step, summary: Summary | None, equality: str) -> dict[str, object]
     }
 
 
-def main() -> None:
+def publish(out: Path, model: str) -> None:
     """Print and publish both tables."""
-    parser = published.options(__doc__)
-    parser.add_argument("--model", default="svd_xt")
-    asked = parser.parse_args()
-    (job,) = expand([f"model={asked.model}", "model.weights=random", "memory=baseline"]).jobs
-    for name, title, steps in (
-        ("ablation", "Towards memory=smallest, one setting at a time", SMALLEST),
-        ("ablation_fastest", "Towards memory=fastest, one setting at a time, without compilation", FASTEST),
+    (job,) = expand([f"model={model}", "model.weights=random", "memory=baseline"]).jobs
+    for name, title in (
+        ("ablation", "Towards memory=smallest, one setting at a time"),
+        ("ablation_fastest", "Towards memory=fastest and memory=fastest_aggressive, one setting at a time"),
     ):
-        all_steps = list(settled(steps))
+        all_steps = list(settled(ROADS[name]))
         jobs = [under(job, *step) for step in all_steps]
         found = summaries(jobs, compute=True)
         equality = equalities(all_steps)
         published.publish(
-            asked.out,
+            out,
             name,
             title,
-            f"{asked.model}, {job.num_frames} frames of {job.height}×{job.width}, {job.num_inference_steps} steps, "
-            f"{job.model.dtype}, guided: live tensors, work and transfers as predicted. `frames`: those of the "
-            f"embedded model on the CPU ({FRAMES} frames, float32) against its baseline, measured; streams left out. A "
-            "row in brackets was tried in that place and is not in the rows below it.",
+            f"{model}, {job.num_frames} frames of {job.height}×{job.width}, {job.num_inference_steps} steps, "
+            f"{job.model.dtype}, guided: live tensors, work and transfers as predicted, what is compiled as the eager "
+            f"run. The floors are those of `svdsweep predict --gpu {GPU}`, by published rates. `frames` and PSNR: of "
+            f"the embedded model on the CPU ({FRAMES} frames, 25 steps, float32) against its baseline, measured; "
+            "streams left out, graphs captured but not compiled. A row in brackets was tried in that place and is not "
+            "in the rows below it.",
             [row(s, found[j.key], e) for (s, _), j, e in zip(all_steps, jobs, equality, strict=True)],
         )
+
+
+def main() -> None:
+    """Publish the tables, or write the presets."""
+    parser: argparse.ArgumentParser = published.options(__doc__)
+    parser.add_argument("--model", default="svd_xt")
+    parser.add_argument("--presets", type=Path, help="write every row as a preset under this folder, and end")
+    parser.add_argument("--device", default="0", help="what the presets are for: cpu, or a GPU")
+    asked = parser.parse_args()
+    if asked.presets:
+        write_presets(asked.presets, asked.device)
+    else:
+        publish(asked.out, asked.model)
 
 
 if __name__ == "__main__":
