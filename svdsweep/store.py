@@ -6,16 +6,27 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from svdsweep.config import Job, job_from
+import orjson
+
+from svdsweep.config import Job
+from svdsweep.identity import rebuild
 from svdsweep.schema import UserError
 
 SCHEMA = 1
 STATUSES = ("ok", "oom", "failed", "crashed", "timeout", "rejected")
 FINAL = ("ok", "oom", "rejected")
 """Statuses that are findings: a job that has one is done. The others are tried again."""
+
+PARTS: dict[str, Any] = {
+    f.name: f.default_factory for f in dataclasses.fields(Job) if dataclasses.is_dataclass(f.default_factory)
+}
+"""The settings of a job that are dataclasses, and their kinds."""
+OWN = tuple(f.name for f in dataclasses.fields(Job) if f.name not in PARTS)
+"""The others."""
 
 Scalar = bool | int | float | str | None
 
@@ -58,7 +69,7 @@ class Row:
     def from_plain(cls, plain: Mapping[str, Any]) -> "Row":
         """The row of a parsed line, also of an older schema: what it lacks gets its default."""
         known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{**{k: v for k, v in plain.items() if k in known}, "job": job_from(plain["job"])})
+        return cls(**{**{k: v for k, v in plain.items() if k in known}, "job": _job(plain["job"])})
 
 
 class Store:
@@ -120,11 +131,23 @@ def read_rows(folder: Path) -> Iterable[Row]:
     """Every readable row of a sweep, all attempts, a later file's after an earlier one's."""
     paths = sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name))
     for path in paths:
-        for line in path.read_bytes().splitlines():
-            try:
-                yield Row.from_plain(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError, UserError):
-                continue
+        with path.open("rb") as lines:
+            for line in lines:
+                try:
+                    yield Row.from_plain(orjson.loads(line))
+                except (ValueError, KeyError, TypeError, AttributeError, UserError):
+                    continue
+
+
+def _job(plain: Mapping[str, Any]) -> Job:
+    """`job_from`, with equal parts built once: a sweep has few models and strategies and many jobs."""
+    own = {name: plain[name] for name in OWN if name in plain}
+    return Job(**own, **{name: _part(name, orjson.dumps(plain[name])) for name in PARTS if name in plain})
+
+
+@lru_cache(10_000)
+def _part(name: str, text: bytes) -> Any:
+    return rebuild(PARTS[name], orjson.loads(text))
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -4,7 +4,7 @@ A line as `Row.to_json` writes it is cut where the names of its parts stand; ins
 they are found only there. What does not fit the cut is parsed as a whole, and decided there."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +16,7 @@ from svdsweep.analysis.columns import asked_for
 from svdsweep.config import Job, job_from
 from svdsweep.identity import CANONICAL, canonical
 from svdsweep.schema import UserError, check
-from svdsweep.store import FINAL, SCHEMA, Scalar
+from svdsweep.store import FINAL, OWN, PARTS, SCHEMA, Scalar
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, UserError)
 READ_AT_ONCE = 2**20
@@ -24,8 +24,6 @@ READ_AT_ONCE = 2**20
 KEPT = 10_000
 """Texts whose meaning is remembered: a sweep has few models, strategies and settings beside its seeds."""
 
-PARTS = tuple(f.name for f in fields(Job) if is_dataclass(f.default_factory))
-OWN = tuple(f.name for f in fields(Job) if f.name not in PARTS)
 SEED = Job.__dataclass_fields__["seed"]
 DEFAULT = Job()
 

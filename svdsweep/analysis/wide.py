@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from svdsweep.analysis.columns import asked_for
-from svdsweep.analysis.lines import OWN, Line
+from svdsweep.analysis.lines import Line
 from svdsweep.config import Job
+from svdsweep.store import OWN
 
 IDENTITY = ("key", "status", "attempt", "error", "phase")
 ASKED = tuple(asked_for(Job()))
