@@ -33,9 +33,12 @@ def test_a_product_is_that_of_the_rounded_factors(dtype: torch.dtype) -> None:
     assert 0.001 < error < 0.06  # three bits of mantissa in both factors
 
 
-@pytest.mark.parametrize("largest", [1e-30, 1e-4, 1.0, 6e4])
-def test_the_largest_value_is_the_largest_of_fp8_and_nothing_becomes_nan(largest: float) -> None:
-    x = torch.linspace(-largest, largest, 101)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("largest", [3e-7, 1e-4, 0.37, 1.0, 447.9, 6e4])
+def test_the_largest_value_is_the_largest_of_fp8_and_nothing_becomes_nan(
+    largest: float, dtype: torch.dtype
+) -> None:
+    x = torch.linspace(-largest, largest, 101).to(dtype)
     small, scale = scaled(x)
     assert small.dtype == FP8
     assert small.float().abs().max() == torch.finfo(FP8).max
