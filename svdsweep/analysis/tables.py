@@ -1,9 +1,11 @@
 """Tidy tables by pandas, and the derived files of a sweep: results.csv, results.parquet, results.md."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from svdsweep.analysis.columns import LAST, flat, union, varying
@@ -12,25 +14,52 @@ from svdsweep.store import Row
 
 IN_MARKDOWN = 500
 """More rows than this are for scripts, not for readers of Markdown."""
+SERIES_AT_ONCE = 5_000
+"""Rows whose series are one row group of series.parquet."""
 
 
-def results(rows: Iterable[Row]) -> pd.DataFrame:
+def results(rows: Sequence[Row]) -> pd.DataFrame:
     """One line a job; columns as in `analysis.columns`; what is not known is missing."""
-    tables = [flat(row) for row in rows]
-    frame = pd.DataFrame(tables, columns=union(tables))
-    return frame.convert_dtypes()
+    names = union(flat(row) for row in rows)
+    lines = (
+        [line.get(name, math.nan) for name in names] for line in map(flat, rows)
+    )  # dictionaries would take
+    return pd.DataFrame(list(lines), columns=names).convert_dtypes()  # seven times the room
 
 
 def raw_series(rows: Iterable[Row]) -> pd.DataFrame:
-    """Repeats, steps and per-frame values in long form: key, name, index, value."""
-    long = [
-        {"key": row.key, "name": name, "index": i, "value": value}
-        for row in rows
-        for name, values in row.series.items()
-        for i, value in enumerate(values)
-        if isinstance(value, int | float)
-    ]
-    return pd.DataFrame(long, columns=["key", "name", "index", "value"])
+    """Repeats, steps and per-frame values in long form: key, name, run, index, value; `run` is known where each run has
+    several values, as steps have."""
+    series: list[tuple[str, str, int | None]] = []
+    lengths: list[int] = []
+    places: list[int] = []
+    numbers: list[float] = []
+    for row in rows:
+        for name, whole in row.series.items():
+            nested = any(isinstance(value, list) for value in whole)
+            for run, values in enumerate(whole) if nested else [(None, whole)]:
+                known = [i for i, value in enumerate(values) if isinstance(value, int | float)]
+                series.append((row.key, name, run))
+                lengths.append(len(known))
+                places += known
+                numbers += [float(values[i]) for i in known]
+    named = pd.DataFrame(series, columns=["key", "name", "run"]).astype(
+        {"key": "str", "name": "str", "run": "Int64"}
+    )
+    long = named.take(np.repeat(np.arange(len(series)), lengths)).reset_index(drop=True)
+    return long.assign(index=np.array(places, int), value=np.array(numbers, float))
+
+
+def write_series(path: Path, rows: Sequence[Row]) -> None:
+    """`raw_series` as Parquet, some rows at a time: those of a hundred thousand are 20 million lines."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.Schema.from_pandas(raw_series([]), preserve_index=False)
+    with pq.ParquetWriter(path, schema) as writer:
+        for at in range(0, len(rows), SERIES_AT_ONCE):
+            some = raw_series(rows[at : at + SERIES_AT_ONCE])
+            writer.write_table(pa.Table.from_pandas(some, schema, preserve_index=False))
 
 
 def write_results(folder: Path, rows: Iterable[Row]) -> list[Path]:
@@ -41,7 +70,7 @@ def write_results(folder: Path, rows: Iterable[Row]) -> list[Path]:
         "results.csv": lambda path: frame.to_csv(path, index=False),
         "results.parquet": lambda path: mixed_as_text(frame).to_parquet(path, index=False),
         "results.md": lambda path: path.write_text(markdown(rows), encoding="utf-8"),
-        "series.parquet": lambda path: raw_series(rows).to_parquet(path, index=False),
+        "series.parquet": lambda path: write_series(path, rows),
     }
     for name, write in writers.items():
         with renamed_when_done(folder / name) as part:
