@@ -8,7 +8,15 @@ from pathlib import Path
 
 import published
 
-SUITE = ("overhead.py", "growth.py", "metrics_cost.py", "predictor_cost.py", "ablation.py")
+SUITE = (
+    "overhead.py",
+    "growth.py",
+    "reading.py",
+    "metrics_cost.py",
+    "predictor_cost.py",
+    "attention.py",
+    "ablation.py",
+)
 
 
 def main() -> int:
