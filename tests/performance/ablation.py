@@ -1,6 +1,6 @@
 """What each setting of memory=fastest and memory=smallest brings, one added at a time, and what did not help.
 
-    python tests/performance/ablation.py [--model svd_xt]
+    python tests/performance/ablation.py [--model svd_xt] [--table ablation_fastest]
     python tests/performance/ablation.py --presets FOLDER [--device cpu]
 
 Peaks, work and transfers of the full size are predicted; whether frames are kept is measured, with the embedded model
@@ -48,6 +48,7 @@ FASTEST = (
     Step("+ fused QKV", {"fused_qkv": True}),
     Step("(channels-last without a compiler)", {"channels_last": True}, aside=True),
     Step("(plain products for all attention)", {"fused_qkv": False, "attention": "eager"}, aside=True),
+    Step("(products in fp8 without a compiler)", {"unet_weights": "fp8_products"}, aside=True),
     Step("+ UNet compiled", {"compile": "whole"}),
     Step("(its transformer blocks only)", {"compile": "regional"}, aside=True),
     Step("+ decoder compiled", {"compile_vae": True}),
@@ -83,6 +84,10 @@ SMALLEST = (
 
 ROADS = {"ablation": SMALLEST, "ablation_fastest": FASTEST}
 """By the name of the table."""
+TITLES = {
+    "ablation": "Towards memory=smallest, one setting at a time",
+    "ablation_fastest": "Towards memory=fastest and memory=fastest_aggressive, one setting at a time",
+}
 
 
 def settled(steps: tuple[Step, ...]) -> Iterator[tuple[Step, dict[str, object]]]:
@@ -163,13 +168,10 @@ def row(step: Step, summary: Summary | None, equality: tuple[str, object]) -> di
     }
 
 
-def publish(out: Path, model: str) -> None:
-    """Print and publish both tables."""
+def publish(out: Path, model: str, names: list[str]) -> None:
+    """Print and publish the tables of these names."""
     (job,) = expand([f"model={model}", "model.weights=random", "memory=baseline"]).jobs
-    for name, title in (
-        ("ablation", "Towards memory=smallest, one setting at a time"),
-        ("ablation_fastest", "Towards memory=fastest and memory=fastest_aggressive, one setting at a time"),
-    ):
+    for name in names:
         all_steps = list(settled(ROADS[name]))
         jobs = [under(job, *step) for step in all_steps]
         found = summaries(jobs, compute=True)
@@ -177,7 +179,7 @@ def publish(out: Path, model: str) -> None:
         published.publish(
             out,
             name,
-            title,
+            TITLES[name],
             f"{model}, {job.num_frames} frames of {job.height}×{job.width}, {job.num_inference_steps} steps, "
             f"{job.model.dtype}, guided: live tensors, work and transfers as predicted, what is compiled as the eager "
             f"run. The floors are those of `svdsweep predict --gpu {GPU}`, by published rates. `frames` and PSNR: of "
@@ -192,13 +194,14 @@ def main() -> None:
     """Publish the tables, or write the presets."""
     parser: argparse.ArgumentParser = published.options(__doc__)
     parser.add_argument("--model", default="svd_xt")
+    parser.add_argument("--table", nargs="+", choices=list(ROADS), default=list(ROADS), help="only these")
     parser.add_argument("--presets", type=Path, help="write every row as a preset under this folder, and end")
     parser.add_argument("--device", default="0", help="what the presets are for: cpu, or a GPU")
     asked = parser.parse_args()
     if asked.presets:
         write_presets(asked.presets, asked.device)
     else:
-        publish(asked.out, asked.model)
+        publish(asked.out, asked.model, asked.table)
 
 
 if __name__ == "__main__":
