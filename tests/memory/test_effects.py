@@ -99,6 +99,27 @@ def test_a_kernel_is_chosen_for_the_unet_alone_and_must_exist(prepared: Any, pip
         prepared(attention="cudnn")
 
 
+def test_channels_last_reaches_the_frames_inside_the_spatio_temporal_blocks(
+    prepared: Any, forward: Any, pipe: Any
+) -> None:
+    plain = forward(pipe)
+    prepared(channels_last=True)
+    frames: dict[str, bool] = {}
+
+    def see(name: str) -> Any:
+        def hook(_module: Any, _args: Any, out: torch.Tensor) -> None:
+            frames[name] = out.is_contiguous(memory_format=torch.channels_last)
+
+        return hook
+
+    for name, module in pipe.unet.named_modules():
+        if isinstance(module, torch.nn.Conv2d) and module.kernel_size != (1, 1):
+            module.register_forward_hook(see(name))
+    assert (forward(pipe) - plain).abs().max() <= 1e-5
+    assert [name for name in frames if "spatial_res_block" in name]
+    assert all(frames.values())
+
+
 def test_diffusers_own_no_ops_would_be_found(pipe: Any) -> None:
     pipe.unet.fuse_qkv_projections()
     assert KNOB["fused_qkv"].check(pipe, Memory(fused_qkv=True), CPU)
