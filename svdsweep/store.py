@@ -83,9 +83,11 @@ class Store:
         """Write a row and wait until it is on the disk. Raises OSError when it cannot be."""
         line = row.to_json() + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as f:
-            if f.tell() and not _ends_with_newline(self.path):
-                f.write(b"\n")  # an earlier writer of the same name died in mid-line
+        with self.path.open("a+b") as f:  # whatever is read, all that is written goes to the end
+            if f.tell():
+                f.seek(-1, os.SEEK_END)
+                if f.read(1) != b"\n":
+                    f.write(b"\n")  # an earlier writer of the same name died in mid-line
             f.write(line.encode())
             f.flush()
             os.fsync(f.fileno())
@@ -148,9 +150,3 @@ def _job(plain: Mapping[str, Any]) -> Job:
 @lru_cache(10_000)
 def _part(name: str, text: bytes) -> Any:
     return rebuild(PARTS[name], orjson.loads(text))
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as f:
-        f.seek(-1, os.SEEK_END)
-        return f.read(1) == b"\n"
