@@ -70,7 +70,8 @@ def _over_frames(forward: Callable[..., torch.Tensor], parts: int, videos: _Vide
         # frames of every video in each part: single_token_cross_attention counts on it
         rows = hidden_states.view(videos.count, -1, *hidden_states.shape[1:])
         context = encoder_hidden_states.view(videos.count, -1, *encoder_hidden_states.shape[1:])
-        for part in _parts(rows.shape[1], parts):
+
+        def run(part: slice) -> None:
             out = forward(
                 rows[:, part].flatten(0, 1),
                 *args,
@@ -78,6 +79,8 @@ def _over_frames(forward: Callable[..., torch.Tensor], parts: int, videos: _Vide
                 **kwargs,
             )
             rows[:, part] = out.view(videos.count, -1, *out.shape[1:])  # nobody else holds them
+
+        in_turn(run, rows.shape[1], parts)
         return hidden_states
 
     in_parts.parts = parts  # type: ignore[attr-defined]
@@ -91,18 +94,23 @@ def _over_places(forward: Callable[..., torch.Tensor], parts: int) -> Callable[.
     ) -> torch.Tensor:
         places = hidden_states.shape[1]
         context = encoder_hidden_states.view(-1, places, *encoder_hidden_states.shape[1:])
-        for part in _parts(places, parts):
+
+        def run(part: slice) -> None:
             hidden_states[:, part] = forward(
                 hidden_states[:, part],
                 num_frames=num_frames,
                 encoder_hidden_states=context[:, part].flatten(0, 1),
             )
+
+        in_turn(run, places, parts)
         return hidden_states
 
     in_parts.parts = parts  # type: ignore[attr-defined]
     return in_parts
 
 
-def _parts(rows: int, parts: int) -> list[slice]:
+def in_turn(run: Callable[[slice], None], rows: int, parts: int) -> None:
+    """Run one part of the rows after the other, all but the last of one size."""
     size = -(-rows // parts)
-    return [slice(start, start + size) for start in range(0, rows, size)]
+    for start in range(0, rows, size):
+        run(slice(start, min(start + size, rows)))

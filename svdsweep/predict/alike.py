@@ -1,7 +1,9 @@
 """What a run repeats on tensors of equal shape is simulated once or twice; then its work is counted and its result
-made, for nothing else would come out: chunks of a feed-forward layer, frames of a decode, halves of guidance."""
+made, for nothing else would come out: chunks of a feed-forward layer, parts of a transformer block, chunks of a decode,
+halves of guidance."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,8 +11,10 @@ import torch
 from diffusers.models import attention
 from diffusers.models.autoencoders.vae import DecoderOutput
 
+from svdsweep.memory import parted
 from svdsweep.predict.faking import replaced
-from svdsweep.predict.tracker import Tracker, Work
+from svdsweep.predict.tracker import Tracker
+from svdsweep.predict.work import Work
 
 Call = Callable[..., Any]
 TWICE = 2
@@ -18,25 +22,24 @@ TWICE = 2
 
 
 class Repeated:
-    """`call`, but only `times` times for each shape of its first argument; later ones count as the last of those."""
+    """`call`, but only `times` times for each shape (of a slice: length) of its first argument; later ones count as the
+    last of those."""
 
     def __init__(self, call: Call, tracker: Tracker, times: int) -> None:
         self.call, self.tracker, self.times = call, tracker, times
-        self.seen: dict[torch.Size, int] = {}
-        self.last: dict[torch.Size, tuple[Work, int, Call]] = {}
+        self.seen: dict[torch.Size | int, int] = {}
+        self.last: dict[torch.Size | int, tuple[Work, int, Call]] = {}
 
-    def __call__(self, given: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, given: torch.Tensor | slice, *args: Any, **kwargs: Any) -> Any:
         """What `call` gives, or tensors of its sizes."""
-        shape = given.shape
+        shape = given.stop - given.start if isinstance(given, slice) else given.shape
         self.seen[shape] = self.seen.get(shape, 0) + 1
         if self.seen[shape] > self.times:
             work, rise, make = self.last[shape]
             self.tracker.repeat(work, rise)
             return make()
-        before, held = self.tracker.so_far(), self.tracker.nbytes
-        self.tracker.highest = held
-        out = self.call(given, *args, **kwargs)
-        self.last[shape] = self.tracker.so_far().without(before), self.tracker.highest - held, _maker(out)
+        out, work, rise = self.tracker.measured(functools.partial(self.call, given, *args, **kwargs))
+        self.last[shape] = work, rise, _maker(out)
         return out
 
 
@@ -50,12 +53,16 @@ class Alike:
 
     def __enter__(self) -> "Alike":
         if not self.in_full:
-            original = attention._chunked_feed_forward
+            original, original_turns = attention._chunked_feed_forward, parted.in_turn
 
             def chunked(ff: Call, *args: Any, **kwargs: Any) -> Any:
                 return original(Repeated(ff, self.tracker, TWICE), *args, **kwargs)
 
+            def in_turn(run: Call, *args: Any) -> None:
+                original_turns(Repeated(run, self.tracker, TWICE), *args)
+
             self.undo.enter_context(replaced(attention, "_chunked_feed_forward", chunked))
+            self.undo.enter_context(replaced(parted, "in_turn", in_turn))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,7 +92,9 @@ class Alike:
 
 
 def _maker(out: Any) -> Callable[[], Any]:
-    """What makes a result of the same sizes on the device."""
+    """What makes a result of the same sizes on the device, if there is one."""
+    if out is None:
+        return lambda: None
     first = out[0] if isinstance(out, tuple) else out.sample if isinstance(out, DecoderOutput) else out
     size, dtype, device = first.shape, first.dtype, first.device
 

@@ -12,6 +12,7 @@ and accelerate run as they are. What they cannot do with fake tensors is replace
 * Pinned memory and CUDA streams: everything happens at once, in the order of the calls."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from svdsweep.predict.without_cuda import Unguarded
@@ -43,36 +43,50 @@ def fake_gpu(on_weight: OnWeight) -> Iterator[FakeTensorMode]:
         for owner, name, stand_in in _stand_ins(on_weight):
             if hasattr(owner, name):
                 stack.enter_context(replaced(owner, name, stand_in))
-        mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        mode = stack.enter_context(_mode())
         stack.enter_context(torch.no_grad())
-        stack.enter_context(Kernels())
         if torch.version.cuda is None:
             stack.enter_context(Unguarded())
         yield mode
 
 
-class Kernels(TorchFunctionMode):
-    """Sends `scaled_dot_product_attention` to the kernel that a GPU would run: without this, fake tensors take the
-    path by plain matrix products, which holds every score. PyTorch's own switches (`sdpa_kernel`) are obeyed."""
+def _attention_on_a_gpu(plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """`scaled_dot_product_attention` by the kernel that a GPU would run: `plain` takes fake tensors the way by plain
+    matrix products, which holds every score. PyTorch's own switches (`sdpa_kernel`) are obeyed."""
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is not F.scaled_dot_product_attention:
-            return func(*args, **kwargs)
-        bound = dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)) | kwargs
-        q, k, v, mask = bound["query"], bound["key"], bound["value"], bound.get("attn_mask")
-        if _flash(q, mask):
-            return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, 0.0, False, False)[0]
+    def attend(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        out: torch.Tensor
+        if _flash(query, attn_mask):
+            out = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, False, False)[0]
+            return out
         switches: Any = torch.backends.cuda
         if not switches.mem_efficient_sdp_enabled():
-            return func(*args, **kwargs)
-        wide = q.shape[-1] > CUTLASS_HEAD_LIMIT and q.dtype != torch.float32
-        accumulator = torch.empty(q.shape, device=q.device, dtype=torch.float32) if wide else None
-        out = torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, False, 0.0, False)[0]
+            out = plain(query, key, value, attn_mask, *args, **kwargs)
+            return out
+        wide = query.shape[-1] > CUTLASS_HEAD_LIMIT and query.dtype != torch.float32
+        accumulator = torch.empty(query.shape, device=query.device, dtype=torch.float32) if wide else None
+        out = torch.ops.aten._scaled_dot_product_efficient_attention(
+            query, key, value, attn_mask, False, 0.0, False
+        )[0]
         del accumulator
         return out
+
+    return attend
+
+
+@functools.cache
+def _mode() -> FakeTensorMode:
+    """One for all, so that what is known of operations holds for all; without a memory of its own beside that."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    mode.cache_enabled = False
+    return mode
 
 
 def _flash(q: torch.Tensor, mask: torch.Tensor | None) -> bool:
@@ -188,6 +202,7 @@ def _stand_ins(on_weight: OnWeight) -> list[tuple[Any, str, Any]]:
         (FakeTensor, "pin_memory", lambda self, *_: self),
         (FakeTensor, "is_pinned", lambda self, *_: True),
         (FakeTensor, "record_stream", lambda self, *_: None),
+        (F, "scaled_dot_product_attention", _attention_on_a_gpu(F.scaled_dot_product_attention)),
         (torch.nn.Module, "_apply", apply),
         (accelerate.hooks, "set_module_tensor_to_device", set_tensor),
         (torch._C, "_conv_determine_backend_memory_format", _conv_layout),

@@ -1,30 +1,32 @@
 """What a run over fake tensors would hold and do on the device: live storages, their peak, and the work done."""
 
+import contextlib
 import dataclasses
 import functools
 import heapq
-import math
 import weakref
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from svdsweep.predict.faking import is_channels_last, parts, storage_key
+from svdsweep.predict.known import Call, Key, Result
 from svdsweep.predict.summary import MIB, Alive
+from svdsweep.predict.work import DEVICE, Effect, Work, effect_of, name_of, tensors_in
 
 BLOCK = 512
 """The caching allocator gives memory in multiples of this many bytes."""
 LARGEST_SHOWN = 6
-COPIES_FIRST = ("native_group_norm", "native_layer_norm")
+COPIES_FIRST = (torch.ops.aten.native_group_norm.default, torch.ops.aten.native_layer_norm.default)
 """CUDA kernels that copy an input unless it is contiguous, and hold the copy until they are done (PyTorch:
 aten/src/ATen/native/group_norm.cpp and layer_norm.cpp)."""
-DEVICE = "cuda"
+ASK_DEVICE, ASK_NUMBER = torch.ops.prim.device.default, torch.ops.aten._local_scalar_dense.default
+CLONE, CONVOLUTION = torch.ops.aten.clone.default, torch.ops.aten.convolution.default
 
 
 @dataclass
@@ -51,28 +53,15 @@ class Peak:
     largest: list[Alive]
 
 
-@dataclass
-class Work:
-    """What was done: kernels as (kind, flop, bytes read and written) → count; bytes to the device and back."""
-
-    kernels: Counter[tuple[str, int, int]] = field(default_factory=Counter)
-    h2d_bytes: int = 0
-    d2h_bytes: int = 0
-
-    def without(self, earlier: "Work") -> "Work":
-        """What was done since."""
-        return Work(
-            self.kernels - earlier.kernels,
-            self.h2d_bytes - earlier.h2d_bytes,
-            self.d2h_bytes - earlier.d2h_bytes,
-        )
-
-
 Found = tuple[Peak, Work]
+T = TypeVar("T")
 
 
 class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts storages on the fake device from the operations that make them until they die; within `fake_gpu`."""
+
+    known: ClassVar[dict[Key | None, tuple[Result, Effect | None]]] = {}
+    """What operations give and are, of all simulations in this process."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -83,13 +72,17 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.work = Work()
         self.timestep = 0.0
         """The one number that is asked of a fake tensor."""
-        self.highest = 0
-        """Most live bytes since a caller set it."""
+        self._highest = 0
         self._peak_bytes = 0
         self._peak_at = ("", "")
         self._peak = Peak(0, 0, "", "", [])
         self._stale = False
         self._hooks: list[Any] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch asks: no, nothing is compiled here, and to skip it costs time in each operation."""
+        return False
 
     def __enter__(self) -> "Tracker":
         self._hooks = [
@@ -122,19 +115,24 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._reach("", "")
         return found
 
-    def so_far(self) -> Work:
-        """A copy of the work since the last mark."""
-        return Work(self.work.kernels.copy(), self.work.h2d_bytes, self.work.d2h_bytes)
+    def measured(self, call: Callable[[], T]) -> tuple[T, Work, int]:
+        """What `call` gives, its work, and the bytes that its peak was above what lived before. Calls may be nested."""
+        before, held, outside = self.work.copy(), self.nbytes, self._highest
+        self._highest = held
+        out = call()
+        work, rise = self.work.without(before), self._highest - held
+        self._highest = max(self._highest, outside)
+        return out, work, rise
 
     def repeat(self, work: Work, rise: int) -> None:
         """Count work as done once more, with its peak `rise` bytes above what lives now."""
-        if self.nbytes + rise > self._peak_bytes:
+        peak = self.nbytes + rise
+        self._highest = max(self._highest, peak)
+        if peak > self._peak_bytes:
             self._look()
-            self._peak_bytes = self.nbytes + rise
-            self._peak = dataclasses.replace(self._peak, nbytes=self._peak_bytes)
-        self.work.kernels.update(work.kernels)
-        self.work.h2d_bytes += work.h2d_bytes
-        self.work.d2h_bytes += work.d2h_bytes
+            self._peak_bytes = peak
+            self._peak = dataclasses.replace(self._peak, nbytes=peak)
+        self.work.repeat(work)
 
     def is_weight(self, tensor: torch.Tensor) -> None:
         """Note that a tensor's storage (every one of a quantized tensor's) is now a parameter's."""
@@ -145,27 +143,45 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if any(kind.__module__.startswith("torchao") for kind in types):
-            return NotImplemented  # quantized: its own operations on its parts come by here
-        kwargs = kwargs or {}
-        if func is torch.ops.aten._local_scalar_dense.default:
+        if func is ASK_DEVICE:
+            return args[0].device
+        if func is ASK_NUMBER:
             return self.timestep
+        if any(kind is not FakeTensor and kind.__module__.startswith("torchao") for kind in types):
+            return NotImplemented  # quantized: its own operations on its parts come by here
         layout = _layout(func, args)
         if layout and args[0].device.type == DEVICE and not args[0].is_contiguous(memory_format=layout):
-            copy = args[0].clone(memory_format=layout)
-            self._add(copy, func)
+            copy, effect = self._done(CLONE, args[:1], {"memory_format": layout}, name_of(func))
             if layout is torch.channels_last or is_channels_last(args[0]):
-                self.work.kernels["memory", 0, 2 * _nbytes(copy)] += 1
+                self.work.add(effect)
             args = (copy, *args[1:])
-        out = func(*args, **kwargs)
-        outputs = list(_tensors(out if isinstance(out, tuple | list) else (out,)))
-        made = False
-        for tensor in outputs:
-            made |= self._add(tensor, func)
-        self._count(func, args, kwargs, out, outputs, made)
+        out, effect = self._done(func, args, kwargs or {}, name_of(func))
+        self.work.add(effect)
         return out
 
-    def _add(self, tensor: torch.Tensor, func: Any) -> bool:
+    def _done(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operation: str
+    ) -> tuple[Any, Effect | None]:
+        """What a function gives, alive from now on as made by `operation`, and the work that it is."""
+        call = Call(func, args, kwargs)
+        if call.key in self.known:
+            result, effect = self.known[call.key]
+            out = result.again(call.given)
+            for tensor in tensors_in(out if result.kind else (out,)):
+                self._add(tensor, operation)
+            return out, effect
+        out = func(*args, **kwargs)
+        outputs = list(tensors_in(out if isinstance(out, tuple | list) else (out,)))
+        made = False
+        for tensor in outputs:
+            made |= self._add(tensor, operation)
+        effect = effect_of(func, args, kwargs, out, outputs, made)
+        if call.key and torch.Tag.inplace_view not in func.tags:
+            with contextlib.suppress(ValueError):
+                self.known[call.key] = Result(out, call.given), effect
+        return out, effect
+
+    def _add(self, tensor: torch.Tensor, operation: str) -> bool:
         """Whether the tensor's storage is new on the device."""
         if tensor.device.type != DEVICE:
             return False
@@ -175,13 +191,13 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return False
         nbytes = -(-storage.nbytes() // BLOCK) * BLOCK
         module = self.path[-1] if self.path else ""
-        block = Block(nbytes, False, _name(func), module, tuple(tensor.shape), tensor.dtype)
+        block = Block(nbytes, False, operation, module, tuple(tensor.shape), tensor.dtype)
         block.watch = weakref.ref(storage, functools.partial(self._drop, key))
         self.live[key] = block
         self.nbytes += nbytes
-        self.highest = max(self.highest, self.nbytes)
+        self._highest = max(self._highest, self.nbytes)
         if self.nbytes > self._peak_bytes:
-            self._reach(block.operation, module)
+            self._reach(operation, module)
         return True
 
     def _drop(self, key: int, _dead: Any) -> None:
@@ -208,33 +224,6 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _activations(self) -> Iterator[Block]:
         return (block for block in self.live.values() if not block.weight)
 
-    def _count(
-        self,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        out: Any,
-        outputs: list[torch.Tensor],
-        made: bool,
-    ) -> None:
-        inputs = list(_tensors([*args, *kwargs.values()]))
-        if not outputs or not (made or func._schema.is_mutable or outputs[0].device.type != DEVICE):
-            return  # a view
-        here = [t for t in inputs if t.device.type == DEVICE]
-        there = [t for t in outputs if t.device.type == DEVICE]
-        if not here and not there:
-            return
-        into = _name(func) == "copy_" and args[1].device.type != DEVICE
-        if there and (into or (inputs and not here and _name(func) == "_to_copy")):
-            self.work.h2d_bytes += sum(map(_nbytes, there))
-        elif here and not there:
-            self.work.d2h_bytes += sum(map(_nbytes, outputs))
-        elif _name(func) not in ("empty", "empty_like", "empty_strided", "new_empty"):
-            moved = sum(map(_nbytes, here)) + sum(map(_nbytes, there))
-            formula = flop_registry.get(func._overloadpacket)
-            flop = int(formula(*args, **kwargs, out_val=out)) if formula else 0
-            self.work.kernels[_kind(func, here, flop), flop, moved] += 1
-
     def _enter_module(self, module: torch.nn.Module, _args: Any) -> None:
         self.path.append(self.names.get(id(module), type(module).__name__))
 
@@ -242,38 +231,8 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.path.pop()
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, tuple | list):
-            yield from _tensors(value)
-
-
-def _nbytes(tensor: torch.Tensor) -> int:
-    """Of what there is to read or write: a dimension that only repeats costs nothing."""
-    sizes = zip(tensor.shape, tensor.stride(), strict=True)
-    return math.prod(size for size, stride in sizes if stride) * tensor.element_size()
-
-
-def _name(func: Any) -> str:
-    return str(func._schema.name).split("::")[-1]
-
-
 def _layout(func: Any, args: tuple[Any, ...]) -> torch.memory_format | None:
     """The layout that a kernel copies its first argument into, if it asks for one; a convolution takes its weight's."""
-    if _name(func) in COPIES_FIRST:
+    if func in COPIES_FIRST:
         return torch.contiguous_format
-    return torch.channels_last if _name(func) == "convolution" and is_channels_last(args[1]) else None
-
-
-def _kind(func: Any, inputs: list[torch.Tensor], flop: int) -> str:
-    """Which of a GPU's rates bounds an operation: `memory`, or matrix units by precision."""
-    if not flop:
-        return "memory"
-    size = min(t.element_size() for t in inputs if t.is_floating_point())
-    if size == 1:
-        return "float8"
-    if size == 4:
-        return "float32_convolution" if "convolution" in _name(func) else "float32"
-    return "float16"
+    return torch.channels_last if func is CONVOLUTION and is_channels_last(args[1]) else None
