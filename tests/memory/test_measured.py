@@ -19,12 +19,12 @@ WITHIN = 1e-5
 HERE = (DEFAULT, "flash", "math", "eager")
 COMPANY: list[tuple[str, dict[str, Any]]] = [
     ("flash", {}),
-    ("eager", {"fused_qkv": True}),
-    ("eager", {"single_token_cross_attention": True, "split_guidance": True, "transformer_parts": 3}),
+    ("eager", {"fused_qkv": True, "single_token_cross_attention": True}),
 ]
 MORE: list[tuple[str, dict[str, Any]]] = [
     *((kernel, {}) for kernel in (DEFAULT, "math", "eager")),
     *((kernel, {"fused_qkv": True}) for kernel in (DEFAULT, "math", "flash")),
+    ("eager", {"single_token_cross_attention": True, "split_guidance": True, "transformer_parts": 3}),
     ("eager", {"offload": "group_leaf"}),
     ("eager", {"offload": "model", "forward_chunk_size": 2}),
 ]
@@ -73,7 +73,9 @@ def test_a_forward_equals_the_plain_one(
 
 
 @pytest.mark.parametrize(
-    "shape", [(1152, 5, 25, 64), (2, 5, 576, 64)], ids=["temporal, a sixteenth of its batch", "spatial"]
+    "shape",
+    [(288, 5, 25, 64), (1, 5, 576, 64)],
+    ids=["temporal", "spatial"],  # a part of the batch
 )
 def test_plain_products_equal_the_fused_kernel_at_full_size(shape: tuple[int, int, int, int]) -> None:
     q, k, v = drawn(*shape)
