@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,6 +17,8 @@ from svdsweep.analysis.responses import AXES, swept
 from svdsweep.analysis.strategies import Choice, Strategy, best_for, front, strategies
 from svdsweep.metrics import COLUMNS
 from svdsweep.report import plots
+from svdsweep.report.drawing import Plot, looks
+from svdsweep.report.failures import Failure, failures, logs
 from svdsweep.report.pictures import Difference, differences
 from svdsweep.report.prediction import Prediction, prediction
 from svdsweep.report.words import known, shown
@@ -28,8 +29,6 @@ ROWS_AT_MOST = 300
 TILES_AT_MOST = 2_000
 """Jobs in the video grid."""
 SHEETS_AT_MOST = 24
-FAILURES_AT_MOST = 50
-LOG_LINES = 25
 HEADLINE = ("motion_px", "mc_flicker_255", "first_psnr_db")
 """Metrics drawn along what was swept: motion, consistency and likeness; never one without the others."""
 ENVIRONMENT = (
@@ -37,16 +36,6 @@ ENVIRONMENT = (
     *("cpu", "cpu_cores", "threads", "host_ram_gib", "platform", "python", "torch", "diffusers"),
     *("transformers", "accelerate", "torchao", "xformers", "git", "throttle", "other_processes", "host"),
 )
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A reason and the jobs that it befell."""
-
-    status: str
-    phase: str
-    error: str
-    keys: list[str]
 
 
 @dataclass(frozen=True)
@@ -62,7 +51,7 @@ class Page:
     front: list[Strategy]
     budgets: list[tuple[str, list[Choice]]]
     claims: list[Claim]
-    plots: list[plots.Plot]
+    plots: list[Plot]
     prediction: Prediction | None
     differences: list[Difference]
     grid: dict[str, Any]
@@ -113,8 +102,8 @@ def gather(sweep: Sweep) -> Page:
         sheets=_sheets(sweep, axes),
         columns=columns,
         lines=_lines(sweep, columns),
-        failures=_failures(sweep),
-        logs=_logs(sweep.folder) if len(sweep.ok) < total else [],
+        failures=failures(sweep),
+        logs=logs(sweep.folder) if len(sweep.ok) < total else [],
         environment=_environment(sweep),
         said=said,
     )
@@ -165,14 +154,14 @@ def answer(sweep: Sweep, found: Sequence[Strategy], best: Sequence[Strategy]) ->
     return sentences
 
 
-def draw_all(sweep: Sweep, found: Sequence[Strategy]) -> list[plots.Plot]:
+def draw_all(sweep: Sweep, found: Sequence[Strategy]) -> list[Plot]:
     """Every plot that the rows can fill."""
     if not len(sweep.ok):
         return []
-    look = plots.looks(list(dict.fromkeys(s.name for s in found)))
+    look = looks(list(dict.fromkeys(s.name for s in found)))
     axes = [a for a in swept(sweep.ok) if sweep.ok[a].nunique() <= 30]
     metrics = HEADLINE if any(m in sweep.ok for m in HEADLINE) else ("total_s",)
-    drawn: list[plots.Plot | None] = [
+    drawn: list[Plot | None] = [
         plots.pareto(sweep, found, look),
         plots.stage_times(sweep, found),
         plots.stage_memory(sweep, found),
@@ -259,29 +248,6 @@ def _sheets(sweep: Sweep, axes: Sequence[str]) -> list[dict[str, Any]]:
         }
         for line in chosen.to_dict("records")
     ]
-
-
-def _failures(sweep: Sweep) -> list[Failure]:
-    """Reasons of what did not end well, each once."""
-    bad = sweep.table[sweep.table["status"] != "ok"]
-    if bad.empty:
-        return []
-    reasons: dict[tuple[str, str, str], list[str]] = {}
-    for status, phase, error, key in bad[["status", "phase", "error", "key"]].astype(str).to_numpy():
-        reasons.setdefault((status, phase, error), []).append(key)
-    return [Failure(*reason, keys) for reason, keys in list(reasons.items())[:FAILURES_AT_MOST]]
-
-
-def _logs(folder: Path) -> list[tuple[str, str]]:
-    """The last lines of the newest logs."""
-    paths = sorted((folder / "logs").glob("*.log"), key=lambda p: -p.stat().st_mtime)[:8]
-    tails = []
-    for path in paths:
-        with path.open("rb") as f:
-            f.seek(max(0, path.stat().st_size - 20_000))
-            text = f.read().decode("utf-8", "replace")
-        tails.append((path.name, "\n".join(text.splitlines()[-LOG_LINES:])))
-    return tails
 
 
 def _environment(sweep: Sweep) -> list[tuple[str, list[str]]]:

@@ -11,7 +11,7 @@ from svdsweep.analysis.opened import Sweep
 from svdsweep.analysis.prediction import PLACES, Compared, Comparison, Ratio, comparison
 from svdsweep.media import renamed_when_done
 from svdsweep.predict.calibration import FILE, Calibration
-from svdsweep.report.plots import COLOURS, FAINT, MARKERS, STYLE, Plot, draw
+from svdsweep.report.drawing import COLOURS, FAINT, MARKERS, STYLE, Plot, draw
 from svdsweep.report.words import shown
 
 TABLE = "predictions.csv"

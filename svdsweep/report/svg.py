@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from svdsweep.media import renamed_when_done
-from svdsweep.report.plots import FAINT, INK, STYLE, Plot
+from svdsweep.report.drawing import FAINT, INK, STYLE, Plot
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"

@@ -1,0 +1,69 @@
+"""What a plot is, and how all of them look."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7AE6")
+"""Okabe and Ito's, told apart by colour-blind readers, without black and yellow, which vanish on one of two grounds."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "//", "..", "xx")
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#010204",
+    "grid.alpha": 0.18,
+    "grid.linewidth": 0.6,
+    "axes.edgecolor": "#010203",
+    "axes.labelcolor": "#010203",
+    "axes.titlesize": 9.5,
+    "text.color": "#010203",
+    "xtick.color": "#010203",
+    "ytick.color": "#010203",
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "svdsweep",
+    "figure.dpi": 100,
+}
+INK, FAINT = "#010203", "#010204"
+"""Near-black for paper; the page turns both into the colour of its text."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure, what it shows in a sentence, and the tooltips of its parts by their `gid`."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    tips: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def wide(self) -> bool:
+        """Whether it needs the page's whole width."""
+        width, height = self.figure.get_size_inches()
+        return bool(width > 8 and width > 2 * height)
+
+
+def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A colour and a marker for each strategy, the same on every plot of a page."""
+    return {
+        name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]}
+        for i, name in enumerate(names)
+    }
+
+
+def draw(width_in: float, height_in: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """An empty figure, without the global state of pyplot."""
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)
+    return figure, list(axes[0])
