@@ -1,6 +1,7 @@
 """The combinations of memory strategies that `fit` searches: what each keeps, needs and costs, by prediction."""
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,7 +9,7 @@ from svdsweep.config import Job
 from svdsweep.predict.command import grid_without_weights
 from svdsweep.predict.fitting import ALLOWANCE, Allowance, allowance_for, needed_gib, verdict
 from svdsweep.predict.gpus import Gpu, eager_floor_s
-from svdsweep.predict.predictions import outcomes, processes_here
+from svdsweep.predict.predictions import outcomes, processes_here, simulators
 from svdsweep.predict.summary import Summary
 from svdsweep.schema import UserError
 
@@ -63,16 +64,20 @@ def search(request: Request, gpu: Gpu) -> list[Candidate]:
     """Combinations that keep the latents, predicted, one offload after the other from the fastest on, until something
     fits that a further one could not better; where nothing fits, also combinations that keep less. All frames are
     decoded together as a whole where that fits, and streamed where it does not."""
+    with simulators(processes_here()) as pool:
+        return _searched(request, gpu, pool)
+
+
+def _searched(request: Request, gpu: Gpu, pool: Executor | None) -> list[Candidate]:
     found: list[Candidate] = []
     for exact in (True, False):
         for offload in OFFLOADS:
-            fronts = _candidates(request, gpu, _space(request, offload, exact))
+            fronts = _candidates(request, gpu, _space(request, offload, exact), pool)
             found += fronts
             best = fitting(found, request.vram_gib)
             if not best or best[0].keeps == LATENTS:
-                found += _streamed(
-                    request, gpu, [c for c in fronts if _fits_until_decode(c, request.vram_gib)]
-                )
+                possible = [c for c in fronts if _fits_until_decode(c, request.vram_gib)]
+                found += _streamed(request, gpu, possible, pool)
                 best = fitting(found, request.vram_gib)
             if best and (best[0].keeps != LATENTS or not _frames_possible(found, request.vram_gib)):
                 return found
@@ -117,9 +122,9 @@ def _space(request: Request, offload: str, exact: bool) -> list[str]:
     return [*space, *(["memory.guidance=false"] if guided else []), "memory.unet_weights=full,fp8"]
 
 
-def _candidates(request: Request, gpu: Gpu, space: Sequence[str]) -> list[Candidate]:
+def _candidates(request: Request, gpu: Gpu, space: Sequence[str], pool: Executor | None) -> list[Candidate]:
     grid = grid_without_weights([*request.settings, *space], request.config_dir)
-    found = outcomes(grid.jobs, processes=processes_here())
+    found = outcomes(grid.jobs, pool=pool)
     allowance = allowance_for(request.gpu.title if request.gpu else None, grid.folder)
     return [
         Candidate(job, _settings(request, job), _keeps(job), summary, eager_floor_s(summary, gpu), allowance)
@@ -128,7 +133,9 @@ def _candidates(request: Request, gpu: Gpu, space: Sequence[str]) -> list[Candid
     ]
 
 
-def _streamed(request: Request, gpu: Gpu, fronts: Sequence[Candidate]) -> list[Candidate]:
+def _streamed(
+    request: Request, gpu: Gpu, fronts: Sequence[Candidate], pool: Executor | None
+) -> list[Candidate]:
     """Those that decode all frames together, with a streamed decode instead, which is simulated once for all."""
     whole = [c for c in fronts if c.job.frames_per_decode == c.job.num_frames]
     jobs = {
@@ -138,7 +145,7 @@ def _streamed(request: Request, gpu: Gpu, fronts: Sequence[Candidate]) -> list[C
         for i, c in enumerate(whole)
     }
     alone = {at: replace(job, memory=replace(job.memory, **PLAIN_UNET)) for at, job in jobs.items()}
-    found = outcomes({job.key: job for job in alone.values()}.values(), processes=processes_here())
+    found = outcomes({job.key: job for job in alone.values()}.values(), pool=pool)
     candidates = []
     for (i, gib), job in jobs.items():
         decode, front = found[alone[i, gib].key], whole[i]

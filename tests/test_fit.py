@@ -1,4 +1,6 @@
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,7 +32,7 @@ def imagined(job: Job) -> Summary:
 
 @pytest.fixture(autouse=True)
 def no_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(combinations, "outcomes", lambda jobs, processes: {j.key: imagined(j) for j in jobs})
+    monkeypatch.setattr(combinations, "outcomes", lambda jobs, pool: {j.key: imagined(j) for j in jobs})
 
 
 def answer(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def test_a_small_card_keeps_the_frames_too_by_the_fastest_offload(capsys: pytest
 def test_chunks_keep_the_latents_where_a_streamed_decode_is_too_large(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def without_streamed(jobs: Any, processes: int) -> dict[str, Any]:
+    def without_streamed(jobs: Any, pool: Any) -> dict[str, Any]:
         return {j.key: "refused" if j.memory.decode == "streamed" else imagined(j) for j in jobs}
 
     monkeypatch.setattr(combinations, "outcomes", without_streamed)
@@ -80,7 +82,7 @@ def test_what_cannot_fit_before_the_decode_is_not_asked_about_it(
 ) -> None:
     asked: list[Job] = []
 
-    def remembering(jobs: Any, processes: int) -> dict[str, Any]:
+    def remembering(jobs: Any, pool: Any) -> dict[str, Any]:
         asked.extend(jobs)
         return {j.key: imagined(j) for j in asked}
 
@@ -90,6 +92,28 @@ def test_what_cannot_fit_before_the_decode_is_not_asked_about_it(
     assert {(m.offload, m.decode_budget_gib, m.transformer_parts) for m in streamed} == {
         ("group_leaf", 0, None)
     }
+
+
+def test_one_pool_of_processes_serves_the_whole_search(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pools: list[object] = []
+    used: list[object] = []
+
+    @contextlib.contextmanager
+    def counted(processes: int) -> Iterator[object]:
+        pools.append(object())
+        yield pools[-1]
+
+    def remembering(jobs: Any, pool: object) -> dict[str, Any]:
+        used.append(pool)
+        return {j.key: imagined(j) for j in jobs}
+
+    monkeypatch.setattr(combinations, "simulators", counted)
+    monkeypatch.setattr(combinations, "outcomes", remembering)
+    answer(capsys, "--vram", "7")
+    assert len(used) > len(pools) == 1
+    assert set(used) == set(pools)
 
 
 def test_what_keeps_nothing_is_the_last_resort(capsys: pytest.CaptureFixture[str]) -> None:

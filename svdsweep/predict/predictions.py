@@ -1,9 +1,11 @@
 """Predictions for many jobs: from the cache, or simulated, jobs that differ only in their decode together."""
 
+import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -37,10 +39,14 @@ def summaries(
 
 
 def outcomes(
-    jobs: Iterable[Job], compute: bool = True, where: Path | None = None, processes: int = 1
+    jobs: Iterable[Job],
+    compute: bool = True,
+    where: Path | None = None,
+    processes: int = 1,
+    pool: Executor | None = None,
 ) -> dict[str, Outcome]:
-    """As `summaries`, with the reason in place of None. `processes` simulate at a time; more than one needs a main
-    module that can be imported again."""
+    """As `summaries`, with the reason in place of None. `processes` simulate at a time, or those of a `pool` that lasts
+    longer; more than one needs a main module that can be imported again."""
     everything = list(jobs)
     found: dict[str, Outcome] = {}
     missing: dict[str, list[Job]] = {}
@@ -53,7 +59,7 @@ def outcomes(
             missing.setdefault(cache.front_key(job), []).append(job)
         else:
             found[job.key] = Unpredicted("not predicted yet; `svdsweep predict` does")
-    for jobs_alike, outcome in _simulated(list(missing.values()), processes):
+    for jobs_alike, outcome in _simulated(list(missing.values()), processes, pool):
         for job in jobs_alike:
             found[job.key] = made = outcome[cache.chunk_of(job)] if isinstance(outcome, Mapping) else outcome
             if isinstance(made, Summary):
@@ -69,11 +75,21 @@ def processes_here() -> int:
     return max(1, min(cores, int(psutil.virtual_memory().available / 2**30 / GIB_A_PROCESS)))
 
 
+@contextlib.contextmanager
+def simulators(processes: int) -> Iterator[Executor | None]:
+    """Processes for `outcomes` for a `with` block, each started when it is first wanted; None if one is to simulate."""
+    if processes == 1:
+        yield None
+    else:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            yield pool
+
+
 Alike = list[Job]
 
 
 def _simulated(
-    groups: Sequence[Alike], processes: int
+    groups: Sequence[Alike], processes: int, pool: Executor | None
 ) -> Iterator[tuple[Alike, dict[int, Summary] | Unpredicted]]:
     from tqdm import tqdm
 
@@ -81,13 +97,14 @@ def _simulated(
         total=len(groups), desc="predicting", disable=not groups or not sys.stderr.isatty(), leave=False
     )
     with bar:
-        if processes == 1 or len(groups) == 1:
-            for group in groups:
-                yield group, simulate_alike(group)
-                bar.update()
-        elif groups:
-            with ProcessPoolExecutor(min(processes, len(groups)), get_context("spawn")) as pool:
-                futures = {pool.submit(simulate_alike, group): group for group in groups}
+        own = simulators(processes if len(groups) > 1 else 1)
+        with contextlib.nullcontext(pool) if pool else own as several:
+            if several is None:
+                for group in groups:
+                    yield group, simulate_alike(group)
+                    bar.update()
+            else:
+                futures = {several.submit(simulate_alike, group): group for group in groups}
                 for future in as_completed(futures):
                     yield futures[future], future.result()
                     bar.update()
@@ -95,10 +112,11 @@ def _simulated(
 
 def simulate_alike(jobs: Alike) -> dict[int, Summary] | Unpredicted:
     """Simulate jobs that differ in nothing but how they are decoded: by chunk. One thread of torch."""
-    import torch
+    with _no_collection():
+        import torch
 
-    from svdsweep.memory.effect import NoEffect
-    from svdsweep.predict.simulate import simulate
+        from svdsweep.memory.effect import NoEffect
+        from svdsweep.predict.simulate import simulate
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -112,3 +130,15 @@ def simulate_alike(jobs: Alike) -> dict[int, Summary] | Unpredicted:
         return Unpredicted(f"cannot be simulated: {type(e).__name__}: {e}".splitlines()[0])
     finally:
         torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Imports leave no garbage, and to look for it takes a sixth of their time."""
+    wanted = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if wanted:
+            gc.enable()

@@ -1,7 +1,9 @@
 import dataclasses
 import subprocess
 import sys
+from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from summaries import made_up, under
@@ -67,6 +69,20 @@ def test_a_second_time_nothing_is_simulated(tiny_job: Job, monkeypatch: pytest.M
     monkeypatch.setattr("svdsweep.predict.predictions.simulate_alike", None)
     assert summaries(jobs, compute=True) == first == summaries(jobs, compute=False)
     assert all(first.values())
+
+
+def test_a_pool_that_is_there_simulates(tiny_job: Job) -> None:
+    sent: list[list[Job]] = []
+
+    class Pool(Executor):
+        def submit(self, _: Any, group: list[Job], /) -> Future[Any]:  # type: ignore[override]
+            sent.append(group)
+            done: Future[Any] = Future()
+            done.set_result({2: made_up(3.0)})
+            return done
+
+    assert outcomes([tiny_job], pool=Pool()) == {tiny_job.key: made_up(3.0)}
+    assert sent == [[tiny_job]]
 
 
 def test_an_impossible_job_has_its_reason(tiny_job: Job) -> None:
