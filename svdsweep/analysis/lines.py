@@ -103,20 +103,16 @@ def quickly(text: bytes) -> Line:
     series_at = text.index(b'}, "series": {', values_at)
     provenance_at = text.rindex(b'}, "provenance": {', series_at)
     notes_at = text.rindex(b'}, "notes": [', provenance_at)
-    if text.startswith(
-        b'{"total_s": [', series_at + 13
-    ):  # the first of the series, and the only one that is wanted
-        series = {"total_s": orjson.loads(text[series_at + 25 : text.index(b"]", series_at) + 1])}
-    else:
-        series = orjson.loads(text[series_at + 13 : provenance_at + 1])
+    # what is added to a place below is the length of the name that stands there
     likes = _likes(text[job_at + 9 : seed_at], text[own_at:parts_at], text[parts_at:baseline_at])
-    seed, baseline = (
-        orjson.loads(text[seed_at + 10 : own_at]),
-        orjson.loads(text[baseline_at + 14 : outcome_at]),
-    )
+    seed = orjson.loads(text[seed_at + 10 : own_at])
+    baseline = orjson.loads(text[baseline_at + 14 : outcome_at])
     plain = orjson.loads(text[:job_at] + text[outcome_at + 1 : values_at] + text[notes_at + 1 :])
     plain["values"] = orjson.loads(text[values_at + 12 : series_at + 1])
-    plain["series"] = series
+    if text.startswith(b'{"total_s": [', series_at + 13):  # the first series, and the only one that is wanted
+        plain["series"] = {"total_s": orjson.loads(text[series_at + 25 : text.index(b"]", series_at) + 1])}
+    else:
+        plain["series"] = orjson.loads(text[series_at + 13 : provenance_at + 1])
     plain["provenance"] = orjson.loads(text[provenance_at + 17 : notes_at + 1])
     return _line(_job(likes, seed, baseline), likes.settings, plain)
 
