@@ -73,7 +73,7 @@ class Choice:
 
 
 class MeasuredProcessor:
-    """An attention processor that runs `kernel`; without one it chooses."""
+    """An attention processor that runs `kernel`, which it chooses first where it is told to."""
 
     def __init__(self, choices: "Choices") -> None:
         self.choices = choices
