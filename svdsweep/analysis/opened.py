@@ -1,9 +1,7 @@
 """A sweep's folder as one wide table, however it was left: torn rows, older schemas and missing files are told."""
 
-import gc
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +12,7 @@ import pandas as pd
 from svdsweep.analysis.lines import read_lines
 from svdsweep.analysis.wide import Wide
 from svdsweep.config import Job
+from svdsweep.garbage import no_collection
 from svdsweep.schema import UserError
 from svdsweep.store import last_rows
 
@@ -64,7 +63,7 @@ def open_sweep(folder: Path) -> Sweep:
     problems: list[str] = []
     manifest = _manifest(folder, problems)
     wide, outcomes = Wide(), []
-    with _no_garbage():
+    with no_collection():
         for number, line in enumerate(read_lines(folder, problems)):
             wide.add(line)
             outcomes.append(_Outcome(number, line.job, line.attempt, line.final, line.runs, line.notes))
@@ -99,18 +98,6 @@ class _Outcome(NamedTuple):
     @property
     def key(self) -> str:
         return self.job.key
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """All that is read is kept: looking for garbage among a hundred thousand rows takes a fifth of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _manifest(folder: Path, problems: list[str]) -> Mapping[str, Any]:

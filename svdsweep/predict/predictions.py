@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from svdsweep.config import Job
+from svdsweep.garbage import no_collection
 from svdsweep.memory.conflicts import why_not
 from svdsweep.predict import cache
 from svdsweep.predict.summary import Summary
@@ -112,7 +113,7 @@ def _simulated(
 
 def simulate_alike(jobs: Alike) -> dict[int, Summary] | Unpredicted:
     """Simulate jobs that differ in nothing but how they are decoded: by chunk. One thread of torch."""
-    with _no_collection():
+    with no_collection():
         import torch
 
         from svdsweep.memory.effect import NoEffect
@@ -132,15 +133,3 @@ def simulate_alike(jobs: Alike) -> dict[int, Summary] | Unpredicted:
     finally:
         gc.unfreeze()
         torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Imports leave no garbage, and to look for it takes a sixth of their time."""
-    wanted = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if wanted:
-            gc.enable()
