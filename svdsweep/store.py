@@ -129,10 +129,14 @@ def last_rows(rows: Iterable[Kept]) -> dict[str, Kept]:
     return best
 
 
+def row_files(folder: Path) -> list[Path]:
+    """The files of a sweep's rows, the one that was written to last at the end."""
+    return sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name))
+
+
 def read_rows(folder: Path) -> Iterable[Row]:
     """Every readable row of a sweep, all attempts, a later file's after an earlier one's."""
-    paths = sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name))
-    for path in paths:
+    for path in row_files(folder):
         with path.open("rb") as lines:
             for line in lines:
                 try:

@@ -16,7 +16,7 @@ from svdsweep.analysis.columns import asked_for
 from svdsweep.config import Job, job_from
 from svdsweep.identity import CANONICAL, canonical
 from svdsweep.schema import UserError, check
-from svdsweep.store import FINAL, OWN, PARTS, SCHEMA, Scalar
+from svdsweep.store import FINAL, OWN, PARTS, SCHEMA, Scalar, row_files
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, UserError)
 READ_AT_ONCE = 2**20
@@ -59,7 +59,7 @@ class Line(NamedTuple):
 def read_lines(folder: Path, problems: list[str]) -> Iterator[Line]:
     """Every readable row of all files, the older file's first; what is damaged is counted and told at the end."""
     damaged, older = 0, 0
-    for path in sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
+    for path in row_files(folder):
         with path.open("rb", buffering=READ_AT_ONCE) as texts:
             for text in texts:
                 if text.isspace():

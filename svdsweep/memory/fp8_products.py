@@ -49,9 +49,8 @@ def scaled(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """`x` as fp8 (e4m3) and what to multiply it with, float32, so that its largest value is the largest of fp8."""
     largest = torch.linalg.vector_norm(x, torch.inf, dtype=torch.float32)
     scale = largest.clamp_min(torch.finfo(torch.float32).tiny * LARGEST) / LARGEST
-    return (x / scale).to(
-        FP8
-    ), scale  # what rounding puts beyond the largest, 0.4 % at most, is rounded to it again
+    # what rounding puts beyond the largest, 0.4 % at most, is rounded to it again
+    return (x / scale).to(FP8), scale
 
 
 def replace_linear(pipe: Any, memory: Memory, device: torch.device) -> None:
