@@ -103,7 +103,7 @@ def test_the_smallest_without_streams_keeps_the_frames_where_a_chunked_decode_do
     smallest = run(folder, job_of("smallest", *here))
     assert (smallest.status, smallest.error) == ("ok", "")
     assert smallest.values["equality"] in CLOSE
-    assert smallest.values["psnr_to_baseline_db"] > 90  # type: ignore[operator]
+    assert smallest.values["psnr_to_baseline_db"] > 80  # type: ignore[operator]
     chunked = run(folder, job_of("under_8gb"))
     assert chunked.values["equality"] not in CLOSE
 

@@ -14,7 +14,15 @@ from safetensors.torch import load_file
 from svdsweep.composition import CONF
 from svdsweep.models.tiny import WEIGHTS, evaluate, latents, measures
 from svdsweep.models.tiny.camera import CAMERA_SHARE, camera_path, load_image, render_camera
-from svdsweep.models.tiny.data import IMAGES, NUM_FRAMES, SIZE, render_sprites, speed_px
+from svdsweep.models.tiny.data import (
+    IMAGES,
+    NUM_FRAMES,
+    SIZE,
+    SLOW,
+    render_sprites,
+    sample_conditions,
+    speed_px,
+)
 from svdsweep.models.tiny.export import example_scenes, export, to_image, unpack
 
 
@@ -40,7 +48,7 @@ def test_the_first_frame_is_the_image(clips: dict[int, measures.Frames]) -> None
     picture = np.asarray(Image.open(IMAGES / "sprite_right.png").convert("RGB"))
     for frames in clips.values():
         assert frames.shape == (NUM_FRAMES, SIZE, SIZE, 3)
-        assert measures.psnr_db(frames[0], picture) > 26
+        assert measures.psnr_db(frames[0], picture) > 30
 
 
 def test_the_sprite_goes_right_and_further_with_the_motion_bucket(clips: dict[int, measures.Frames]) -> None:
@@ -94,6 +102,14 @@ def test_speed_is_proportional_to_the_bucket_and_falls_with_the_frame_rate() -> 
     assert seven == pytest.approx(2 * fourteen)
 
 
+def test_slow_clips_can_be_drawn_more_often() -> None:
+    for share in (0.3, 0.8):
+        bucket, _, _ = sample_conditions(2000, torch.Generator().manual_seed(0), share)
+        beside = (1 - share) * SLOW / 256
+        assert float((bucket < SLOW).float().mean()) == pytest.approx(share + beside, abs=0.06)
+        assert bucket.min() == 0 < 240 < bucket.max() <= 255
+
+
 def test_the_camera_is_found_again() -> None:
     image = load_image(Path(IMAGES / "astronaut.jpg"))
     for mode, name in enumerate(("pan left", "pan right", "zoom in")):
@@ -117,7 +133,7 @@ def test_the_camera_pans_over_a_photograph_that_was_not_trained_on(
     travels = []
     for bucket in (20, 240):
         frames = evaluate.generate(pipeline, photograph, bucket=bucket)
-        assert measures.psnr_db(frames[0], np.asarray(photograph)) > 17.5
+        assert measures.psnr_db(frames[0], np.asarray(photograph)) > 24
         mode, travel = measures.camera_travel(frames[0], frames[-1])
         assert mode == "pan right"
         travels.append(travel)

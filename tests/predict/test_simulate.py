@@ -70,7 +70,7 @@ def test_half_of_guidance_at_a_time_halves_the_activations_but_not_the_work(tiny
 
 
 def test_without_a_fused_kernel_every_score_is_alive(tiny_job: Job) -> None:
-    job = dataclasses.replace(tiny_job, height=256, width=256)
+    job = dataclasses.replace(tiny_job, height=512, width=512)
     fused, eager, plain = (_of(under(job, attention=kind)).stages for kind in ("default", "eager", "math"))
     assert fused["denoise"].peak_gib < eager["denoise"].peak_gib < plain["denoise"].peak_gib
     assert "attn" in plain["denoise"].module

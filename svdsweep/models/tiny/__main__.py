@@ -9,7 +9,7 @@ import resource
 from pathlib import Path
 
 from svdsweep.models.tiny import WEIGHTS
-from svdsweep.models.tiny.data import IMAGES
+from svdsweep.models.tiny.data import IMAGES, SLOW, SLOW_SHARE
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -26,9 +26,11 @@ def _parser() -> argparse.ArgumentParser:
     train = verbs.add_parser("train", help="train from nothing and export to OUT/weights")
     train.add_argument("--out", type=Path, required=True)
     train.add_argument(
-        "--minutes", type=float, default=75, help="of which a quarter trains the decoder beside"
+        "--minutes", type=float, default=75, help="of which an eighth trains the decoder beside"
     )
-    train.add_argument("--steps", type=int, help="of the U-Net, instead of the time: repeatable to the bit")
+    train.add_argument(
+        "--steps", type=int, help="of the U-Net, instead of the time, in eights: repeatable to the bit"
+    )
     train.add_argument("--vae-steps", type=int, help="of the decoder, instead of the time")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--batch", type=int, default=6, help="clips a step and process")
@@ -38,6 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--rate", type=float, default=1.0, help="share of the peak learning rate, less on resuming"
     )
+    train.add_argument(
+        "--slow-share", type=float, default=SLOW_SHARE, help=f"of clips with a motion bucket below {SLOW}"
+    )
+    train.add_argument("--slow-weight", type=float, default=1.0, help="how much each of them counts")
     train.add_argument("--resume-vae", type=Path, help="a vae.pt to go on from")
     train.add_argument("--only", choices=("vae", "unet"), help="train one part, the other is there")
     train.set_defaults(do=_train)
@@ -83,7 +89,7 @@ def _train(arguments: argparse.Namespace) -> None:
             train_vae.train,
             member,
             out,
-            arguments.minutes / 4,
+            arguments.minutes / 8,
             arguments.vae_steps,
             8,
             IMAGES,
@@ -102,6 +108,8 @@ def _train(arguments: argparse.Namespace) -> None:
             IMAGES,
             arguments.resume,
             arguments.rate,
+            arguments.slow_share,
+            arguments.slow_weight,
         )
     if beside:
         beside.join()

@@ -14,6 +14,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 from svdsweep.models.tiny.data import NUM_FRAMES, SIZE
 from svdsweep.models.tiny.latents import CHANNELS, PATCH, SCALING_FACTOR
+from svdsweep.models.tiny.shortcut import set_copy
 
 EMBEDDING = 64
 """Width of the image embedding that the U-Net attends to."""
@@ -22,7 +23,7 @@ ADDED_TIME = 32
 
 
 def make_unet() -> UNetSpatioTemporalConditionModel:
-    """Two levels, 64 channels at 8 x 8 and 96 at 4 x 4; attention over space and time at the lower one.
+    """Two levels, 128 channels at 8 x 8 and 64 at 4 x 4; attention over space and time at the lower one.
 
     Normalisation has 32 groups whatever the width: 32 channels would cancel the time conditioning.
     """
@@ -32,7 +33,7 @@ def make_unet() -> UNetSpatioTemporalConditionModel:
         out_channels=CHANNELS,
         down_block_types=("DownBlockSpatioTemporal", "CrossAttnDownBlockSpatioTemporal"),
         up_block_types=("CrossAttnUpBlockSpatioTemporal", "UpBlockSpatioTemporal"),
-        block_out_channels=(64, 96),
+        block_out_channels=(128, 64),
         addition_time_embed_dim=ADDED_TIME,
         projection_class_embeddings_input_dim=3 * ADDED_TIME,
         layers_per_block=1,
@@ -42,6 +43,7 @@ def make_unet() -> UNetSpatioTemporalConditionModel:
     )
     nn.init.zeros_(unet.conv_out.weight)
     nn.init.zeros_(unet.conv_out.bias)
+    set_copy(unet)
     return unet
 
 

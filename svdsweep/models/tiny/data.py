@@ -19,6 +19,8 @@ SIZE = 64
 NUM_FRAMES = 14
 SPEED_AT_255_PX = 1.6
 """Displacement of a sprite from frame to frame at motion bucket 255 and 7 fps."""
+SLOW, SLOW_SHARE = 70, 0.3
+"""Training draws this share of the motion buckets below the first number, beside what an even choice gives."""
 HEADINGS = torch.tensor([[1.0, 0.0], [0.0, -1.0], [-1.0, 0.0], [0.0, 1.0]])
 """Right, up, left, down (x, y; y grows downwards) ..."""
 HUES = torch.tensor([0.03, 0.33, 0.58, 0.83])
@@ -152,8 +154,13 @@ def _signed_distance(shape: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Ten
     return distance
 
 
-def sample_conditions(batch: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw motion buckets, frame rates and noise strengths, each (B,), the ends of the ranges oversampled."""
+def sample_conditions(
+    batch: int, generator: Generator, slow_share: float = SLOW_SHARE
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw motion buckets, frame rates and noise strengths, each (B,), the ends of the ranges oversampled.
+
+    slow_share: of the motion buckets, how many are drawn below `SLOW`.
+    """
 
     def rand() -> Tensor:
         return torch.rand(batch, generator=generator)
@@ -161,7 +168,7 @@ def sample_conditions(batch: int, generator: Generator) -> tuple[Tensor, Tensor,
     bucket = torch.randint(0, 256, (batch,), generator=generator).float()
     dice = rand()
     bucket = torch.where(
-        dice < 0.18, (70 * rand()).round(), torch.where(dice > 0.88, 255 - 30 * rand(), bucket)
+        dice < slow_share, (SLOW * rand()).round(), torch.where(dice > 0.88, 255 - 30 * rand(), bucket)
     )
     bucket = torch.where(dice < 0.05, 0.0, bucket)
     fps = torch.randint(5, 31, (batch,), generator=generator).float()

@@ -42,8 +42,8 @@ HELD_OUT_SEED = 10_000
 """Of the scenes here: training never draws from it."""
 NUM_IMAGES = 16
 TIMED_CLIPS = 5
-NUM_STEPS = 10
-MAX_GUIDANCE = 1.5
+NUM_STEPS = 6
+MAX_GUIDANCE = 1.25
 """At the last frame, 1 at the first: this and the number of steps are the preset's, conf/model/tiny.yaml."""
 
 

@@ -122,8 +122,10 @@ class Clock:
         done = self.step / self.steps if self.steps else (time.monotonic() - self.start) / self.seconds
         if self.step % LOCAL_STEPS == 0:
             self.progress = self.member.agree(done)
+        if self.progress >= 1:
+            return False
         self.step += 1
-        return self.progress < 1
+        return True
 
     def learning_rate(self, peak: float, hold: float, warmup: int = 60) -> float:
         """Return the rate now: a short linear rise, constant until `hold`, then half a cosine to zero."""

@@ -16,19 +16,22 @@ from svdsweep.models.tiny.architecture import make_vae
 from svdsweep.models.tiny.camera import PHOTOGRAPHS, CameraBank
 from svdsweep.models.tiny.data import (
     NUM_FRAMES,
-    SIZE,
     render_sprites,
     sample_conditions,
     sample_scenes,
     speed_px,
 )
-from svdsweep.models.tiny.initialize import frozen_rows, set_decoder, set_encoder
+from svdsweep.models.tiny.decoder import set_decoder
+from svdsweep.models.tiny.encoder import set_encoder
+from svdsweep.models.tiny.kept import kept_rows
 from svdsweep.models.tiny.parallel import LOCAL_STEPS, Average, Clock, Member, set_rate
 
 CHECKPOINT = "vae.pt"
 LENGTHS = (1, 3, 4, 8, NUM_FRAMES)
 """Of the clips, in frames: not 2, where oneDNN's bfloat16 gradient of a temporal convolution is not finite."""
-LATENT_NOISE = 0.08
+NUM_FITTED = 768
+"""Pictures that the decoder's set part is fitted to."""
+LATENT_NOISE = 0.1
 """The largest noise on a clip's latents, before scaling: teaches the decoder to use neighbouring frames."""
 
 
@@ -43,8 +46,8 @@ def train(
 ) -> None:
     """Set the encoder, train the decoder, leave the averaged weights in `out/vae.pt`.
 
-    frames: a step and member at full size. The first third of the training looks at 32 x 32 crops; clips are
-    1 to 14 frames long, because a decode chunk may be that. resume: a checkpoint of the decoder to go on from.
+    frames: a step and member; clips are 1 to 14 frames long, because a decode chunk may be that.
+    resume: a checkpoint of the decoder to go on from.
     """
     torch.manual_seed(member.seed)
     generator = member.generator(stream=2)
@@ -52,27 +55,23 @@ def train(
     vae = make_vae()
     vae.set_default_attn_processor()
     set_encoder(vae)
-    frozen = set_decoder(vae, sample_frames(256, 1, generator, bank)[:, 0])
+    kept = set_decoder(vae, sample_frames(NUM_FITTED, 1, generator, bank)[:, 0], generator)
     if resume:
         state = torch.load(resume, map_location="cpu", weights_only=True)["model"]
         vae.decoder.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("decoder.")})
-        frozen = frozen_rows(vae)
+        kept = kept_rows(vae)
     vae.to(member.device)
     parameters = list(vae.decoder.parameters())
-    optimizer = torch.optim.Adam([{"params": parameters, "scale": 1.2e-3}], betas=(0.9, 0.99))
+    optimizer = make_optimizer(vae)
     average = Average(parameters, decay=0.99)
     clock, saved, smooth = Clock(member, minutes, steps), time.monotonic(), 0.0
     while clock.tick():
         set_rate([optimizer], clock.learning_rate(1.0, hold=0.1, warmup=40))
-        lengths = LENGTHS[:3] if clock.progress < 0.33 else LENGTHS
-        length = lengths[int(torch.randint(len(lengths), (1,), generator=generator))]
-        crop = 32 if clock.progress < 0.33 else SIZE
-        clips = max(1, frames * (2 if crop < SIZE else 1) // length)
-        video = sample_frames(clips, length, generator, bank)
-        top, left = (8 * torch.randint((SIZE - crop) // 8 + 1, (2,), generator=generator)).tolist()
-        loss, mse = _loss(vae, video[..., top : top + crop, left : left + crop], generator, member.device)
+        length = LENGTHS[int(torch.randint(len(LENGTHS), (1,), generator=generator))]
+        video = sample_frames(max(1, frames // length), length, generator, bank)
+        loss, mse = _loss(vae, video, generator, member.device)
         torch.autograd.backward(loss)
-        for parameter, rows in frozen:
+        for parameter, rows in kept:
             if parameter.grad is not None:
                 parameter.grad[:rows] = 0
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -92,6 +91,15 @@ def train(
             _save(vae, average, clock.step, out)
     if member.leads:
         _save(vae, average, clock.step, out)
+
+
+def make_optimizer(vae: AutoencoderKLTemporalDecoder) -> torch.optim.Adam:
+    """What mixes frames learns ten times as fast: it begins as nothing, beside an inverse that is there already."""
+    rates: dict[float, list[nn.Parameter]] = {2e-4: [], 2e-3: []}
+    for name, parameter in vae.decoder.named_parameters():
+        rates[2e-3 if "time" in name or "temporal" in name else 2e-4].append(parameter)
+    groups = [{"params": parameters, "scale": scale} for scale, parameters in rates.items()]
+    return torch.optim.Adam(groups, betas=(0.9, 0.99))
 
 
 def sample_frames(clips: int, length: int, generator: Generator, bank: CameraBank) -> Tensor:
