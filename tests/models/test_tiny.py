@@ -1,6 +1,5 @@
 """The embedded model: a clip is a video of its image, and moves more when asked for more."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +23,6 @@ from svdsweep.models.tiny.data import (
     speed_px,
 )
 from svdsweep.models.tiny.export import example_scenes, export, to_image, unpack
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> Iterator[StableVideoDiffusionPipeline]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield evaluate.load(WEIGHTS)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,16 @@
 """The embedded model's decoder and U-Net as they are set up, and what of it the training keeps."""
 
-from collections.abc import Iterator
-
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, StableVideoDiffusionPipeline
 
-from svdsweep.models.tiny import WEIGHTS, evaluate, latents
+from svdsweep.models.tiny import evaluate, latents
 from svdsweep.models.tiny.architecture import make_unet, make_vae
-from svdsweep.models.tiny.camera import load_image
 from svdsweep.models.tiny.data import IMAGES
 from svdsweep.models.tiny.fitting import capture, fit_pixels
 from svdsweep.models.tiny.kept import CONTENT, ROWS, clear, kept_rows
 from svdsweep.models.tiny.shortcut import frozen_parts
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> Iterator[StableVideoDiffusionPipeline]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield evaluate.load(WEIGHTS)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -58,11 +48,8 @@ def test_the_decoder_knows_even_columns_and_rows_from_odd_ones(
 def test_a_photograph_that_was_not_trained_on_survives_the_autoencoder(
     vae: AutoencoderKLTemporalDecoder,
 ) -> None:
-    image = load_image(IMAGES / "coffee.jpg")[None]
-    side = min(image.shape[-2:])
-    top, left = (image.shape[-2] - side) // 2, (image.shape[-1] - side) // 2
-    image = image[..., top : top + side, left : left + side]
-    image = torch.nn.functional.interpolate(image, (64, 64), mode="bicubic", antialias=True).clamp(-1, 1)
+    pixels = torch.from_numpy(np.array(evaluate.square_picture(IMAGES / "coffee.jpg")))
+    image = pixels.permute(2, 0, 1)[None] / 127.5 - 1
     with torch.inference_mode():
         decoded = vae.decode(latents.encode(image).repeat(14, 1, 1, 1), num_frames=14).sample
     assert -10 * float((decoded - image).square().mean().div(4).log10()) > 25

@@ -66,7 +66,7 @@ def set_decoder(vae: AutoencoderKLTemporalDecoder, images: Tensor, generator: Ge
             _pass(conv, CONTENT[level - 1] + PLACES, 0, CONTENT[level], 1)
             _pass(conv, CONTENT[level - 1], CONTENT[level], PLACES, 1 / OVER)
             halve_the_places(first.spatial_res_block, CONTENT[level])
-        _draw_corners(vae, second.spatial_res_block, codes, _signals(some, level), level)
+        _draw_corners(decoder, second.spatial_res_block, codes, _signals(some, level), level)
     _show(decoder, CONTENT[2] + PLACES)
     return kept_rows(vae)
 
@@ -77,12 +77,12 @@ def _pass(conv: Any, source: int, target: int, count: int, gain: float) -> None:
         conv.weight[target + row, source + row, 1, 1] = gain
 
 
-def _draw_corners(vae: Any, spatial: Any, codes: Tensor, target: Tensor, level: int) -> None:
+def _draw_corners(decoder: Any, spatial: Any, codes: Tensor, target: Tensor, level: int) -> None:
     """Fit gates that draw the target (N, J, H, W) from the level's content into the rows after the places."""
     content, rows = CONTENT[level], ROWS[level + 1]
     size = target.std((0, 2, 3), keepdim=True)
     size[:, COLOURS:] = size[:, COLOURS:].amax() if level < 2 else 1
-    inputs = capture(vae.decoder, spatial.conv1, codes)[:, :content]
+    inputs = capture(decoder, spatial.conv1, codes)[:, :content]
     for corner, signs in enumerate(CORNERS):
         channels = slice(corner * len(rows), (corner + 1) * len(rows))
         for axis, sign in enumerate(signs):
@@ -93,7 +93,7 @@ def _draw_corners(vae: Any, spatial: Any, codes: Tensor, target: Tensor, level: 
         kernel = SHARE * fit_corner(inputs, target / size, corner)
         for channel, (signal, sign) in enumerate(rows, channels.start):
             spatial.conv1.weight[channel, :content] = sign * kernel[signal]
-    hidden = capture(vae.decoder, spatial.conv2, codes)[:, : 4 * len(rows)]
+    hidden = capture(decoder, spatial.conv2, codes)[:, : 4 * len(rows)]
     *weights, bias = fit_pixels(hidden, target, TINY)
     for row, (signal, sign) in enumerate(rows, content + PLACES):
         spatial.conv2.weight[row, : 4 * len(rows), 1, 1] = sign * TINY * torch.stack(weights)[:, signal]

@@ -185,15 +185,20 @@ def evaluate_frame_rates(
     return result
 
 
+def square_picture(path: Path) -> Image.Image:
+    """Return the middle square of a picture, at the model's size."""
+    with Image.open(path) as source:
+        side = min(source.size)
+        left, top = (source.width - side) // 2, (source.height - side) // 2
+        square = source.convert("RGB").crop((left, top, left + side, top + side))
+    return square.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+
+
 def evaluate_photograph(
     pipeline: StableVideoDiffusionPipeline, path: Path, seeds: Sequence[int]
 ) -> dict[str, object]:
     """Return first-frame PSNR and the camera's mean travel by bucket, for a photograph cropped to a square."""
-    with Image.open(path) as source:
-        side = min(source.size)
-        left, top = (source.width - side) // 2, (source.height - side) // 2
-        picture = source.convert("RGB").crop((left, top, left + side, top + side))
-    picture = picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    picture = square_picture(path)
     likeness, travel, modes = [], {}, []
     for bucket in BUCKETS:
         travels = []

@@ -76,8 +76,7 @@ def kept_rows(vae: AutoencoderKLTemporalDecoder) -> Kept:
     for resnet, level, count in zip(resnets_of(decoder), (0, 0, 0, 1, 1, 2, 2, 3, 3), hidden, strict=True):
         spatial, temporal = resnet.spatial_res_block, resnet.temporal_res_block
         keep(stream[level], spatial.norm1, spatial.conv2, temporal.conv2)
-        if count:
-            keep(count, spatial.conv1, spatial.norm2)
+        keep(count, spatial.conv1, spatial.norm2)
     for level, block in enumerate(decoder.up_blocks[:3]):
         keep(stream[level + 1], block.upsamplers[0].conv)
     keep(stream[3], decoder.conv_norm_out)

@@ -10,7 +10,7 @@ from diffusers import StableVideoDiffusionPipeline
 from PIL import Image, ImageDraw
 
 from svdsweep.models.tiny.data import IMAGES, SIZE
-from svdsweep.models.tiny.evaluate import BUCKETS, SEEDS, generate, load
+from svdsweep.models.tiny.evaluate import BUCKETS, SEEDS, generate, load, square_picture
 from svdsweep.models.tiny.measures import Frames
 
 SHOWN = (0, 4, 8, 13)
@@ -18,16 +18,8 @@ MARGIN_PX, GAP_PX = 64, 8
 PICTURES = ("sprite_right.png", "coffee.jpg")
 
 
-def _picture(name: str) -> Image.Image:
-    with Image.open(IMAGES / name) as source:
-        side = min(source.size)
-        left, top = (source.width - side) // 2, (source.height - side) // 2
-        square = source.convert("RGB").crop((left, top, left + side, top + side))
-    return square.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-
-
 def _clips(pipeline: StableVideoDiffusionPipeline, name: str) -> dict[tuple[int, int], Frames]:
-    picture = _picture(name)
+    picture = square_picture(IMAGES / name)
     return {
         (bucket, seed): generate(pipeline, picture, bucket=bucket, seed=seed)
         for bucket in BUCKETS

@@ -55,11 +55,12 @@ def train(
     vae = make_vae()
     vae.set_default_attn_processor()
     set_encoder(vae)
-    kept = set_decoder(vae, sample_frames(NUM_FITTED, 1, generator, bank)[:, 0], generator)
     if resume:
         state = torch.load(resume, map_location="cpu", weights_only=True)["model"]
         vae.decoder.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("decoder.")})
         kept = kept_rows(vae)
+    else:
+        kept = set_decoder(vae, sample_frames(NUM_FITTED, 1, generator, bank)[:, 0], generator)
     vae.to(member.device)
     parameters = list(vae.decoder.parameters())
     optimizer = make_optimizer(vae)
