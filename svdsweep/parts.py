@@ -126,13 +126,30 @@ class Memory(Checked):
     )
     vae_upcast: bool = knob(True, "Encode the image in float32 where the VAE is float16, as its config asks.")
     channels_last: bool = knob(False, "2-D convolutions of UNet and VAE in channels-last memory format.")
+    temporal_conv2d: bool = knob(
+        False,
+        "Convolutions over time as 2-D ones over frames and places: other kernels, which know channels_last, also when "
+        "compiled. Exact.",
+    )
+    cudnn_benchmark: bool = knob(
+        False,
+        "Let cuDNN time its kernels at the first convolution of each shape and take the fastest: more VRAM for what it "
+        "tries. Equal up to rounding.",
+    )
+    launch_ahead: bool = knob(
+        False,
+        "Ask whether guidance is on once a run, not twice a step: that answer comes from the GPU, which has to finish "
+        "first and then stands idle until the next step is launched. Exact.",
+    )
     compile: str = knob(
         "none",
         "torch.compile: the UNet as a whole, or its transformer blocks only (regional).",
         words=("none", "whole", "regional"),
     )
     compile_mode: str = knob(
-        "default", "Mode of torch.compile.", words=("default", "reduce-overhead", "max-autotune")
+        "default",
+        "Mode of torch.compile.",
+        words=("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
     )
     compile_backend: str = knob(
         "inductor", "Compiler behind torch.compile.", words=("inductor", "aot_eager", "eager")

@@ -158,3 +158,24 @@ def test_an_attention_kernel_that_answers_nonsense_does_not_work():
     cpu = torch.device("cpu")
     assert "not finite" in device._tried(torch, cpu, lambda: torch.tensor(float("nan")))
     assert device._tried(torch, cpu, lambda: torch.tensor(1.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("release", "cudnn", "state"),
+    [
+        ("2.8.0+cu128", 91002, "ok"),
+        ("2.9.0+cu128", 91002, "trouble"),
+        ("2.9.0+cu130", 91501, "trouble"),
+        ("2.9.1+cu128", 91002, "trouble"),
+        ("2.9.1+cu130", 91501, "ok"),
+        ("2.11.0+cu130", 91900, "ok"),
+    ],
+)
+def test_a_pytorch_that_convolves_frames_without_cudnn_is_told(release, cudnn, state):
+    torch = SimpleNamespace(
+        __version__=release, backends=SimpleNamespace(cudnn=SimpleNamespace(version=lambda: cudnn))
+    )
+    (found,) = device.convolution(torch, SimpleNamespace(type="cuda"))
+    assert found.state == state
+    assert ("temporal_conv2d" in found.cure) == (state == "trouble")
+    assert device.convolution(torch, SimpleNamespace(type="cpu")) == []

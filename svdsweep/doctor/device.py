@@ -26,7 +26,7 @@ def examine(measured: bool) -> list[Finding]:
     names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else ["cpu"]
     for name in names:
         device = torch.device(name)
-        found += [memory(torch, device), *attention(torch, device)]
+        found += [memory(torch, device), *attention(torch, device), *convolution(torch, device)]
         if measured:
             found += [compiler(torch, device), *rates.examine(torch, device)]
     return found
@@ -138,6 +138,24 @@ def _tried(torch: Any, device: Any, run: Callable[[], Any]) -> str | None:
     except (RuntimeError, ImportError, NotImplementedError, ValueError, AssertionError) as e:
         return _line(e)
     return None if bool(torch.isfinite(out).all()) else "it answers with values that are not finite"
+
+
+def convolution(torch: Any, device: Any) -> list[Finding]:
+    """On a GPU, whether PyTorch gives 3-D convolutions in half precision to cuDNN: 2.9.0 never does, and later releases
+    of 2.9 only from cuDNN 9.15 on (github.com/pytorch/pytorch/issues/166643)."""
+    if device.type != "cuda":
+        return []
+    release, cudnn = torch.__version__.partition("+")[0], torch.backends.cudnn.version() or 0
+    if release.startswith("2.9.") and (release == "2.9.0" or cudnn < 91500):
+        return [
+            Finding(
+                f"convolution, {device}", "trouble",
+                f"torch {release} computes SVD's convolutions over time in half precision without cuDNN: slowly, and "
+                "with far more VRAM than is predicted",
+                "set memory.temporal_conv2d=true, or install another PyTorch (2.9.1 with cuDNN 9.15 will do)",
+            )
+        ]  # fmt: skip
+    return [Finding(f"convolution, {device}", "ok", f"cuDNN {cudnn}")]
 
 
 def compiler(torch: Any, device: Any) -> Finding:

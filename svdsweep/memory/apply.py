@@ -11,15 +11,18 @@ from svdsweep.memory import (
     attention,
     chunking,
     compiling,
+    convolution,
     extra,
     fp8_products,
     guidance,
+    launching,
     measured,
     offload,
     parted,
     precision,
     single_token,
     streamed,
+    temporal,
 )
 from svdsweep.memory.effect import NoEffect
 
@@ -79,6 +82,7 @@ KNOBS = (
     ),
     Knob("transformer_parts", lambda m: m.transformer_parts is not None, parted.part_blocks, parted.check),
     Knob("decode", lambda m: m.decode == "streamed", streamed.stream_decode, streamed.check),
+    Knob("temporal_conv2d", lambda m: m.temporal_conv2d, temporal.flatten_places, temporal.check),
     Knob("channels_last", lambda m: m.channels_last, precision.channels_last, precision.check_channels_last),
     Knob(
         "unet_weights",
@@ -104,6 +108,8 @@ KNOBS = (
     Knob("compile_vae", lambda m: m.compile_vae, compiling.compile_vae, compiling.check_graphs, True),
     Knob("attention", lambda m: m.attention in attention.SDPA, attention.pin_kernel, attention.check_pinned),
     Knob("attention", lambda m: m.attention == "measured", measured.choose_kernels, measured.check, True),
+    Knob("cudnn_benchmark", lambda m: m.cudnn_benchmark, convolution.benchmark, convolution.check),
+    Knob("launch_ahead", lambda m: m.launch_ahead, launching.launch_ahead, launching.check),
     Knob("split_guidance", lambda m: m.split_guidance, guidance.split, guidance.check),
     Knob("offload", lambda m: True, offload.place, offload.check),
 )

@@ -27,10 +27,11 @@ def why_not(job: Job, device_kind: str) -> str | None:
 
 def needs_fresh_process(memory: Memory) -> bool:
     """Whether a process that ran under this strategy is spent: it changed more than its pipeline (compiled code, pinned
-    memory, another package's patches, a user's own function), which a later measurement would inherit."""
+    memory, cuDNN's choices, another package's patches, a user's own function); a later measurement would inherit it."""
     return bool(
         memory.compile != "none"
         or memory.compile_vae
+        or memory.cudnn_benchmark
         or memory.extra
         or memory.offload_stream
         or memory.decode == "streamed"
@@ -169,5 +170,7 @@ def _others(job: Job, device_kind: str) -> Iterator[str]:
         yield "deepcache_branch changes nothing without deepcache_interval."
     if m.denoise_steps == job.num_inference_steps:
         yield f"denoise_steps={m.denoise_steps} changes nothing: num_inference_steps is that already."
+    if m.cudnn_benchmark and device_kind != "cuda":
+        yield "cudnn_benchmark needs a GPU: cuDNN computes on NVIDIA's only."
     if job.gpu.memory_limit_gib is not None and device_kind != "cuda":
         yield "gpu.memory_limit_gib needs a GPU: the CPU's allocator has no cap."

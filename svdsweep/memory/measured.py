@@ -8,7 +8,7 @@ import functools
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,7 +171,8 @@ def choose(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Choice:
     small = {name: kernel for name, kernel in KERNELS.items() if extra_bytes(name, q, k) <= bound}
     working = {name: kernel for name, kernel in small.items() if _works(kernel, q, k, v, expected)}
     del expected
-    ms = {name: s * 1e3 for name, s in _seconds(working, q, k, v).items()}
+    runs = {name: functools.partial(kernel, q, k, v) for name, kernel in working.items()}
+    ms = {name: s * 1e3 for name, s in seconds(runs, q.device).items()}
     best = min(ms, key=lambda name: ms[name])
     batch, heads, length, size = q.shape
     return Choice(
@@ -222,14 +223,12 @@ def _works(kernel: Attend, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ex
         return False
 
 
-def _seconds(
-    kernels: dict[str, Attend], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-) -> dict[str, float]:
+def seconds(runs: Mapping[str, Callable[[], Any]], device: torch.device) -> dict[str, float]:
     """Median of each over rounds of all of them, so that a clock that changes is fair to each."""
-    spent: dict[str, list[float]] = {name: [] for name in kernels}
+    spent: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(REPEATS):
-        for name, kernel in kernels.items():
-            spent[name].append(_timed(functools.partial(kernel, q, k, v), q.device))
+        for name, run in runs.items():
+            spent[name].append(_timed(run, device))
     return {name: statistics.median(times) for name, times in spent.items()}
 
 

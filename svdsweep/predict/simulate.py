@@ -72,6 +72,8 @@ def runnable(memory: Memory) -> tuple[Memory, list[str]]:
             "attention=measured is predicted as flash attention; the kernel that is chosen for a layer may hold as "
             "much again as the layer's query, key, value and result"
         )
+    if memory.cudnn_benchmark:
+        notes.append("cudnn_benchmark is predicted without the workspaces of the kernels that it tries")
     if memory.offload_to_disk:
         changes["offload_to_disk"] = False
         notes.append("offload_to_disk is predicted as offload to host memory: the same on the device")

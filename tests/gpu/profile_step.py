@@ -28,8 +28,9 @@ from svdsweep.probes.measuring import run_once
 
 STEPS = 3
 KINDS = {
-    "attention": ("flash", "fmha", "attention", "softmax"),
-    "convolution": ("conv", "cudnn", "winograd", "implicit"),
+    "attention": ("flash", "fmha", "attention", "softmax", "sdpa"),
+    "turning frames over": ("nchwtonhwc", "nhwctonchw", "converttensor"),
+    "convolution": ("conv", "cudnn", "winograd", "implicit", "fprop", "vol2col"),
     "matrix products": (
         "gemm",
         "cutlass",
@@ -42,17 +43,21 @@ KINDS = {
         "xmma",
         "nvjet",
     ),
-    "normalisation": ("norm",),
-    "copies": ("memcpy", "copy_", "memset", "::to", "contiguous", "clone"),
+    "normalisation": ("norm", "rowwisemoments", "computefusedparams"),
+    "copies": ("memcpy", "copy_", "copy<", "memset", "::to", "contiguous", "clone"),
 }
+OTHER = "element-wise and other"
+INDUCTORS = {"tem": "matrix products", "red": "normalisation", "per": "normalisation", "poi": OTHER}
+"""Kernels that inductor writes are named after all that was fused into them; what they are stands before that. Its
+reductions in SVD are norms."""
 
 
 def kind_of(name: str) -> str:
-    """The kind of a kernel or operator by its name; `element-wise and other` for what none claims."""
+    """The kind of a kernel or operator by its name."""
     lowered = name.lower()
-    return next(
-        (kind for kind, words in KINDS.items() if any(w in lowered for w in words)), "element-wise and other"
-    )
+    if lowered.startswith("triton_"):
+        return INDUCTORS.get(lowered.split("_")[1], OTHER)
+    return next((kind for kind, words in KINDS.items() if any(w in lowered for w in words)), OTHER)
 
 
 def busy_us(spans: Iterable[tuple[float, float]]) -> float:

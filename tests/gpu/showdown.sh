@@ -1,13 +1,13 @@
 #!/bin/sh
 # sh tests/gpu/showdown.sh [DEVICE [PART…]]
-# What only a GPU can tell, at full size and without weights. Parts: `attention` (each kernel for each shape), `presets`
-# (the memory showdown), `fastest` and `smallest` (one setting added at a time), `profile` (where the time of a step
-# goes); all of them by default, and sweeps go on where they ended. DEVICE `cpu` rehearses with the tiny model. Ends with everything under
-# runs/published/<device>, ready to be committed with a README.
+# What only a GPU can tell, at full size and without weights. Parts: `kernels` (of attention and convolutions, for each
+# shape), `presets` (the memory showdown), `fastest` and `smallest` (one setting added at a time), `profile` (where the
+# time of a step goes); all of them by default, and sweeps go on where they ended. DEVICE `cpu` rehearses with the tiny
+# model. Ends with everything under runs/published/<device>, ready to be committed with a README.
 set -eu
 device=${1:-0}
 [ $# -gt 0 ] && shift
-parts=${*:-attention presets fastest smallest profile}
+parts=${*:-kernels presets fastest smallest profile}
 if [ "$device" = cpu ]; then
   published="${RUNS_DIR:-runs/published}/cpu"
   set -- model=tiny num_frames=4 num_inference_steps=2 measure=quick
@@ -26,7 +26,9 @@ python tests/performance/ablation.py --presets "$steps" --device "$device"
 python -m svdsweep doctor || true
 for part in $parts; do
   case $part in
-    attention) python tests/performance/attention.py --out "$published" ;;
+    kernels)
+      python tests/performance/attention.py --out "$published"
+      python tests/performance/convolution.py --out "$published" ;;
     presets)
       python -m svdsweep plan +experiment=memory_showdown "$@" $grid
       python -m svdsweep +experiment=memory_showdown "$@" $grid name=memory_showdown ;;
@@ -38,6 +40,6 @@ for part in $parts; do
       for memory in $profiled; do
         python tests/gpu/profile_step.py "$@" memory="$memory" --out "$published"
       done ;;
-    *) echo "no part $part: attention, presets, fastest, smallest, profile" >&2; exit 2 ;;
+    *) echo "no part $part: kernels, presets, fastest, smallest, profile" >&2; exit 2 ;;
   esac
 done

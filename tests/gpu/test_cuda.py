@@ -1,14 +1,18 @@
-"""What only a GPU can show, with the tiny model: offloads bit-equal, streams, the emulated card, the device's clock."""
+"""What only a GPU can show, with the tiny model: offloads bit-equal, streams, the emulated card, the device's clock, a
+loop that waits for nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import PIL.Image
 import pytest
 import torch
 
 from svdsweep.config import Gpu, Image, Job, Memory, Metrics, Model
 from svdsweep.grid import expand
+from svdsweep.memory.apply import prepare
+from svdsweep.models.load import load_pipeline
 from svdsweep.runner.contract import Place
 from svdsweep.store import Row
 from svdsweep.worker import load
@@ -122,6 +126,54 @@ def test_the_measured_kernels_keep_the_frames_and_are_told(
 
 def test_channels_last_keeps_the_frames(run_half: Callable[[Memory], Row]) -> None:
     assert kept(run_half(Memory(channels_last=True))) > SHARED_FRAMES_DB
+
+
+@pytest.mark.parametrize("trial", [False, True])
+@pytest.mark.parametrize(
+    "company",
+    [
+        {},
+        {"channels_last": True},
+        {"channels_last": True, "offload": "sequential"},
+        {"offload": "group_leaf", "offload_stream": True, "decode": "streamed"},
+        {"channels_last": True, "offload": "model", "compile": "regional"},
+    ],
+    ids=str,
+)
+def test_convolutions_over_time_in_two_dimensions_keep_the_frames(
+    run_half: Callable[[Memory], Row], company: Any, trial: bool
+) -> None:
+    assert kept(run_half(Memory(temporal_conv2d=True, cudnn_benchmark=trial, **company))) > SHARED_FRAMES_DB
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_the_loop_waits_for_nothing_where_it_is_told_to(ahead: bool) -> None:
+    device = torch.device("cuda", 0)
+    pipe: Any = load_pipeline(Model(), device)
+    prepare(pipe, Memory(launch_ahead=ahead), device)
+
+    def watch(_pipe: Any, step: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
+        torch.cuda.set_sync_debug_mode("error" if step < PLAIN.num_inference_steps - 1 else "default")
+        return {}
+
+    def run() -> None:
+        pipe(
+            PIL.Image.new("RGB", (64, 64)),
+            height=64,
+            width=64,
+            num_frames=4,
+            num_inference_steps=PLAIN.num_inference_steps,
+            callback_on_step_end=watch,
+        )
+
+    try:
+        if ahead:
+            run()
+        else:
+            with pytest.raises(RuntimeError, match="synchroniz"):
+                run()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("company", [{}, {"attention": "flash"}, {"offload": "model"}], ids=str)

@@ -43,6 +43,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("cuda", {"vae_upcast": False}, {}, "only a float16 VAE is upcast"),
     ("cuda", {"fused_qkv": True, "attention": "eager"}, {}, "choose one"),
     ("cpu", {"attention": "xformers"}, {}, "needs a GPU"),
+    ("cpu", {"cudnn_benchmark": True}, {}, "NVIDIA's only"),
     ("cuda", {"attention": "flash"}, {}, "needs float16"),
     ("cuda", {"compile_mode": "max-autotune"}, {}, "changes nothing under compile=none"),
     (
@@ -78,6 +79,7 @@ ALLOWED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("cuda", {"compile": "whole", "offload": "group_leaf", "compile_fullgraph": False}, {}),
     ("cuda", {"split_guidance": True}, {"height": 1920, "width": 2048}),
     ("cuda", {"fused_qkv": True, "unet_weights": "int8_weight_only"}, {}),
+    ("cuda", {"cudnn_benchmark": True, "temporal_conv2d": True, "decode": "streamed"}, {}),
     ("cuda", {"unet_weights": "fp8_products", "compile": "whole"}, {"model": Model(dtype="float16")}),
     ("cpu", {"attention": "measured", "fused_qkv": True, "compile": "whole"}, {}),
     ("cuda", {}, {"decode_chunk_size": "auto", "gpu": Gpu(memory_limit_gib=8)}),
@@ -102,6 +104,7 @@ def test_allowed(kind: str, memory: Any, rest: Any) -> None:
         Memory(extra=["a.b"]),
         Memory(unet_weights="fp8"),
         Memory(decode="streamed"),
+        Memory(cudnn_benchmark=True),
         Memory(offload="group_leaf", offload_stream=True),
     ],
 )

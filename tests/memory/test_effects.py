@@ -21,8 +21,11 @@ ASKED: dict[str, dict[str, Any]] = {
     "forward_chunk_size": {"forward_chunk_size": 2},
     "transformer_parts": {"transformer_parts": 2},
     "decode": {"decode": "streamed"},
+    "temporal_conv2d": {"temporal_conv2d": True},
     "channels_last": {"channels_last": True},
     "unet_weights": {"unet_weights": "fp8"},
+    "cudnn_benchmark": {"cudnn_benchmark": True},
+    "launch_ahead": {"launch_ahead": True},
     "split_guidance": {"split_guidance": True},
     "offload": {"offload": "model"},
 }

@@ -1,4 +1,4 @@
-"""split_guidance, single_token_cross_attention and transformer_parts change nothing but the work."""
+"""split_guidance, single_token_cross_attention, transformer_parts and temporal_conv2d change nothing but the work."""
 
 from typing import Any
 
@@ -27,6 +27,7 @@ EXACT: list[dict[str, Any]] = [
     {"split_guidance": True, "single_token_cross_attention": True},
     {"transformer_parts": 3},
     {"transformer_parts": 3, "single_token_cross_attention": True},
+    {"temporal_conv2d": True},
 ]
 
 

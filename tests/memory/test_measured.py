@@ -107,7 +107,7 @@ def test_what_is_measured_is_taken_and_told(prepared: Any, forward: Any, pipe: A
 def test_the_fastest_is_taken_where_it_is_clearly_faster(
     monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], taken: str
 ) -> None:
-    monkeypatch.setattr(measured, "_seconds", lambda *_: seconds)
+    monkeypatch.setattr(measured, "seconds", lambda *_: seconds)
     choice = choose(*drawn(2, 2, 8, 16))
     assert choice.kernel == taken
     assert str(choice).startswith(f"attention, 8 tokens to 8, 2 heads of 16, 2 at once: {taken} ")

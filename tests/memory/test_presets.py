@@ -35,12 +35,18 @@ NEED_CUDA = {
     "sequential_offload": "accelerate cannot stream layers onto a CPU",
     "smallest": "there are no CUDA streams on a CPU",
     "group_offload": "there are no CUDA streams on a CPU",
+    "fastest": "cuDNN computes on NVIDIA's only",
     "auto_decode": "it follows the free VRAM",
     "fastest_aggressive": "a CPU has no fast products of fp8",
 }
 PACKAGE = {"int8": "torchao", "deepcache": "DeepCache"}
 COMPILED = ("compile", "compile_regional", "fastest")
 LONG = ("compile", "fastest")
+HERE = {
+    "fastest": ["memory.cudnn_benchmark=false"],
+    "smallest": ["memory.offload_stream=false", "memory.offload_record_stream=false"],
+}
+"""What of a preset that needs a GPU can be run without one."""
 ON_THE_LINE = ("num_frames=9", "num_inference_steps=3", "metrics=none")
 
 
@@ -90,7 +96,7 @@ def test_a_preset_runs_takes_effect_and_keeps_what_it_promises(folder: Path, pre
     backend = (
         ["memory.compile_backend=eager"] if preset in COMPILED else []
     )  # capture only: seconds, not minutes
-    row = run(folder, job_of(preset, *backend))
+    row = run(folder, job_of(preset, *backend, *HERE.get(preset, ())))
     assert row.status == "ok", row.error
     assert row.values["equality"] in RUN_HERE[preset]
     assert "fault" not in row.values
@@ -99,8 +105,7 @@ def test_a_preset_runs_takes_effect_and_keeps_what_it_promises(folder: Path, pre
 
 
 def test_the_smallest_without_streams_keeps_the_frames_where_a_chunked_decode_does_not(folder: Path) -> None:
-    here = ("memory.offload_stream=false", "memory.offload_record_stream=false")
-    smallest = run(folder, job_of("smallest", *here))
+    smallest = run(folder, job_of("smallest", *HERE["smallest"]))
     assert (smallest.status, smallest.error) == ("ok", "")
     assert smallest.values["equality"] in CLOSE
     assert smallest.values["psnr_to_baseline_db"] > 80  # type: ignore[operator]
@@ -114,7 +119,7 @@ def test_the_smallest_without_streams_keeps_the_frames_where_a_chunked_decode_do
     "preset", [pytest.param(p, marks=pytest.mark.by_hand) if p in LONG else p for p in COMPILED]
 )
 def test_inductor_keeps_the_frames_too(folder: Path, preset: str) -> None:
-    row = run(folder, job_of(preset))
+    row = run(folder, job_of(preset, *HERE.get(preset, ())))
     assert row.status == "ok", row.error
     assert row.values["equality"] in CLOSE
     assert row.values["compile_s"] > 1  # type: ignore[operator]

@@ -24,8 +24,8 @@ from svdsweep.predict.summary import Summary
 from svdsweep.runner.contract import Place
 
 FRAMES = 10
-ON_THE_CPU = {"offload_stream": False, "offload_record_stream": False}
-CAPTURED = {"compile_backend": "eager"}
+ON_THE_CPU = {"offload_stream": False, "offload_record_stream": False, "cudnn_benchmark": False}
+CAPTURED = {"compile_backend": "eager", "compile_mode": "default"}
 """On the CPU graphs are captured and not compiled: seconds, not minutes."""
 GPU = "h200"
 STREAM = {"offload_stream": True, "offload_record_stream": True}
@@ -47,14 +47,19 @@ FASTEST = (
     Step("+ single token", {"single_token_cross_attention": True}),
     Step("+ fused QKV", {"fused_qkv": True}),
     Step("(channels-last without a compiler)", {"channels_last": True}, aside=True),
+    Step("(and convolutions over time in 2-D)", {"channels_last": True, "temporal_conv2d": True}, aside=True),
     Step("(plain products for all attention)", {"fused_qkv": False, "attention": "eager"}, aside=True),
     Step("(products in fp8 without a compiler)", {"unet_weights": "fp8_products"}, aside=True),
     Step("+ UNet compiled", {"compile": "whole"}),
     Step("(its transformer blocks only)", {"compile": "regional"}, aside=True),
     Step("+ decoder compiled", {"compile_vae": True}),
     Step("+ channels-last", {"channels_last": True}),
+    Step("+ convolutions over time in 2-D", {"temporal_conv2d": True}),
+    Step("+ convolutions by trial", {"cudnn_benchmark": True}),
+    Step("+ launching ahead", {"launch_ahead": True}),
     Step("(streamed decode, 8 GiB)", {"decode": "streamed", "compile_vae": False}, aside=True),
     Step("+ measured attention = fastest", {"attention": "measured"}),
+    Step("(matrix products by trial)", {"compile_mode": "max-autotune-no-cudagraphs"}, aside=True),
     Step("+ ten steps", {"denoise_steps": 10, "sigmas": "ays"}),
     Step("+ products in fp8 = fastest_aggressive", {"unet_weights": "fp8_products"}),
 )
@@ -72,7 +77,8 @@ SMALLEST = (
     Step("(transformer blocks in 8 parts)", {"transformer_parts": 8}, aside=True),
     Step("(offload by layers, blocking)", {"offload": "sequential"}, aside=True),
     Step("+ offload by layers on a stream", {"offload": "group_leaf", **STREAM}),
-    Step("+ no frame kept = smallest", {"decode_budget_gib": 0.0}),
+    Step("+ no frame kept", {"decode_budget_gib": 0.0}),
+    Step("+ launching ahead = smallest", {"launch_ahead": True}),
     Step(
         "(decode whole, 1 frame at a time)",
         {"decode": "whole", "decode_budget_gib": Memory().decode_budget_gib},

@@ -15,6 +15,8 @@ SUITE = (
     "metrics_cost.py",
     "predictor_cost.py",
     "attention.py",
+    "convolution.py",
+    "compiled.py",
     "ablation.py",
 )
 
