@@ -166,6 +166,7 @@ def test_every_shipped_experiment_expands(preset):
     assert expand([f"+experiment={preset}", "model.weights=random"]).jobs
 
 
+@pytest.mark.slow
 def test_every_shipped_strategy_composes_with_every_model():
     jobs = expand(["memory=glob(*)", "model=glob(*)", "model.weights=random"]).jobs
     strategies = {p.stem for p in (CONF / "memory").glob("*.yaml")}
@@ -226,6 +227,7 @@ def test_odd_sizes_and_long_videos_are_warned_of():
     assert not expand([]).warnings
 
 
+@pytest.mark.slow
 def test_ten_thousand_jobs_have_ten_thousand_keys():
     grid = expand(["seed=range(2500)", "motion_bucket_id=60,120", "memory=baseline,under_8gb"])
     assert len({job.key for job in grid.jobs}) == 10_000

@@ -252,6 +252,7 @@ def test_repeats_are_kept_with_their_interval(run: Run) -> None:
     assert row.values["total_s_low"] <= row.values["total_s_geometric_mean"] <= row.values["total_s_high"]  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_a_compiled_pipeline_tells_compiling_from_running(run: Run) -> None:
     run(JOB)
     row = run(under(compile="regional", compile_backend="eager"))

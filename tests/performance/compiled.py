@@ -20,10 +20,12 @@ from torch._inductor.debug import DebugContext
 from torch._inductor.decomposition import select_decomp_table
 from torch._inductor.fx_passes import joint_graph, post_grad
 from torch._inductor.graph import GraphLowering
+from torch._inductor.memory import prepare_planning_info
 from torch._inductor.virtualized import V
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
+from torch.utils._ordered_set import OrderedSet
 
 from svdsweep.config import Job, Memory
 from svdsweep.grid import expand
@@ -65,11 +67,12 @@ KINDS = {
 @dataclass
 class Made:
     """What a graph became: (kernels, GiB) of each kind; GiB of frames that convolutions are fed, or answer, channel by
-    channel, and their number."""
+    channel, and their number; GiB of tensors alive at the peak, beside weights."""
 
     kinds: dict[str, tuple[int, float]]
-    turned: int
-    turned_gib: float
+    turned: int = 0
+    turned_gib: float = 0.0
+    peak_gib: float = 0.0
 
 
 @contextlib.contextmanager
@@ -123,8 +126,14 @@ def made(network: torch.nn.Module, run: Callable[..., Any], *inputs: torch.Tenso
 
 
 def _counted(graph: Any) -> Made:
-    found = Made(dict.fromkeys((*KINDS, "other"), (0, 0.0)), 0, 0.0)
-    for node in graph.scheduler.nodes:
+    found = Made(dict.fromkeys((*KINDS, "other"), (0, 0.0)))
+    scheduler = graph.scheduler
+    inputs, outputs = OrderedSet(graph.graph_inputs), OrderedSet(graph.get_output_names())
+    peak, _ = prepare_planning_info(
+        scheduler.nodes, scheduler.name_to_buf, scheduler.name_to_fused_node, inputs, outputs
+    )
+    found.peak_gib = peak / GIB
+    for node in scheduler.nodes:
         kind = _kind(node)
         count, gib = found.kinds[kind]
         moved = node.get_read_write_buffers_sizes() / GIB
@@ -194,6 +203,7 @@ def rows(job: Job) -> Iterator[dict[str, object]]:
             "part": part,
             "settings": "baseline, not compiled",
             "GiB": stage.moved_gib / times,
+            "alive at the peak, GiB": stage.peak_gib - stage.weights_gib,
             **{f"{kind}, {unit}": None for kind in (*KINDS, "other") for unit in ("kernels", "GiB")},
             "convolutions fed channel by channel": None,
             "frames so, GiB": None,
@@ -206,6 +216,7 @@ def rows(job: Job) -> Iterator[dict[str, object]]:
                 "part": part,
                 "settings": name,
                 "GiB": sum(gib for _, gib in found.kinds.values()),
+                "alive at the peak, GiB": found.peak_gib,
                 **{
                     f"{kind}, {unit}": value
                     for kind, values in found.kinds.items()
@@ -228,7 +239,7 @@ def main() -> None:
         "What the compiler makes of SVD",
         f"{job.model.name}, {job.num_frames} frames of {job.height}×{job.width}, float16, guided; settings added one "
         "at a time, whole graphs, lowered by inductor for an H200 without one. GiB: read and written by each kernel, "
-        "once a tensor; `other` are inductor's own: norms, activations, sums. Frames that a convolution is fed or "
+        "once a tensor. Alive at the peak: tensors beside weights. `Other` kernels are inductor's own: norms, activations, sums. Frames that a convolution is fed or "
         "answers channel by channel are turned over by cuDNN before and after its kernel: read and written once more, "
         "which no column counts. No time was measured.",
         sorted(rows(job), key=lambda row: row["part"] != "UNet, a step"),

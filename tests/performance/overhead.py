@@ -3,8 +3,10 @@
     python tests/performance/overhead.py [--jobs 30] [--rounds 3] [--without-scaling]
 
 The bare loop calls one loaded pipeline with the same settings and writes the same videos and contact sheets, and
-nothing else. The naive loops load the pipeline for each job, in one process or in a process a job. One thread a
-process. The ways take turns, so that a machine that slows down slows all."""
+nothing else. It runs side by side with a sweep of one worker, each with half of the cores and its driver on them, which
+they change every round: a machine that slows down slows both. The other ways take turns: a sweep of one worker and of
+two, and the naive loops, which load the pipeline for each job, in one process or in a process a job. One thread a
+process."""
 
 import os
 
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import diffusers
@@ -117,46 +120,85 @@ def jobs_of(count: int) -> list[Job]:
     return list(expand([f"seed=range({count})", "metrics=none"]).jobs)
 
 
+BESIDE = {"bare loop": bare, "sweep, one worker": swept}
+ALONE = {
+    "sweep, one worker": swept,
+    "sweep, two workers": two_workers,
+    "loop that reloads": reloading,
+    "script a job": restarting,
+}
+
+
+def side_by_side(count: int, turned: bool) -> dict[str, float]:
+    """Seconds a job of `BESIDE`, each in a process of its own on half of the cores; `turned`, on the other half."""
+    cores = sorted(os.sched_getaffinity(0))
+    halves = [cores[: len(cores) // 2], cores[len(cores) // 2 :]]
+    if turned:
+        halves.reverse()
+
+    def measured(name: str, half: list[int]) -> float:
+        on = ",".join(map(str, half))
+        return float(published.in_a_process(__file__, "--way", name, "--jobs", str(count), "--cores", on))
+
+    with ThreadPoolExecutor(len(BESIDE)) as pool:
+        return dict(zip(BESIDE, pool.map(measured, BESIDE, halves), strict=True))
+
+
 def main() -> None:
     """Print and publish the table."""
     parser = published.options(__doc__)
     parser.add_argument("--jobs", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-scaling", action="store_true", help="leave the second worker out")
+    parser.add_argument(
+        "--way", choices=list(BESIDE), help="measure this one alone, on --cores, and print it"
+    )
+    parser.add_argument("--cores", help="numbers of cores, for --way")
     asked = parser.parse_args()
-    ways = {
-        "bare loop": bare,
-        "sweep, one worker": swept,
-        "sweep, two workers": two_workers,
-        "loop that reloads": reloading,
-        "script a job": restarting,
-    }
-    if asked.without_scaling:
-        del ways["sweep, two workers"]
     jobs = jobs_of(asked.jobs)
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(asked.rounds):
+    if asked.way:
+        os.sched_setaffinity(0, {int(core) for core in asked.cores.split(",")})
+        with tempfile.TemporaryDirectory() as folder:
+            print(BESIDE[asked.way](jobs, Path(folder)))
+        return
+    ways = {k: v for k, v in ALONE.items() if not (asked.without_scaling and v is two_workers)}
+    beside: dict[str, list[float]] = {name: [] for name in BESIDE}
+    alone: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(asked.rounds):
+        for name, seconds in side_by_side(asked.jobs, turned=bool(turn % 2)).items():
+            beside[name].append(seconds)
         for name, way in ways.items():
             with tempfile.TemporaryDirectory() as folder:
-                times[name].append(way(jobs, Path(folder)))
-    loop = statistics.median(times["bare loop"])
+                alone[name].append(way(jobs, Path(folder)))
     published.publish(
         asked.out,
         "overhead",
         "A sweep against loops",
-        f"{asked.jobs} jobs of the embedded model (14 frames of 64×64, 10 steps, one settings group), one thread a "
-        f"process, medians of {asked.rounds} rounds in turn; seconds a job once every worker has ended its first; the "
-        f"naive loops over {NAIVE_JOBS} jobs.",
+        f"{asked.jobs} jobs of the embedded model ({jobs[0].num_frames} frames of {jobs[0].height}×{jobs[0].width}, "
+        f"{jobs[0].num_inference_steps} steps, one settings group), one thread a process; seconds a job once every "
+        f"worker has ended its first; the naive loops over {NAIVE_JOBS} jobs. Medians of {asked.rounds} rounds, `÷` of "
+        "the rounds' own ratios. Side by side: at the same time, each on half of the cores, the sweep's driver on the "
+        "same as its worker.",
         [
-            {
-                "way": name,
-                "s a job": statistics.median(seconds),
-                "÷ bare loop": statistics.median(seconds) / loop,
-                "every round, s a job": " ".join(f"{s:.3f}" for s in seconds),
-            }
-            for name, seconds in times.items()
+            *(row(name, "side by side", beside[name], "bare loop", beside["bare loop"]) for name in beside),
+            *(
+                row(name, "alone", alone[name], "sweep, one worker", alone["sweep, one worker"])
+                for name in alone
+            ),
         ],
     )
+
+
+def row(name: str, how: str, seconds: list[float], than: str, reference: list[float]) -> dict[str, object]:
+    """Of the table."""
+    return {
+        "way": name,
+        "run": how,
+        "s a job": statistics.median(seconds),
+        "÷": statistics.median(a / b for a, b in zip(seconds, reference, strict=True)),
+        "of": than,
+        "every round, s a job": " ".join(f"{s:.3f}" for s in seconds),
+    }
 
 
 if __name__ == "__main__":
