@@ -239,9 +239,9 @@ def main() -> None:
         "What the compiler makes of SVD",
         f"{job.model.name}, {job.num_frames} frames of {job.height}×{job.width}, float16, guided; settings added one "
         "at a time, whole graphs, lowered by inductor for an H200 without one. GiB: read and written by each kernel, "
-        "once a tensor. Alive at the peak: tensors beside weights. `Other` kernels are inductor's own: norms, activations, sums. Frames that a convolution is fed or "
-        "answers channel by channel are turned over by cuDNN before and after its kernel: read and written once more, "
-        "which no column counts. No time was measured.",
+        "once a tensor. Alive at the peak: tensors beside weights. `Other` kernels are inductor's own: norms, "
+        "activations, sums. Frames that a convolution is fed or answers channel by channel are turned over by cuDNN "
+        "before and after its kernel: read and written once more, which no column counts. No time was measured.",
         sorted(rows(job), key=lambda row: row["part"] != "UNet, a step"),
     )
 
