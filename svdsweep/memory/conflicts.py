@@ -171,6 +171,6 @@ def _others(job: Job, device_kind: str) -> Iterator[str]:
     if m.denoise_steps == job.num_inference_steps:
         yield f"denoise_steps={m.denoise_steps} changes nothing: num_inference_steps is that already."
     if m.cudnn_benchmark and device_kind != "cuda":
-        yield "cudnn_benchmark needs a GPU: cuDNN computes on NVIDIA's only."
+        yield "cudnn_benchmark needs a GPU: cuDNN computes on NVIDIA's only; cudnn_benchmark=false leaves it out."
     if job.gpu.memory_limit_gib is not None and device_kind != "cuda":
         yield "gpu.memory_limit_gib needs a GPU: the CPU's allocator has no cap."
