@@ -28,10 +28,8 @@ def outputs(folder, monkeypatch):
 @pytest.mark.slow
 def test_it_runs_on_a_fresh_sweep(tmp_path, monkeypatch):
     grid = ["seed=0,1,2", "motion_bucket_id=20,220", "memory=baseline,chunked_decode"]
-    assert (
-        main([*grid, "num_inference_steps=1", f"runs_dir={tmp_path}", "name=fresh", "runner.devices=cpu"])
-        == 0
-    )
+    few = ["num_inference_steps=1", "num_frames=9"]
+    assert main([*grid, *few, f"runs_dir={tmp_path}", "name=fresh", "runner.devices=cpu"]) == 0
     told = outputs(tmp_path / "fresh", monkeypatch)
     for part in ("chunked_decode", "motion_px", "tabular", "<svg", "python -m svdsweep"):
         assert part in told

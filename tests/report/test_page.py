@@ -7,6 +7,7 @@ import made_up
 import pytest
 
 from svdsweep import cli
+from svdsweep.probes import vram
 from svdsweep.report import write
 from svdsweep.store import Row
 
@@ -122,8 +123,7 @@ def test_two_swept_settings_give_heatmaps(tmp_path):
 
 @pytest.mark.slow
 def test_a_hundred_thousand_rows_fit_and_the_page_says_what_it_leaves_out(tmp_path):
-    import resource
-
+    vram.reset_host_peak()
     # rows of a few jobs, copied with other seeds: writing each through the store's fsync would measure the disk
     rows = made_up.sweep(tmp_path / "few", seeds=[0], buckets=range(0, 250, 10))
     lines = [json.loads(row.to_json()) for row in rows]
@@ -144,4 +144,4 @@ def test_a_hundred_thousand_rows_fit_and_the_page_says_what_it_leaves_out(tmp_pa
     assert "of 100000 jobs" in page
     assert "paired t on 25000 log ratios" in page
     assert len(page) < 3_000_000
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 < 3
+    assert vram.host_peak_gib() < 3
