@@ -302,7 +302,8 @@ def evaluate(
     shares = [range(first, images, processes) for first in range(processes)]
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         rest = pool.submit(_evaluate_rest, folder, photograph, max(2, images // 4))
-        clips = [c for share in pool.map(_evaluate_share, repeat(folder), shares) for c in share]
+        found = pool.map(evaluate_share, repeat(folder), shares, repeat(SEEDS))
+        clips = [clip for share in found for clip in share]
     return {
         **tabulate(clips),
         **rest.result(),
@@ -313,9 +314,10 @@ def evaluate(
     }
 
 
-def _evaluate_share(folder: Path, images: Sequence[int]) -> list[Clip]:
+def evaluate_share(folder: Path, images: Sequence[int], seeds: Sequence[int]) -> list[Clip]:
+    """Return what `evaluate_sprites` does of the model in `folder`: for a process of its own, on one thread."""
     torch.set_num_threads(1)
-    return evaluate_sprites(load(folder), images, SEEDS)
+    return evaluate_sprites(load(folder), images, seeds)
 
 
 def _evaluate_rest(folder: Path, photograph: Path, images: int) -> dict[str, object]:
