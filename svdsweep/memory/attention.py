@@ -3,7 +3,6 @@
 diffusers' own (slicing, `set_attention_backend`, `unet.fuse_qkv_projections`) are silent no-ops for SVD: not here."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from svdsweep.config import Memory
+from svdsweep.memory.wrapping import inside
 
 SDPA = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -23,7 +23,8 @@ PROCESSORS = {"eager": "AttnProcessor", "xformers": "XFormersAttnProcessor", "sa
 
 def pin_kernel(pipe: Any, memory: Memory, device: torch.device) -> None:
     """One of PyTorch's kernels for the UNet, and for it alone: the VAE's single head of 512 suits not every kernel."""
-    pipe.unet.forward = _with_kernel(pipe.unet.forward, SDPA[memory.attention])
+    kernel = SDPA[memory.attention]
+    pipe.unet.forward = inside(functools.partial(sdpa_kernel, kernel), pipe.unet.forward, kernel=kernel)
 
 
 def check_pinned(pipe: Any, memory: Memory, device: torch.device) -> str | None:
@@ -124,13 +125,3 @@ def sage_processor() -> Any:
             return projected
 
     return SageProcessor()
-
-
-def _with_kernel(forward: Callable[..., Any], kernel: SDPBackend) -> Callable[..., Any]:
-    @functools.wraps(forward)
-    def choosing(*args: Any, **kwargs: Any) -> Any:
-        with sdpa_kernel(kernel):
-            return forward(*args, **kwargs)
-
-    choosing.kernel = kernel  # type: ignore[attr-defined]
-    return choosing

@@ -1,18 +1,19 @@
 """Which of cuDNN's kernels computes a convolution: by its rules of thumb, or each shape by the fastest, tried here."""
 
-import functools
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from svdsweep.config import Memory
+from svdsweep.memory.wrapping import inside
 
 
 def benchmark(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Let cuDNN time its kernels at the first call of each shape, in the UNet and in both halves of the VAE."""
     for network in _networks(pipe):
-        network.forward = _benchmarking(network.forward)
+        network.forward = inside(by_trial, network.forward, benchmarks=True)
 
 
 def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
@@ -23,20 +24,17 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     return f"{len(plain)} of 3 networks run without" if plain else None
 
 
+@contextmanager
+def by_trial(tried: bool = True) -> Iterator[None]:
+    """cuDNN times its kernels for a `with` block, or not; PyTorch's own `cudnn.flags` would set all else too."""
+    cudnn: Any = torch.backends.cudnn
+    before = cudnn.benchmark
+    cudnn.benchmark = tried
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before
+
+
 def _networks(pipe: Any) -> tuple[Any, Any, Any]:
     return pipe.unet, pipe.vae.encoder, pipe.vae.decoder
-
-
-def _benchmarking(forward: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(forward)
-    def benchmarking(*args: Any, **kwargs: Any) -> Any:
-        cudnn: Any = torch.backends.cudnn
-        before = cudnn.benchmark
-        cudnn.benchmark = True
-        try:
-            return forward(*args, **kwargs)
-        finally:
-            cudnn.benchmark = before
-
-    benchmarking.benchmarks = True  # type: ignore[attr-defined]
-    return benchmarking

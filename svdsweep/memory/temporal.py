@@ -22,7 +22,7 @@ def flatten_places(pipe: Any, memory: Memory, device: torch.device) -> None:
     later, see each layer called. With `channels_last` their weights lie so too.
 
     Raises ValueError where such a block is not SVD's."""
-    for block in temporal_blocks(pipe, memory):
+    for block in _blocks(pipe, memory):
         if block.use_in_shortcut or {block.conv1.kernel_size, block.conv2.kernel_size} != {KERNEL}:
             raise ValueError("temporal_conv2d: this model's temporal blocks are not Stable Video Diffusion's")
         for conv in (block.conv1, block.conv2):
@@ -34,17 +34,16 @@ def flatten_places(pipe: Any, memory: Memory, device: torch.device) -> None:
 
 def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     """Why temporal blocks still convolve in three dimensions, else None."""
-    blocks = temporal_blocks(pipe, memory)
+    blocks = _blocks(pipe, memory)
     plain = [b for b in blocks if getattr(b.forward, "func", None) is not residual]
     return (
         f"{len(plain)} of {len(blocks)} temporal blocks kept their forward" if plain or not blocks else None
     )
 
 
-def temporal_blocks(pipe: Any, memory: Memory) -> list[Any]:
-    """Those of the UNet, and of the VAE's decoder but where that is streamed, which has no 3-D convolutions."""
-    networks = [pipe.unet] if memory.decode == "streamed" else [pipe.unet, pipe.vae.decoder]
-    return [m for network in networks for m in network.modules() if isinstance(m, TemporalResnetBlock)]
+def temporal_blocks(network: torch.nn.Module) -> list[Any]:
+    """The temporal residual blocks of a network."""
+    return [m for m in network.modules() if isinstance(m, TemporalResnetBlock)]
 
 
 def over_frames(conv: Any, x: torch.Tensor) -> torch.Tensor:
@@ -61,3 +60,9 @@ def residual(block: Any, input_tensor: torch.Tensor, temb: torch.Tensor | None) 
     y = block.conv2(block.nonlinearity(block.norm2(y)))
     out: torch.Tensor = (x + y).unflatten(3, input_tensor.shape[3:])
     return out
+
+
+def _blocks(pipe: Any, memory: Memory) -> list[Any]:
+    """Those of the UNet, and of the VAE's decoder but where that is streamed, which has no 3-D convolutions."""
+    whole = memory.decode != "streamed"
+    return temporal_blocks(pipe.unet) + (temporal_blocks(pipe.vae.decoder) if whole else [])

@@ -9,16 +9,12 @@ from diffusers import AutoencoderKLTemporalDecoder
 from diffusers.models.resnet import TemporalResnetBlock
 
 from svdsweep.config import Memory
-from svdsweep.memory.temporal import KERNEL, flatten_places
+from svdsweep.memory.temporal import KERNEL, flatten_places, temporal_blocks
 
 CPU = torch.device("cpu")
 WITHIN = 1e-5
 PICTURES_WITHIN = 1e-4
 """A hundredth of a level of 8 bits: the embedded decoder makes more of rounding."""
-
-
-def temporal_blocks(network: torch.nn.Module) -> list[Any]:
-    return [m for m in network.modules() if isinstance(m, TemporalResnetBlock)]
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

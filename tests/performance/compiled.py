@@ -33,8 +33,8 @@ from svdsweep.memory.apply import prepare
 from svdsweep.predict import summaries
 from svdsweep.predict.faking import fake_gpu, materialize
 from svdsweep.predict.simulate import DEVICE, on_meta_pipeline, quiet
+from svdsweep.predict.summary import GIB
 
-GIB = 2**30
 STEPS: tuple[tuple[str, dict[str, bool]], ...] = (
     ("baseline", {}),
     ("+ single token", {"single_token_cross_attention": True}),
@@ -192,6 +192,23 @@ def lowered(job: Job, knobs: dict[str, bool]) -> tuple[Made, Made]:
     return unet, decoder
 
 
+def row(part: str, settings: str, gib: float, peak_gib: float, found: Made | None) -> dict[str, object]:
+    """Of the table; without `found`, not compiled."""
+    return {
+        "part": part,
+        "settings": settings,
+        "GiB": gib,
+        "alive at the peak, GiB": peak_gib,
+        **{
+            f"{kind}, {unit}": found and found.kinds[kind][place]
+            for kind in (*KINDS, "other")
+            for place, unit in enumerate(("kernels", "GiB"))
+        },
+        "convolutions fed channel by channel": found and found.turned,
+        "frames so, GiB": found and found.turned_gib,
+    }
+
+
 def rows(job: Job) -> Iterator[dict[str, object]]:
     """Of the table: without a compiler, as predicted, then compiled."""
     (summary,) = summaries([job], compute=True).values()
@@ -199,32 +216,13 @@ def rows(job: Job) -> Iterator[dict[str, object]]:
     stages = {"UNet, a step": (summary.stages["denoise"], job.num_inference_steps)}
     stages["decode"] = summary.stages["vae_decode"], 1
     for part, (stage, times) in stages.items():
-        yield {
-            "part": part,
-            "settings": "baseline, not compiled",
-            "GiB": stage.moved_gib / times,
-            "alive at the peak, GiB": stage.peak_gib - stage.weights_gib,
-            **{f"{kind}, {unit}": None for kind in (*KINDS, "other") for unit in ("kernels", "GiB")},
-            "convolutions fed channel by channel": None,
-            "frames so, GiB": None,
-        }
+        alive_gib = stage.peak_gib - stage.weights_gib
+        yield row(part, "baseline, not compiled", stage.moved_gib / times, alive_gib, None)
     knobs: dict[str, bool] = {}
     for name, more in STEPS:
         knobs |= more
         for part, found in zip(stages, lowered(job, knobs), strict=True):
-            yield {
-                "part": part,
-                "settings": name,
-                "GiB": sum(gib for _, gib in found.kinds.values()),
-                "alive at the peak, GiB": found.peak_gib,
-                **{
-                    f"{kind}, {unit}": value
-                    for kind, values in found.kinds.items()
-                    for unit, value in zip(("kernels", "GiB"), values, strict=True)
-                },
-                "convolutions fed channel by channel": found.turned,
-                "frames so, GiB": found.turned_gib,
-            }
+            yield row(part, name, sum(gib for _, gib in found.kinds.values()), found.peak_gib, found)
 
 
 def main() -> None:

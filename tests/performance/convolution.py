@@ -13,6 +13,7 @@ import published
 import torch
 import torch.nn.functional as F
 
+from svdsweep.memory.convolution import by_trial
 from svdsweep.memory.measured import seconds
 from svdsweep.memory.temporal import over_frames
 
@@ -64,10 +65,8 @@ def row(
 ) -> dict[str, object]:
     """Of the table."""
     runs, tflop = forms(kind, videos, *size, device)
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = tried
-    ms = {name: s * 1e3 for name, s in seconds(runs, device).items()}
-    torch.backends.cudnn.benchmark = before
+    with by_trial(tried):
+        ms = {name: s * 1e3 for name, s in seconds(runs, device).items()}
     best = min(ms, key=lambda name: ms[name])
     channels, height, width = size
     return {

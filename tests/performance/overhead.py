@@ -132,7 +132,7 @@ ALONE = {
 def side_by_side(count: int, turned: bool) -> dict[str, float]:
     """Seconds a job of `BESIDE`, each in a process of its own on half of the cores; `turned`, on the other half."""
     cores = sorted(os.sched_getaffinity(0))
-    halves = [cores[: len(cores) // 2], cores[len(cores) // 2 :]]
+    halves = [cores[: len(cores) // 2] or cores, cores[len(cores) // 2 :]]
     if turned:
         halves.reverse()
 
