@@ -17,6 +17,9 @@ from svdsweep.probes.equality import Kept, against_baseline, baseline_path, read
 from svdsweep.probes.gathering import Columns
 from svdsweep.probes.measuring import Output
 
+JUDGING = ("metrics", "write")
+"""The phases of a job that lie behind its measurement."""
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -35,8 +38,8 @@ class Judge:
         noise_floor_db: float | None,
         enter: Callable[[str], None],
     ) -> Columns:
-        """The columns of a run. Calls `enter` with `metrics` and `write` as it comes to them. Raises OSError when the
-        disk is full, UserError for an unknown metric."""
+        """The columns of a run. Calls `enter` with each phase of `JUDGING` as it comes to it. Raises OSError when
+        the disk is full, UserError for an unknown metric."""
         frames = to_uint8(output.frames)
         columns = Columns()
         nonfinite = int(np.size(output.frames) - np.isfinite(output.frames).sum())

@@ -8,10 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from svdsweep.schema import UserError
+
 Frames = NDArray[np.uint8]
 """(frames, height, width, 3), RGB, 0–255."""
 
 SHEET_WIDTH_PX = 1280
+FFMPEG_CURE = (
+    "pip install --force-reinstall imageio-ffmpeg, or point IMAGEIO_FFMPEG_EXE at an ffmpeg with libx264"
+)
 
 
 @contextmanager
@@ -24,6 +29,16 @@ def renamed_when_done(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def ffmpeg() -> str:
+    """The path of the program that writes videos. Raises UserError where there is none, with what to do."""
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError) as e:
+        raise UserError(f"Videos cannot be written: {e}. {FFMPEG_CURE[0].upper()}{FFMPEG_CURE[1:]}.") from e
 
 
 def write_video(path: Path, frames: Frames, fps: int) -> None:

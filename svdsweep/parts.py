@@ -156,7 +156,8 @@ class Memory(Checked):
     )
     compile_fullgraph: bool = knob(True, "Refuse graph breaks.")
     compile_dynamic: bool | None = knob(
-        None, "Compile for any shape (true), for one (false), or as torch decides."
+        None,
+        "Compile once for any shape (true), or for each shape a graph of its own (false, and if not set).",
     )
     compile_vae: bool = knob(False, "Compile the VAE's decoder too.")
     guidance: bool = knob(

@@ -16,7 +16,8 @@ import transformers
 from svdsweep.config import Job, Measure, Metrics
 from svdsweep.identity import canonical, digest
 from svdsweep.images import open_image
-from svdsweep.judging import Judge, to_uint8
+from svdsweep.judging import JUDGING, Judge, to_uint8
+from svdsweep.media import ffmpeg
 from svdsweep.memory.apply import check_after_run, prepare
 from svdsweep.memory.chunking import frames_that_fit
 from svdsweep.memory.conflicts import why_not
@@ -32,6 +33,7 @@ from svdsweep.probes.equality import PSNR_CAP_DB, psnr_db
 from svdsweep.probes.gathering import Columns
 from svdsweep.probes.latency import time_columns
 from svdsweep.probes.measuring import Measured, measure, measure_decode, run_once
+from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.probes.stages import ProbeFault, Timing, hooks_on
 from svdsweep.runner.contract import Place, Report, Work
 from svdsweep.schema import UserError
@@ -44,7 +46,9 @@ SHARED_AT_MOST = 64
 
 
 def load(place: Place) -> Work:
-    """A worker on `place.device`. Raises UserError when that is a GPU which this process cannot use."""
+    """A worker on `place.device`. Raises UserError when that is a GPU which this process cannot use, or when videos
+    could not be written: that is better known before the first minutes than behind them."""
+    ffmpeg()
     torch.set_num_threads(place.threads)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
@@ -104,6 +108,8 @@ class Worker:
         self.place, self.device = place, device
         self.loaded: Loaded | None = None
         self.shared: OrderedDict[str, Shared] = OrderedDict()
+        self.free_since_s: float | None = None
+        """When the last run ended (`time.perf_counter`), if nothing has failed since: the device waits from then on."""
 
     def __call__(self, job: Job, attempt: int, report: Report) -> Row:
         """The row of a job, whatever becomes of it."""
@@ -116,15 +122,10 @@ class Worker:
                 status, error = "rejected", reason
             else:
                 self._run(job, progress, columns)
-        except (torch.OutOfMemoryError, MemoryError) as e:
-            status, error = "oom", _first_line(e)
-        except (NoEffect, ImportError) as e:
-            status, error = "rejected", str(e)
         except Exception as e:
-            status, error = ("oom", _first_line(e)) if _is_host_oom(e) else ("failed", _tail(e))
+            status, error = _outcome(e, progress.phase)
         if status in ("oom", "failed"):
-            columns.values["vram_allocated_peak_gib"] = self._last_peak_gib(progress)
-            self._unload()  # its state is unknown
+            self._give_up(progress, columns)
         return Row(
             job=job,
             status=status,
@@ -138,6 +139,7 @@ class Worker:
         )
 
     def _run(self, job: Job, progress: Progress, columns: Columns) -> None:
+        free_since_s, self.free_since_s = self.free_since_s, None
         loaded = self._settle(job, progress, columns)
         picture = open_image(job.image, job.height, job.width)
         self._before(loaded, columns)
@@ -149,6 +151,9 @@ class Worker:
             "fps_id": job.fps - 1,
         }
         before = nvml.read(uuid_of(self.device))
+        if free_since_s is not None:
+            waited_s = time.perf_counter() - free_since_s
+            columns.values["idle_s"] = waited_s - (loaded.load_s if columns.values["loads"] else 0.0)
         measured, timings = self._measure(loaded, job, picture, chunk, progress, columns)
         after = nvml.read(uuid_of(self.device))
         check_after_run(loaded.pipe, job.memory, self.device)
@@ -163,8 +168,10 @@ class Worker:
         floor = self._noise_floor(loaded, job, picture, chunk, measured, progress, columns)
         if hooks_on(loaded.pipe) != loaded.hooks:
             raise ProbeFault("the probes left hooks behind on the pipeline: later times would be wrong")
+        self.free_since_s = time.perf_counter()
         judge = Judge(self.place.folder, self.device, loaded.pipe)
         columns.add(judge(job, picture, measured.first, chunk, floor, progress))
+        columns.values["judge_s"] = time.perf_counter() - self.free_since_s
 
     def _settle(self, job: Job, progress: Progress, columns: Columns) -> Loaded:
         """The pipeline of the job's settings: the one at hand, or a new one in its place."""
@@ -177,7 +184,7 @@ class Worker:
         vram.reset_peak(self.device)
         began = time.perf_counter()
         device = self.device if job.memory.offload == "none" else torch.device("cpu")
-        pipe = load_pipeline(job.model, device)
+        pipe = load_pipeline(job.model, device, self.device)
         prepare(pipe, job.memory, self.device)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -259,6 +266,15 @@ class Worker:
                 columns.notes.append(f"the baseline repeated is not bit-equal to itself ({db:.1f} dB)")
         return loaded.noise_floor_db[shape]
 
+    def _give_up(self, progress: Progress, columns: Columns) -> None:
+        """After a failure: the last peak, and no pipeline, whose state is unknown. What fails now, on a device that is
+        lost, is told beside the first error and never in its place."""
+        try:
+            columns.values["vram_allocated_peak_gib"] = self._last_peak_gib(progress)
+            self._unload()
+        except Exception as e:
+            columns.notes.append(f"the device could not be cleared after that: {_first_line(e)}")
+
     def _last_peak_gib(self, progress: Progress) -> float | None:
         peak = vram.read_peak(self.device)
         known = [p for p in (peak.allocated_gib if peak else None, progress.peak_gib) if p is not None]
@@ -296,5 +312,11 @@ def _tail(e: BaseException) -> str:
     return f"{type(e).__name__}: {str(e).strip() or 'no message'} [{where}]"
 
 
-def _is_host_oom(e: Exception) -> bool:
-    return isinstance(e, RuntimeError) and "can't allocate memory" in str(e)
+def _outcome(e: Exception, phase: str) -> tuple[str, str]:
+    """The status and error of a job that ended by `e` in a phase. A package that a strategy lacks makes it impossible;
+    one that is missed afterwards, while frames are judged, says nothing about the strategy."""
+    if is_out_of_memory(e):
+        return "oom", _first_line(e)
+    if isinstance(e, NoEffect) or (isinstance(e, ImportError) and phase not in JUDGING):
+        return "rejected", str(e)
+    return "failed", _tail(e)

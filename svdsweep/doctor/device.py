@@ -141,18 +141,19 @@ def _tried(torch: Any, device: Any, run: Callable[[], Any]) -> str | None:
 
 
 def convolution(torch: Any, device: Any) -> list[Finding]:
-    """On a GPU, whether PyTorch gives 3-D convolutions in half precision to cuDNN: 2.9.0 never does, and later releases
-    of 2.9 only from cuDNN 9.15 on (github.com/pytorch/pytorch/issues/166643)."""
+    """On a GPU, whether PyTorch gives 3-D convolutions in half precision to cuDNN: since 2.9 not to 9.8 to 9.14, whose
+    kernels are wrong, and 2.9.0 to none from 9.8 on (github.com/pytorch/pytorch/pull/166480)."""
     if device.type != "cuda":
         return []
     release, cudnn = torch.__version__.partition("+")[0], torch.backends.cudnn.version() or 0
-    if release.startswith("2.9.") and (release == "2.9.0" or cudnn < 91500):
+    numbers = tuple(int(n) for n in release.split(".")[:2])
+    if numbers >= (2, 9) and cudnn >= 90800 and (cudnn < 91500 or release == "2.9.0"):
         return [
             Finding(
                 f"convolution, {device}", "trouble",
-                f"torch {release} computes SVD's convolutions over time in half precision without cuDNN: slowly, and "
-                "with far more VRAM than is predicted",
-                "set memory.temporal_conv2d=true, or install another PyTorch (2.9.1 with cuDNN 9.15 will do)",
+                f"torch {release} computes SVD's convolutions over time in half precision without cuDNN {cudnn}: "
+                "slowly, and with far more VRAM than is predicted",
+                "set memory.temporal_conv2d=true, or install a PyTorch after 2.9.0 with cuDNN 9.15 or later",
             )
         ]  # fmt: skip
     return [Finding(f"convolution, {device}", "ok", f"cuDNN {cudnn}")]

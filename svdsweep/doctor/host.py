@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from svdsweep.doctor.finding import Finding
+from svdsweep.media import FFMPEG_CURE
 from svdsweep.schema import UserError
 
 GIB = 2**30
@@ -95,9 +96,6 @@ def packages() -> list[Finding]:
 
 def ffmpeg() -> Finding:
     """The encoder that the videos need."""
-    cure = (
-        "pip install --force-reinstall imageio-ffmpeg, or point IMAGEIO_FFMPEG_EXE at an ffmpeg with libx264"
-    )
     try:
         import imageio_ffmpeg
 
@@ -106,9 +104,9 @@ def ffmpeg() -> Finding:
             [path, "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=30
         )
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as e:
-        return Finding("ffmpeg", "trouble", f"does not start ({e})", cure)
+        return Finding("ffmpeg", "trouble", f"does not start ({e})", FFMPEG_CURE)
     if "libx264" not in listed.stdout:
-        return Finding("ffmpeg", "trouble", f"{path} has no libx264", cure)
+        return Finding("ffmpeg", "trouble", f"{path} has no libx264", FFMPEG_CURE)
     return Finding("ffmpeg", "ok", f"{imageio_ffmpeg.get_ffmpeg_version()} with libx264")
 
 

@@ -1,13 +1,18 @@
 """torch.compile in the forms that do something for SVD."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from svdsweep.config import Memory
+from svdsweep.memory.conflicts import CUDA_GRAPHS
 
 REPEATED_BLOCKS = ["BasicTransformerBlock", "TemporalBasicTransformerBlock"]
 """What `compile_repeated_blocks` compiles; the UNet's own list is empty."""
+RECOMPILES = 64
+"""Graphs of one piece of code that a process may hold: each shape has its own, and the blocks of a UNet share code."""
 
 
 def compile_unet(pipe: Any, memory: Memory, device: torch.device) -> None:
@@ -20,6 +25,8 @@ def compile_unet(pipe: Any, memory: Memory, device: torch.device) -> None:
     else:
         pipe.unet._repeated_blocks = REPEATED_BLOCKS
         pipe.unet.compile_repeated_blocks(**options)
+    if memory.compile_mode in CUDA_GRAPHS:
+        pipe.unet.forward = a_step(pipe.unet.forward)
 
 
 def compile_vae(pipe: Any, memory: Memory, device: torch.device) -> None:
@@ -40,15 +47,37 @@ def graphs() -> int:
 
 
 def check_graphs(pipe: Any, memory: Memory, device: torch.device) -> str | None:
-    """Why nothing is compiled after a run, else None."""
-    return None if graphs() else "not a single graph was captured"
+    """Why nothing is compiled after a run, or nothing was recorded where CUDA graphs are asked for, else None."""
+    if not graphs():
+        return "not a single graph was captured"
+    if memory.compile_mode in CUDA_GRAPHS and device.type == "cuda":
+        from torch._inductor.cudagraph_trees import get_manager
+
+        manager = get_manager(device.index, create_if_none_exists=False)
+        return None if manager and any(manager.roots.values()) else "not a single CUDA graph was recorded"
+    return None
+
+
+def a_step(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """`forward`, telling CUDA graphs at each call that a new step begins: what the last one answered is used up."""
+
+    @functools.wraps(forward)
+    def step(*args: Any, **kwargs: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        return forward(*args, **kwargs)
+
+    return step
 
 
 def _options(memory: Memory) -> dict[str, Any]:
+    """Of torch.compile. Shapes are static unless asked otherwise: left to itself, the second shape of a process is
+    compiled for any size, by other kernels in another layout. The process is spent afterwards
+    (`conflicts.needs_fresh_process`), so its limit may stay raised."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILES)
     mode = {} if memory.compile_mode == "default" else {"mode": memory.compile_mode}
     return {
         "backend": memory.compile_backend,
         "fullgraph": memory.compile_fullgraph,
-        "dynamic": memory.compile_dynamic,
+        "dynamic": bool(memory.compile_dynamic),
         **mode,
     }

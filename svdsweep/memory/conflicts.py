@@ -7,6 +7,8 @@ from svdsweep.config import Job, Memory
 GROUP = ("group_block", "group_leaf")
 STREAM_KNOBS = ("offload_record_stream", "offload_low_cpu_memory")
 GROUP_KNOBS = ("offload_stream", *STREAM_KNOBS, "offload_non_blocking", "offload_to_disk")
+CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
+"""Modes of inductor that record CUDA graphs."""
 LARGEST_ATTENTION_BATCH = 65535
 """CUDA's grid limit, which the fused attention kernels meet with one row for each place of the picture."""
 
@@ -142,8 +144,10 @@ def _compilation(job: Job, device_kind: str) -> Iterator[str]:
         return
     if m.compile_mode != "default" and m.compile_backend != "inductor":
         yield f"compile_mode={m.compile_mode} is inductor's; compile_backend={m.compile_backend} knows no modes."
-    if m.compile_mode == "reduce-overhead" and m.offload != "none":
-        yield f"compile_mode=reduce-overhead with offload={m.offload}: CUDA graphs need weights that stay in place."
+    if m.compile_mode == "reduce-overhead" and device_kind != "cuda":
+        yield "compile_mode=reduce-overhead needs a GPU: it records CUDA graphs."
+    if m.compile_mode in CUDA_GRAPHS:
+        yield from _cuda_graphs(m)
     if m.compile == "none":
         return
     hooked = m.offload in GROUP and not (m.offload == "group_block" and m.compile == "regional")
@@ -158,6 +162,22 @@ def _compilation(job: Job, device_kind: str) -> Iterator[str]:
         yield "unet_weights=fp8 casts in hooks, which break a full graph; set compile_fullgraph=false."
     if m.deepcache_interval:
         yield "deepcache_interval with compile: DeepCache reads the step's number in the middle of the graph."
+
+
+def _cuda_graphs(m: Memory) -> Iterator[str]:
+    without = "take compile_mode=default or max-autotune-no-cudagraphs."
+    if m.offload != "none":
+        yield f"compile_mode={m.compile_mode} with offload={m.offload}: CUDA graphs need weights that stay in place."
+    if m.split_guidance:
+        yield (
+            f"compile_mode={m.compile_mode} with split_guidance: a CUDA graph answers in the same place at every call, "
+            f"so the second half would overwrite the first; {without}"
+        )
+    if m.compile_vae:
+        yield (
+            f"compile_mode={m.compile_mode} with compile_vae: encoding casts the VAE's weights to float32 and back, "
+            f"which moves them, so CUDA graphs of the decoder would be recorded anew at every run; {without}"
+        )
 
 
 def _others(job: Job, device_kind: str) -> Iterator[str]:

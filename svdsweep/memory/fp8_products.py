@@ -34,7 +34,7 @@ class Fp8Linear(torch.nn.Module):
         """(…, in) → (…, out), in the dtype of `x`."""
         rows, scale = scaled(x.flatten(0, -2))
         out: torch.Tensor = torch._scaled_mm(
-            rows,
+            rows.contiguous(),  # those of one frame come turned over
             self.weight.t(),
             scale_a=scale,
             scale_b=self.scale,

@@ -61,15 +61,16 @@ KERNELS: dict[str, Attend] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """The kernel of a layer, the milliseconds of each that was tried, and of what."""
+    """The kernel of a layer, the milliseconds of each that was tried, and of what; why others were not, if so."""
 
     kernel: str
     ms: dict[str, float]
     sizes: str
+    note: str = ""
 
     def __str__(self) -> str:
         others = ", ".join(f"{name} {ms:.3g}" for name, ms in self.ms.items() if name != self.kernel)
-        return f"attention, {self.sizes}: {self.kernel} {self.ms[self.kernel]:.3g} ms ({others})"
+        return f"attention, {self.sizes}: {self.kernel} {self.ms[self.kernel]:.3g} ms ({others or self.note})"
 
 
 class MeasuredProcessor:
@@ -165,13 +166,19 @@ def kernels_chosen(pipe: Any, job: Job) -> list[str]:
 
 def choose(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Choice:
     """Time the kernels that work on (B, H, L, d) and take the fastest; PyTorch's own choice unless one is clearly
-    faster."""
+    faster, or where that answers with values that are not finite, for then no other can be held against it. Raises
+    torch.OutOfMemoryError where PyTorch's own choice does not fit; another that does not is left out."""
     expected = KERNELS[DEFAULT](q, k, v)
+    comparable = bool(torch.isfinite(expected).all())
     bound = bound_bytes(q, k)
-    small = {name: kernel for name, kernel in KERNELS.items() if extra_bytes(name, q, k) <= bound}
-    working = {name: kernel for name, kernel in small.items() if _works(kernel, q, k, v, expected)}
+    working = [
+        name
+        for name, kernel in KERNELS.items()
+        if name == DEFAULT
+        or (comparable and extra_bytes(name, q, k) <= bound and _works(kernel, q, k, v, expected))
+    ]
     del expected
-    runs = {name: functools.partial(kernel, q, k, v) for name, kernel in working.items()}
+    runs = {name: functools.partial(KERNELS[name], q, k, v) for name in working}
     ms = {name: s * 1e3 for name, s in seconds(runs, q.device).items()}
     best = min(ms, key=lambda name: ms[name])
     batch, heads, length, size = q.shape
@@ -179,6 +186,7 @@ def choose(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Choice:
         best if ms[best] < (1 - FASTER_BY) * ms[DEFAULT] else DEFAULT,
         ms,
         f"{length} tokens to {k.shape[2]}, {heads} heads of {size}, {batch:,} at once",
+        "no other works here" if comparable else "others not tried: its values are not finite",
     )
 
 

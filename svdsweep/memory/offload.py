@@ -77,11 +77,18 @@ def _group(pipe: Any, memory: Memory, device: torch.device) -> None:
 
 
 def place_vae(pipe: Any, device: torch.device) -> None:
-    """The VAE comes to the device when it encodes or decodes, and leaves it when the UNet begins."""
+    """The VAE comes to the device to encode or decode, and leaves it when the UNet begins and at the end of the run."""
     from accelerate import cpu_offload_with_hook
 
     _, pipe.vae_hook = cpu_offload_with_hook(pipe.vae, device)
     pipe.unet.register_forward_pre_hook(lambda *_: pipe.vae_hook.offload())
+    free_others = pipe.maybe_free_model_hooks
+
+    def free() -> None:
+        free_others()
+        pipe.vae_hook.offload()
+
+    pipe.maybe_free_model_hooks = free
 
 
 def _has_group_hook(module: torch.nn.Module) -> bool:

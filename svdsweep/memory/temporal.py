@@ -2,8 +2,8 @@
 
 Nothing is computed otherwise. But inductor lays out 2-D convolutions only (`layout_opt` in
 torch/_inductor/kernel/conv.py): a 3-D one is fed channel by channel, and cuDNN turns such frames over before and after
-its kernel. And PyTorch 2.9 computes 3-D convolutions in half precision without cuDNN, by a copy of the input for each
-tap (github.com/pytorch/pytorch/issues/166643)."""
+its kernel. And PyTorch from 2.9 on computes 3-D convolutions in half precision without cuDNN where that is 9.8 to 9.14,
+by a copy of the input for each tap (github.com/pytorch/pytorch/issues/166643)."""
 
 import functools
 from typing import Any

@@ -18,14 +18,18 @@ from svdsweep.models.architectures import Architecture, svd
 from svdsweep.models.locate import TINY, folder_of
 
 
-def load_pipeline(model: Model, device: torch.device) -> StableVideoDiffusionPipeline:
+def load_pipeline(
+    model: Model, device: torch.device, drawn_on: torch.device | None = None
+) -> StableVideoDiffusionPipeline:
     """The pipeline of `model` in its dtype, in inference mode, without progress bar.
 
-    Pretrained weights wait on the host (a memory strategy decides what goes where); random ones are made
-    straight on `device`. Raises UserError where the weights are not on this machine."""
+    Pretrained weights wait on the host (a memory strategy decides what goes where); random ones go straight to
+    `device`. They are drawn on `drawn_on` (default: `device`), whose kind decides the numbers: name the device that
+    computes, also where weights wait elsewhere, and every strategy has equal ones. Raises UserError where the weights
+    are not on this machine."""
     dtype = getattr(torch, model.dtype)
     if model.weights == "random":
-        pipe = random_pipeline(architecture(model.architecture), dtype, device)
+        pipe = random_pipeline(architecture(model.architecture), dtype, device, drawn_on or device)
     else:
         pipe = StableVideoDiffusionPipeline.from_pretrained(
             folder_of(model),
@@ -56,13 +60,14 @@ def architecture(name: str) -> Architecture:
 
 
 def random_pipeline(
-    shape: Architecture, dtype: torch.dtype, device: torch.device
+    shape: Architecture, dtype: torch.dtype, device: torch.device, drawn_on: torch.device
 ) -> StableVideoDiffusionPipeline:
     """A pipeline with weights that were never trained: right in size and speed, meaningless in pictures.
 
-    Built on the meta device and filled on `device` from a fixed seed, so that no second copy ever exists."""
+    Built on the meta device and filled on `device` from a fixed seed, tensor by tensor, so that no second copy ever
+    exists. The generators of a CPU and of a GPU give other numbers: that of `drawn_on` gives these."""
     networks = on_meta(shape)
-    generator = torch.Generator(device).manual_seed(0)
+    generator = torch.Generator(drawn_on).manual_seed(0)
     for network in networks.values():
         fill(network, dtype, device, generator)
     return StableVideoDiffusionPipeline(
@@ -85,19 +90,20 @@ def on_meta(shape: Architecture) -> dict[str, torch.nn.Module]:
 def fill(
     network: torch.nn.Module, dtype: torch.dtype, device: torch.device, generator: torch.Generator
 ) -> None:
-    """Give a network of the meta device real tensors: matrices as torch would draw them (uniform, bounded by
-    1 / sqrt(fan-in)), vectors 1 for a scale and 0 for a shift: activations neither vanish nor overflow."""
+    """Give a network of the meta device real tensors on `device`: matrices as torch would draw them (uniform, bounded
+    by 1 / sqrt(fan-in)), each on the generator's device; vectors 1 for a scale and 0 for a shift. Activations neither
+    vanish nor overflow."""
     for module in network.modules():
         for name, old in list(module._parameters.items()):
             if old is None:
                 continue
-            new = torch.empty(old.shape, dtype=dtype, device=device)
             if old.dim() >= 2:
                 bound = old[0].numel() ** -0.5
+                new = torch.empty(old.shape, dtype=dtype, device=generator.device)
                 new.uniform_(-bound, bound, generator=generator)
             else:
-                new.fill_(1.0 if name == "weight" else 0.0)
-            module._parameters[name] = torch.nn.Parameter(new, requires_grad=False)
+                new = torch.full(old.shape, 1.0 if name == "weight" else 0.0, dtype=dtype, device=device)
+            module._parameters[name] = torch.nn.Parameter(new.to(device), requires_grad=False)
         for name, buffer in list(module._buffers.items()):
             if buffer is None:
                 continue

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from svdsweep.config import Job
+from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.runner.contract import Load, Place, Report, Work
 from svdsweep.schema import UserError
 from svdsweep.store import Row
@@ -115,7 +116,7 @@ def _answer(work: Work, job: Job, attempt: int, report: Report, folder: Path) ->
     except BaseException as e:
         if isinstance(e, OSError) and _is_the_disks(e, folder):
             return "unwritable", f"{type(e).__name__}: {e}"
-        row = Row(job, "oom" if out_of_memory(e) else "failed", attempt, error=_story(e))
+        row = Row(job, "oom" if is_out_of_memory(e) else "failed", attempt, error=_story(e))
     try:
         if not isinstance(row, Row):
             raise TypeError(f"the worker answered {type(row).__name__}, not a Row")
@@ -131,13 +132,6 @@ def _is_the_disks(e: OSError, folder: Path) -> bool:
     """Whether no other job could write either: a full disk, or no right to write in the sweep's folder."""
     ours = isinstance(e.filename, str | os.PathLike) and Path(e.filename).is_relative_to(folder)
     return e.errno in (errno.ENOSPC, errno.EDQUOT) or (ours and e.errno in UNWRITABLE)
-
-
-def out_of_memory(e: BaseException) -> bool:
-    """Whether an exception says that the device's memory is full, without importing torch to ask."""
-    kinds = {kind.__name__ for kind in type(e).__mro__}
-    words = ("CUDA out of memory", "CUDA_ERROR_OUT_OF_MEMORY", "STATUS_ALLOC_FAILED")
-    return "OutOfMemoryError" in kinds or any(word in str(e) for word in words)
 
 
 def _story(e: BaseException) -> str:

@@ -71,7 +71,9 @@ def busy_us(spans: Iterable[tuple[float, float]]) -> float:
 
 def profiled(job: Job, device: torch.device) -> tuple[dict[str, float], float]:
     """Microseconds by kind, and those of the whole run."""
-    pipe = load_pipeline(job.model, device if job.memory.offload == "none" else torch.device("cpu"))
+    pipe = load_pipeline(
+        job.model, device if job.memory.offload == "none" else torch.device("cpu"), drawn_on=device
+    )
     prepare(pipe, job.memory, device)
     picture = open_image(job.image, job.height, job.width)
 

@@ -15,6 +15,10 @@ from svdsweep.predict.simulate import simulate
 ASKED = {"unet_weights": "fp8_products"}
 
 
+ROUNDINGS = 8
+"""Of the largest value: processors with matrix units sum a product in another order, in several parts."""
+
+
 def linear(dtype: torch.dtype) -> torch.nn.Linear:
     torch.manual_seed(0)
     return torch.nn.Linear(64, 96, dtype=dtype).requires_grad_(False)
@@ -28,7 +32,7 @@ def test_a_product_is_that_of_the_rounded_factors(dtype: torch.dtype) -> None:
     expected = (rows.float() * scale) @ (small.weight.float() * small.scale).t() + layer.bias.float()
     got = small(x)
     assert (got.shape, got.dtype) == ((3, 5, 96), dtype)
-    assert (got.float() - expected).abs().max() <= torch.finfo(dtype).eps * expected.abs().max()
+    assert (got.float() - expected).abs().max() <= ROUNDINGS * torch.finfo(dtype).eps * expected.abs().max()
     error = (got - layer(x)).float().norm() / layer(x).float().norm()
     assert 0.001 < error < 0.06  # three bits of mantissa in both factors
 

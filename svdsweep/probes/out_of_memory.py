@@ -1,0 +1,31 @@
+"""Whether an exception says that memory is full, judged once for workers and the process around them. No torch."""
+
+TEXTS = (
+    "CUDA out of memory",
+    "CUDA error: out of memory",  # also of page-locked host memory
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    # cuDNN passes over every kernel whose workspace the allocator refuses, until none is left ("GET was", "FIND was")
+    "unable to find an engine to execute this computation",
+    "can't allocate memory",  # PyTorch's allocator of host memory
+)
+"""What PyTorch and NVIDIA's libraries write into a RuntimeError that has no type of its own."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error`, or what it was raised from (a compiler wraps what it meets), is for lack of memory, of the
+    device or of the host."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError) or _says_so(cause):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def _says_so(error: BaseException) -> bool:
+    """By PyTorch's own type, recognised by its name, or by the text of another."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    told = isinstance(error, RuntimeError) and any(text in str(error) for text in TEXTS)
+    return "OutOfMemoryError" in names or told
