@@ -3,10 +3,13 @@ cuDNN's kernel by rule or by trial.
 
     python tests/performance/convolution.py [--out FOLDER]
 
-On a GPU the whole frames in float16; on the CPU in float32 a part of them, and nothing of cuDNN's."""
+On a GPU the whole frames in float16; on the CPU in float32 a part of them, and nothing of cuDNN's. Each of cuDNN's ways
+is asked in a process of its own: it goes on with the kernels that it has found by the other."""
 
 import functools
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import published
@@ -82,25 +85,29 @@ def row(
     }
 
 
+def rows(device: torch.device, tried: bool) -> list[dict[str, object]]:
+    """Of the table, all layers in one of cuDNN's ways."""
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        return [
+            row(kind, part, videos, size, device, tried)
+            for kind in ("temporal", "spatial")
+            for part, videos, sizes in (("UNet", 2, UNET), ("decoder", 1, DECODER))
+            for size in sizes
+        ]
+
+
 def main() -> None:
     """Print and publish the table."""
-    asked = published.options(__doc__).parse_args()
-    torch.set_num_threads(1)
+    parser = published.options(__doc__)
+    parser.add_argument("--only", choices=("rule", "trial"), help="print the rows of one way as JSON")
+    asked = parser.parse_args()
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if asked.only:
+        print(json.dumps(rows(device, asked.only == "trial")))
+        return
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "one core of the CPU"
-    layers = [
-        (kind, part, videos, size)
-        for kind in ("temporal", "spatial")
-        for part, videos, sizes in (("UNet", 2, UNET), ("decoder", 1, DECODER))
-        for size in sizes
-    ]
-    with torch.inference_mode():
-        rows = [
-            row(*layer, device, tried)
-            # all rules before the first trial: cuDNN goes on with what it has found
-            for tried in ((False, True) if device.type == "cuda" else (False,))
-            for layer in layers
-        ]
+    ways = ("rule", "trial") if device.type == "cuda" else ("rule",)
     published.publish(
         asked.out,
         "convolution",
@@ -108,7 +115,7 @@ def main() -> None:
         f"Median of 5, {where}. Temporal ones have (3, 1, 1) kernels, spatial ones (3, 3); on a CPU a part of the "
         "frames, as many operations as the table says. Frames lie as each form wants them: what turning them over "
         "takes elsewhere is not in it, what cuDNN turns over inside is.",
-        rows,
+        [line for way in ways for line in published.in_a_process(str(Path(__file__)), "--only", way)],
     )
 
 
