@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from svdsweep.analysis.columns import asked_for
 from svdsweep.analysis.opened import Sweep
 from svdsweep.analysis.paired import Estimate, mean_difference
 from svdsweep.analysis.responses import position, rises
-from svdsweep.analysis.strategies import BASELINE, Strategy, numeric, strategies
+from svdsweep.analysis.strategies import Strategy, numeric, strategies
+from svdsweep.config import Job
 
 COMMAND = "python -m svdsweep +experiment=docs_claims model=svd_xt"
 FULL_SIZE = ("svd", "svd_xt", "svd_xt_1_1")
@@ -48,7 +50,7 @@ def claims(sweep: Sweep, found: Sequence[Strategy] | None = None) -> list[Claim]
 def compiling(sweep: Sweep, found: Sequence[Strategy]) -> Claim:
     """Speed-up of the compiled UNet, and what it costs."""
     text = "Compiling the UNet makes it 20–25 % faster for slightly more memory."
-    compiled = _with(sweep, found, lambda t: (t["memory.compile"] == "whole") & _only(t, "compile"))
+    compiled = _with(sweep, found, _only_compiled)
     if not _on_gpu(sweep):
         return _unanswerable(text, "the claim is about a GPU, and none ran this sweep")
     if not compiled or compiled[0].latency.value is None:
@@ -109,6 +111,10 @@ def under_8gb(sweep: Sweep, found: Sequence[Strategy]) -> Claim:
     return _unanswerable(text, why, sweep, "under_8gb")
 
 
+_COMPILING = (
+    *("memory.compile", "memory.compile_mode", "memory.compile_backend"),
+    *("memory.compile_fullgraph", "memory.compile_dynamic"),
+)
 _PEAKS = ("vram_process_peak_gib", "vram_reserved_peak_gib", "vram_allocated_peak_gib")
 
 
@@ -223,16 +229,13 @@ def _percent_faster(ratio: float | None) -> str:
     return f"{1 - ratio:.1%} faster" if ratio <= 1 else f"{ratio - 1:.1%} slower"
 
 
-def _only(table: pd.DataFrame, knob: str) -> "pd.Series[bool]":
-    """Where no other knob than `knob` and those that only shape it differs from the plain pipeline."""
-    return (
-        (table["memory.offload"] == "none")
-        & table["memory.forward_chunk_size"].isna()
-        & (table["memory.unet_weights"] == "full")
-        & ~table["memory.split_guidance"].astype(bool)
-        & table["memory.deepcache_interval"].isna()
-        & (table["memory"] != BASELINE)
-    )
+def _only_compiled(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Where the UNet is compiled as a whole, and every knob that does not shape that stands as it does by default."""
+    found = table["memory.compile"] == "whole"
+    for column, default in asked_for(Job()).items():
+        if column.startswith("memory.") and column not in _COMPILING and column in table:
+            found &= table[column].isna() if default is None else table[column].fillna("") == default
+    return found
 
 
 def _with(

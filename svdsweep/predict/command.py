@@ -132,7 +132,7 @@ def text(
 def explanation(gpu: Gpu | None, allowance: Allowance) -> str:
     """What the columns mean and take for granted."""
     lines = [
-        "GiB of live tensors (max_memory_allocated without library workspaces), at each stage's peak. A card fits (yes)"
+        "GiB as max_memory_allocated counts them, at each stage's peak. A card fits (yes)"
         f" with {allowance.words}; ~ if {allowance.least_gib:.2g} GiB beside the tensors were enough."
     ]
     if gpu:

@@ -35,7 +35,8 @@ class Stage:
     """A stage of a run, from boundary to boundary as the probes have it."""
 
     peak_gib: float
-    """Live tensors, as `torch.cuda.max_memory_allocated` counts them, without library workspaces."""
+    """Live tensors and what cuDNN's convolutions hold beside them, as `torch.cuda.max_memory_allocated` counts them;
+    without other workspaces of libraries."""
     weights_gib: float
     """Of these, parameters on the device."""
     operation: str

@@ -9,6 +9,7 @@ from svdsweep.probes.gathering import Columns
 from svdsweep.probes.latency import STAGES
 from svdsweep.probes.measuring import Measured
 from svdsweep.probes.stages import Timing
+from svdsweep.probes.vram import Peak
 
 
 def time_series(timings: Sequence[Timing]) -> dict[str, list[Any]]:
@@ -37,17 +38,24 @@ def untimed_columns(measured: Measured) -> Columns:
 
 def memory_columns(timings: Sequence[Timing]) -> Columns:
     """Peaks of device memory (GiB), the largest over the repeats; None on a device that does not count."""
-    columns = Columns()
+    columns, most = Columns(), {}
     for kind in ("allocated", "reserved"):
         peaks = {
             stage: max(
-                (getattr(p, f"{kind}_gib") for t in timings if (p := t.peaks.get(stage))), default=None
+                (
+                    gib
+                    for t in timings
+                    if (p := t.peaks.get(stage)) and (gib := getattr(p, f"{kind}_gib")) is not None
+                ),
+                default=None,
             )
             for stage in STAGES
         }
-        known = [p for p in peaks.values() if p is not None]
-        columns.values[f"vram_{kind}_peak_gib"] = max(known, default=None)
+        most[kind] = max((p for p in peaks.values() if p is not None), default=0.0)
+        columns.values[f"vram_{kind}_peak_gib"] = most[kind] or None
         columns.values |= {f"{stage}_vram_{kind}_peak_gib": peak for stage, peak in peaks.items()}
+    if most["reserved"] < most["allocated"]:  # that of a stage which was not this job's own is not known
+        columns.values["vram_reserved_peak_gib"] = None
     return columns
 
 
@@ -78,11 +86,14 @@ def device_columns(
 
 
 def with_shared(own: Sequence[Timing], donor: Sequence[Timing]) -> list[Timing]:
-    """Timings of whole runs, made of a donor's stages before the decode and of decodes of its latents."""
+    """Timings of whole runs, made of a donor's stages before the decode and of decodes of its latents. What the
+    allocator reserved in the donor's stages it had kept from the donor's own decode: not known of a job that decodes
+    otherwise."""
     merged = []
     for decoded, whole in zip(own, donor, strict=False):
         stage_s = {**whole.stage_s, "vae_decode": decoded.stage_s["vae_decode"]}
-        peaks = {**whole.peaks, "vae_decode": decoded.peaks["vae_decode"]}
+        theirs = {stage: peak and Peak(peak.allocated_gib, None) for stage, peak in whole.peaks.items()}
+        peaks = {**theirs, "vae_decode": decoded.peaks["vae_decode"]}
         total_s = whole.total_s - whole.stage_s["vae_decode"] + decoded.total_s
         merged.append(Timing(total_s, stage_s, whole.step_s, peaks, decoded.calls))
     return merged

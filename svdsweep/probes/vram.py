@@ -11,10 +11,11 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Peak:
-    """Most device memory since the last reset (GiB): held by tensors, and taken from the driver by the allocator."""
+    """Most device memory since the last reset (GiB): held by tensors, and taken from the driver by the allocator; None
+    where what it keeps is another job's."""
 
     allocated_gib: float
-    reserved_gib: float
+    reserved_gib: float | None
 
 
 def reset_peak(device: torch.device) -> None:

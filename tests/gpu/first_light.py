@@ -27,7 +27,7 @@ LAST_S = 6.0
 """Kept for the last answers and the last archive."""
 SAVE_EVERY_S = 20.0
 ARCHIVE_BYTES = 16 * 2**20
-LEFT_OUT = ("videos", "sheets", "baselines", "plots", "cache")
+LEFT_OUT = ("videos", "sheets", "differences", "baselines", "plots", "cache")
 """Folders of a sweep that are large, or can be made anew from its rows."""
 QUICK_TESTS = "every_bit or streamed or waits or fp8_run or smaller_card or peaks or as_many"
 RUNS_ON_ONE_SIZE = ("measure.warmup=1", "measure.noise_floor=false", "metrics=none")
