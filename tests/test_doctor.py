@@ -168,6 +168,8 @@ def test_an_attention_kernel_that_answers_nonsense_does_not_work():
         ("2.9.0+cu130", 91501, "trouble"),
         ("2.9.1+cu128", 91002, "trouble"),
         ("2.9.1+cu130", 91501, "ok"),
+        ("2.9.1+cu126", 90701, "ok"),
+        ("2.10.0+cu128", 91002, "trouble"),
         ("2.11.0+cu130", 91900, "ok"),
     ],
 )

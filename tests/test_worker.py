@@ -1,5 +1,6 @@
 """A worker answers a row for every job, whatever becomes of it, and loads once for each distinct settings."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -217,6 +218,88 @@ def test_out_of_memory_in_a_stage_names_it(
     monkeypatch.setattr(worker_module, "prepare", full)
     row = run(JOB)
     assert (row.status, row.phase) == ("oom", phase)
+
+
+@pytest.mark.parametrize("offload", ["none", "model"])
+def test_weights_are_drawn_on_the_device_that_computes_wherever_they_wait(
+    place: Place, monkeypatch: pytest.MonkeyPatch, offload: str
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def record(_model: Model, device: torch.device, drawn_on: torch.device) -> Any:
+        asked.append((device.type, drawn_on.type))
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(worker_module, "load_pipeline", record)
+    Worker(place, torch.device("meta"))(under(offload=offload), 1, lambda *_: None)
+    assert asked == [("meta" if offload == "none" else "cpu", "meta")]
+
+
+def test_a_device_that_is_lost_keeps_the_first_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: Any) -> Any:
+        monkeypatch.setattr(Worker, "_unload", lost_too)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
+
+    def lost_too(*_: Any) -> None:
+        raise RuntimeError("CUDA error: again, from the cache")
+
+    monkeypatch.setattr(worker_module, "measure", lost)
+    row = run(JOB)
+    assert row.status == "failed"
+    assert "illegal memory access" in row.error
+    assert row.notes == ["the device could not be cleared after that: CUDA error: again, from the cache"]
+
+
+def test_a_package_that_judging_lacks_says_nothing_about_the_strategy(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any) -> None:
+        raise ImportError("No module named 'imageio_ffmpeg'")
+
+    monkeypatch.setattr("svdsweep.judging.write_video", missing)
+    row = run(JOB)
+    assert (row.status, row.phase) == ("failed", "write")
+    assert row.values["total_s"] > 0  # type: ignore[operator]
+    monkeypatch.undo()
+    monkeypatch.setattr(worker_module, "prepare", missing)
+    assert run(under(forward_chunk_size=2)).status == "rejected"
+
+
+def test_videos_that_could_not_be_written_are_known_before_the_first_job(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(UserError, match=r"Videos cannot be written: .*Pip install --force-reinstall"):
+        load(place)
+    monkeypatch.undo()
+    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: no_program())
+    with pytest.raises(UserError, match="No ffmpeg exe could be found"):
+        load(place)
+
+
+def no_program() -> str:
+    raise RuntimeError("No ffmpeg exe could be found")
+
+
+def test_what_the_framework_takes_between_two_runs_is_told(run: Run) -> None:
+    first, second, other = run(JOB), run(replace(JOB, seed=1)), run(under(forward_chunk_size=2))
+    for row in (first, second, other):
+        assert 0 < row.values["judge_s"] < 60  # type: ignore[operator]
+    assert "idle_s" not in first.values, "nothing ran before it"
+    for before, row in ((first, second), (second, other)):
+        assert row.values["idle_s"] >= before.values["judge_s"]  # type: ignore[operator]
+    assert other.values["loads"] == 1
+    assert other.values["idle_s"] < other.values["load_s"] + second.values["judge_s"] + 60  # type: ignore[operator]
+
+
+def test_after_a_failure_nobody_knows_how_long_the_device_has_waited(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(JOB)
+    monkeypatch.setattr(worker_module, "measure", lambda *_: 1 / 0)
+    run(replace(JOB, seed=1))
+    monkeypatch.undo()
+    assert "idle_s" not in run(replace(JOB, seed=2)).values
 
 
 def test_a_failure_tells_what_and_where_and_the_next_job_loads_afresh(

@@ -42,6 +42,21 @@ def test_compiling_is_judged_by_its_interval(tmp_path, factor, verdict):
     assert "VRAM" in claim.measured
 
 
+def test_compiling_is_not_judged_by_what_does_more_than_compile(tmp_path):
+    more = Memory(name="fastest", compile="whole", compile_vae=True, fused_qkv=True)
+    made_up.sweep(
+        tmp_path,
+        seeds=range(3),
+        change=lambda r: dataclasses.replace(
+            r, job=dataclasses.replace(r.job, memory=more if r.job.memory.name == "compile" else r.job.memory)
+        ),
+        model=made_up.SVD,
+        **made_up.FULL,
+    )
+    claim = claims(open_sweep(tmp_path))[0]
+    assert (claim.verdict, claim.measured) == ("unanswerable", "")
+
+
 @pytest.mark.parametrize(("peak", "verdict"), [(7.2, "holds"), (7.46, "does not hold")])
 def test_eight_gigabytes_are_gigabytes(tmp_path, peak, verdict):
     memory = Memory(name="under_8gb", offload="model", forward_chunk_size=1)

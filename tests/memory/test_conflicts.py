@@ -52,12 +52,16 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {},
         "knows no modes",
     ),
-    (
-        "cuda",
-        {"compile": "whole", "compile_mode": "reduce-overhead", "offload": "model"},
-        {},
-        "CUDA graphs",
+    *(
+        ("cuda", {"compile": "whole", "compile_mode": mode, **more}, {}, reason)
+        for mode in ("reduce-overhead", "max-autotune")
+        for more, reason in (
+            ({"offload": "model"}, "weights that stay in place"),
+            ({"split_guidance": True}, "second half would overwrite the first"),
+            ({"compile_vae": True}, "recorded anew at every run"),
+        )
     ),
+    ("cpu", {"compile": "whole", "compile_mode": "reduce-overhead"}, {}, "needs a GPU"),
     ("cuda", {"compile": "whole", "offload": "group_leaf"}, {}, "offload=group_block with compile=regional"),
     ("cuda", {"compile": "regional", "offload": "group_leaf"}, {}, "breaks the graph"),
     ("cuda", {"compile": "whole", "offload": "sequential"}, {}, "take offload=model"),

@@ -49,6 +49,23 @@ def test_the_largest_value_is_the_largest_of_fp8_and_nothing_becomes_nan(
     assert (small.float() * scale - x).abs().max() <= largest / 16
 
 
+def test_rows_that_come_turned_over_are_handed_on_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the one frame of a forward without guidance has them; on the GPU a product refuses other rows."""
+    given: list[bool] = []
+    product = torch._scaled_mm
+
+    def watched(rows: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
+        given.append(rows.stride() == (64, 1))
+        return product(rows, *rest, **more)
+
+    monkeypatch.setattr(torch, "_scaled_mm", watched)
+    layer = linear(torch.float32)
+    x = torch.randn(1, 64, 9, generator=torch.Generator().manual_seed(0)).transpose(1, 2)
+    small = Fp8Linear(layer)
+    assert torch.equal(small(x), small(x.contiguous()))
+    assert given == [True, True]
+
+
 def test_nothing_in_gives_the_bias() -> None:
     layer = linear(torch.float32)
     assert torch.equal(Fp8Linear(layer)(torch.zeros(2, 64)), layer.bias.expand(2, -1))

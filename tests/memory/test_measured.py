@@ -122,6 +122,30 @@ def test_a_kernel_that_fails_or_answers_otherwise_is_not_timed(monkeypatch: pyte
     assert set(choose(*drawn(2, 2, 8, 16)).ms) == {DEFAULT, "eager"}
 
 
+def test_values_that_are_not_finite_leave_pytorchs_own_choice_and_say_why() -> None:
+    q, k, v = drawn(2, 2, 8, 16)
+    v[0, 0, 0, 0] = float("nan")
+    choice = choose(q, k, v)
+    assert (choice.kernel, set(choice.ms)) == (DEFAULT, {DEFAULT})
+    assert str(choice).endswith("(others not tried: its values are not finite)")
+
+
+def full(*_: torch.Tensor) -> torch.Tensor:
+    raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def test_a_full_memory_is_the_jobs_end_where_pytorchs_own_choice_meets_it_and_else_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measured, "KERNELS", {DEFAULT: KERNELS[DEFAULT], "flash": full})
+    choice = choose(*drawn(2, 2, 8, 16))
+    assert set(choice.ms) == {DEFAULT}
+    assert str(choice).endswith("(no other works here)")
+    monkeypatch.setattr(measured, "KERNELS", {DEFAULT: full, "flash": KERNELS["flash"]})
+    with pytest.raises(torch.OutOfMemoryError):
+        choose(*drawn(2, 2, 8, 16))
+
+
 def test_kernels_that_this_machine_lacks_are_left_out() -> None:
     assert not {"efficient", "cudnn"} & set(choose(*drawn(2, 2, 8, 16)).ms)
 

@@ -73,6 +73,15 @@ def test_a_vae_that_stays_out_comes_for_its_work_and_leaves_before_the_unet_begi
         assert pipe.calls.pop() == ("away", pipe.vae)
 
 
+def test_a_vae_that_stays_out_is_away_when_the_run_is_over() -> None:
+    pipe = Recorder()
+    offload.place_vae(pipe, torch.device("meta"))
+    pipe.vae._hf_hook.pre_forward(pipe.vae)
+    pipe.vae_hook.hook.init_hook = lambda vae: pipe.calls.append(("away", vae))
+    pipe.maybe_free_model_hooks()  # as the pipeline does at the end of a call
+    assert pipe.calls == [("maybe_free_model_hooks", {}), ("away", pipe.vae)]
+
+
 @pytest.mark.parametrize(("dtype", "upcast"), [(torch.float32, True), (torch.float16, False)])
 def test_a_vae_that_is_never_upcast_goes_along(
     grouped: list[tuple[str, dict[str, Any]]], dtype: torch.dtype, upcast: bool

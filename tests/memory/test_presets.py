@@ -38,6 +38,7 @@ NEED_CUDA = {
     "fastest": "cuDNN computes on NVIDIA's only",
     "auto_decode": "it follows the free VRAM",
     "fastest_aggressive": "a CPU has no fast products of fp8",
+    "cuda_graphs": "it records CUDA graphs",
 }
 PACKAGE = {"int8": "torchao", "deepcache": "DeepCache"}
 COMPILED = ("compile", "compile_regional", "fastest")

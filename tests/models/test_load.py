@@ -41,6 +41,31 @@ def test_random_weights_are_the_same_every_time_and_give_finite_frames():
     assert frames.std() > 0
 
 
+def test_random_weights_are_drawn_by_the_device_that_is_named_and_wait_where_they_should(monkeypatch):
+    """The generators of a GPU and of a CPU give other numbers: here one with another seed stands for the GPU's."""
+
+    class Gpus(torch.Generator):
+        def manual_seed(self, seed):
+            return super().manual_seed(seed + 1)
+
+    real, gpu = torch.Generator, torch.device("cuda", 0)
+    monkeypatch.setattr(torch, "Generator", lambda device: Gpus() if device == gpu else real(device))
+    model = Model(weights="random")
+    by_cpu, by_gpu, again = (load_pipeline(model, CPU, drawn_on=d) for d in (None, gpu, gpu))
+
+    def same(a, b):
+        pairs = zip(a.unet.parameters(), b.unet.parameters(), strict=True)
+        return all(torch.equal(p, q) for p, q in pairs)
+
+    assert same(by_gpu, again)
+    assert not same(by_gpu, by_cpu)
+
+
+def test_random_weights_need_not_be_drawn_where_they_wait():
+    pipe = load_pipeline(Model(weights="random"), torch.device("meta"), drawn_on=CPU)
+    assert {p.device.type for p in pipe.unet.parameters()} == {"meta"}
+
+
 def test_the_tiny_architecture_is_that_of_the_embedded_weights():
     pretrained, random = (load_pipeline(Model(weights=w), CPU) for w in ("pretrained", "random"))
     for part in ("unet", "vae", "image_encoder"):
