@@ -27,7 +27,14 @@ from svdsweep.memory.schedule import is_guided, steps_of
 from svdsweep.models.load import load_pipeline
 from svdsweep.predict.cache import known_peak_gib
 from svdsweep.probes import nvml, vram
-from svdsweep.probes.columns import device_columns, memory_columns, time_series, untimed_columns, with_shared
+from svdsweep.probes.columns import (
+    device_columns,
+    first_run_notes,
+    memory_columns,
+    time_series,
+    untimed_columns,
+    with_shared,
+)
 from svdsweep.probes.environment import provenance, uuid_of
 from svdsweep.probes.equality import PSNR_CAP_DB, psnr_db
 from svdsweep.probes.gathering import Columns
@@ -226,8 +233,10 @@ class Worker:
                 loaded.pipe, job, shared.latents, chunk, self.device, progress, repeats, cold
             )
             columns.values["latency_shared_with"] = shared.key
+            columns.notes += first_run_notes(measured, cold, self.device.type)
             return measured, with_shared(measured.timings, shared.timings)
         measured = measure(loaded.pipe, job, picture, chunk, self.device, progress, cold)
+        columns.notes += first_run_notes(measured, cold, self.device.type)
         self.shared[denoise_key] = Shared(job.key, measured.first.latents, measured.timings)
         if len(self.shared) > SHARED_AT_MOST:
             self.shared.popitem(last=False)

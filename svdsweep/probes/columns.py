@@ -36,6 +36,17 @@ def untimed_columns(measured: Measured) -> Columns:
     return columns
 
 
+def first_run_notes(measured: Measured, cold: bool, device_kind: str) -> list[str]:
+    """What is to be said of times that were taken in the first run of a shape, on a GPU: on an H200 that run of SVD-XT
+    took 1.2 s more than the next, 5 s where host memory had to be page-locked."""
+    if not cold or measured.untimed_s or device_kind != "cuda":
+        return []
+    return [
+        "timed without a warm-up: libraries start and caches are filled in the first run of a shape, a second or more "
+        "on a large GPU; measure=standard runs once before"
+    ]
+
+
 def memory_columns(timings: Sequence[Timing]) -> Columns:
     """Peaks of device memory (GiB), the largest over the repeats; None on a device that does not count."""
     columns, most = Columns(), {}

@@ -18,6 +18,8 @@ STAGES = ("image_encode", "vae_encode", "denoise", "vae_decode")
 UNET_WITHIN, DECODE_WITHIN = 0.05, 0.10
 FASTER, SMALLEST_SLOWER, STREAMED_SLOWER = 1.8, 2.5, 1.5
 SMALLEST_GIB = 3.0
+LIBRARIES_GIB = 0.05
+"""Workspaces that cuBLAS keeps."""
 SUM_WITHIN = 0.20
 
 
@@ -52,8 +54,7 @@ class Measured:
     def value(self, memory: str, column: str, sweep: str = "first_light") -> float | None:
         """A number of a row that ended well."""
         row = self.row(memory, sweep)
-        value = row.values.get(column) if row and row.status == "ok" else None
-        return float(value) if isinstance(value, int | float) else None
+        return _number(row.values.get(column)) if row and row.status == "ok" else None
 
     def ratio(self, memory: str, column: str, other: str = "baseline") -> float | None:
         """Of two strategies' numbers."""
@@ -83,9 +84,11 @@ def fastest(measured: Measured) -> Iterator[Answer]:
     for memory in ("fastest", "fastest_aggressive"):
         step, decode = (measured.ratio("baseline", c, memory) for c in ("step_s", "vae_decode_s"))
         yield Answer(
-            f"{memory}: a step and the decode at least {FASTER} times as fast as plain float16?",
+            f"{memory}: a step and the decode at least {FASTER} times as fast as the baseline's?",
             _all(None if x is None else x >= FASTER for x in (step, decode)),
-            f"step {_x(step)}, decode {_x(decode)}, whole run {_x(measured.ratio('baseline', 'total_s', memory))}; "
+            f"step {_x(step)}, decode {_x(decode)}, whole run {_x(measured.ratio('baseline', 'total_s', memory))} "
+            f"({_n(measured.value(memory, 'denoise_steps'), 'steps')} against "
+            f"{_n(measured.value('baseline', 'denoise_steps'), 'steps')}); "
             f"PSNR to the baseline {_n(measured.value(memory, 'psnr_to_baseline_db'), 'dB')}; compiling "
             f"{_n(measured.value(memory, 'compile_s'), 's')}",
         )
@@ -137,20 +140,25 @@ def streamed(measured: Measured) -> Iterator[Answer]:
 
 
 def peaks(measured: Measured) -> Iterator[Answer]:
-    """Predicted peaks of VRAM, by stage, against those measured (suspected: workspaces, as large as the stage)."""
+    """Predicted peaks of VRAM, by stage, against those measured; what is compiled is predicted as if it were not, and
+    so is told apart."""
     lines = [line for line in measured.predictions() if line["stage"] in STAGES]
     for stage in STAGES:
         within = DECODE_WITHIN if stage == "vae_decode" else UNET_WITHIN
-        mine = [line for line in lines if line["stage"] == stage]
-        ratios = [float(line["measured_gib"]) / float(line["predicted_gib"]) for line in mine]
+        as_run, compiled = [], []
+        for line in (line for line in lines if line["stage"] == stage):
+            gib, foreseen = float(line["measured_gib"]), float(line["predicted_gib"])
+            row = measured.row(line["memory"])
+            figures = f"{line['memory']} {gib:.2f} of {foreseen:.2f} GiB ({gib - foreseen:+.2f})"
+            if row and row.job.memory.compile != "none":
+                compiled.append(figures)
+            else:
+                as_run.append((abs(gib - foreseen) <= max(within * foreseen, LIBRARIES_GIB), figures))
         yield Answer(
-            f"{stage}: are measured peaks within {within:.0%} of the predicted ones?",
-            _all(abs(r - 1) <= within for r in ratios) if ratios else _verdict(None),
-            "; ".join(
-                f"{line['memory']} {float(line['measured_gib']):.2f} of {float(line['predicted_gib']):.2f} GiB "
-                f"({float(line['measured_gib']) - float(line['predicted_gib']):+.2f})"
-                for line in mine
-            ),
+            f"{stage}: are measured peaks within {within:.0%} (or {LIBRARIES_GIB} GiB) of the predicted ones?",
+            _all(close for close, _ in as_run),
+            "; ".join([figures for _, figures in as_run])
+            + (f"; predicted as if it were not compiled: {'; '.join(compiled)}" if compiled else ""),
         )
 
 
@@ -176,7 +184,10 @@ def warm(measured: Measured) -> Iterator[Answer]:
     """How much longer the first run of a process takes than the second (suspected: libraries start inside it)."""
     for row in measured.sweeps.get("first_light", []):
         first, timed = row.series.get("warmup_s", []), row.series.get("total_s", [])
-        if first and timed and row.job.memory.compile == "none":
+        whole = (
+            "latency_shared_with" not in row.values
+        )  # else the first is a decode, and the other a whole run
+        if first and timed and whole and row.job.memory.compile == "none":
             yield Answer(
                 f"{row.job.memory.name}: is a first run, as measure=quick times it, within 5 % of the second?",
                 _verdict(first[0] <= 1.05 * timed[0]),
@@ -234,7 +245,9 @@ def kernels(measured: Measured) -> Iterator[Answer]:
     yield Answer(
         "does torch.compile find its tools?",
         _verdict("seconds" in compiled if compiled else None),
-        f"{compiled.get('seconds', compiled.get('failed'))} s; {measured.probes.get('tools')}",
+        f"two lines in {compiled['seconds']:.1f} s"
+        if "seconds" in compiled
+        else str(compiled.get("failed", "")),
     )
     for memory in ("fastest", "fastest_aggressive"):
         row = measured.row(memory)
@@ -244,12 +257,14 @@ def kernels(measured: Measured) -> Iterator[Answer]:
 
 def graphs(measured: Measured) -> Iterator[Answer]:
     """Two pictures in a row under CUDA graphs."""
-    rows = measured.sweeps.get("cuda_graphs", [])
+    rows = [r for r in measured.sweeps.get("cuda_graphs", []) if r.job.memory.name == "cuda_graphs"]
     yield Answer(
-        "cuda_graphs: do two pictures in a row work?",
+        "cuda_graphs: do two pictures in a row work (tiny model)?",
         _verdict(all(row.status == "ok" for row in rows) and len(rows) == 2 if rows else None),
         "; ".join(
-            f"{row.job.image.name} {row.status} {', '.join(_figures(row))} {row.error}" for row in rows
+            f"{row.job.image.name} {row.status}, PSNR to the baseline "
+            f"{_n(_number(row.values.get('psnr_to_baseline_db')), 'dB')} {row.error}"
+            for row in rows
         ),
     )
 
@@ -282,7 +297,8 @@ def text(measured: Measured) -> str:
         lines.append("")
     steps = measured.folder / "steps.txt"
     if steps.exists():
-        lines += ["## Steps", "", "```", steps.read_text(encoding="utf-8").rstrip(), "```", ""]
+        told = [line for line in steps.read_text(encoding="utf-8").splitlines() if not line.endswith("…")]
+        lines += ["## Steps", "", "```", *told, "```", ""]
     return "\n".join(lines)
 
 
@@ -306,6 +322,10 @@ def _figures(row: Row) -> list[str]:
         for name, unit in columns.items()
         if isinstance(value := row.values.get(name), float)
     ]
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _error(row: Row | None) -> str:

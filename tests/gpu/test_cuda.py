@@ -3,6 +3,7 @@ loop that waits for nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import PIL.Image
@@ -187,18 +188,24 @@ def test_products_in_fp8_run_where_the_gpu_has_them_and_are_refused_where_not(
         assert kept(row) > 20
 
 
-@pytest.mark.parametrize("preset", ["fastest", "fastest_aggressive"])
 @pytest.mark.timeout(1800)
-def test_the_fastest_presets_run_compiled(run_half: Callable[[Memory], Row], preset: str) -> None:
-    (job,) = expand([f"memory={preset}", "num_inference_steps=3"]).jobs
-    row = run_half(
-        replace(job.memory, denoise_steps=None, sigmas="model")
-    )  # another schedule is another picture
-    if preset == "fastest_aggressive" and torch.cuda.get_device_capability() < (8, 9):
-        assert row.status == "rejected"
-    else:
-        assert kept(row) > (SHARED_FRAMES_DB if preset == "fastest" else 20)
-        assert any(note.startswith("attention, ") for note in row.notes)
+def test_the_fastest_preset_runs_compiled(run_half: Callable[[Memory], Row]) -> None:
+    (job,) = expand(["memory=fastest", "num_inference_steps=3"]).jobs
+    row = run_half(job.memory)
+    assert kept(row) > SHARED_FRAMES_DB
+    assert any(note.startswith("attention, ") for note in row.notes)
+
+
+@pytest.mark.timeout(1800)
+def test_cuda_graphs_are_replayed_for_one_picture_after_the_other(tmp_path: Path) -> None:
+    """The second picture is where graphs whose steps are not marked fail (diffusers' issue 10317)."""
+    (job,) = expand(["memory=cuda_graphs", "num_inference_steps=3"]).jobs
+    work = load(Place("0", tmp_path, 1))
+    for picture in ("rocket.jpg", "coffee.jpg"):
+        plain = replace(PLAIN, image=Image(path=picture))
+        work(replace(plain, baseline=plain.key), 1, lambda *_: None)
+        row = work(replace(plain, baseline=plain.key, memory=job.memory), 1, lambda *_: None)
+        assert kept(row) > SHARED_FRAMES_DB
 
 
 def test_peaks_energy_and_times_are_the_devices(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,9 +17,33 @@ from svdsweep.memory.apply import KNOBS
 from svdsweep.models.load import architecture, on_meta
 
 CPU = torch.device("cpu")
-PRESETS = ("compile", "compile_regional", "cuda_graphs", "fastest", "fastest_aggressive")
-NOT_ON_META = {"attention": "default", "cudnn_benchmark": False, "launch_ahead": False}
-"""What needs numbers, a GPU or a whole pipeline, and changes no shape."""
+CONF = Path(__file__).parents[2] / "conf" / "memory"
+NOT_ON_META: dict[str, Any] = {
+    "name": "",
+    "attention": "default",
+    "cudnn_benchmark": False,
+    "launch_ahead": False,
+    "channels_last": False,
+    "unet_weights": "full",
+    "compile_vae": False,
+    "compile_mode": "default",
+    "denoise_steps": None,
+    "sigmas": "model",
+}
+"""What needs numbers, a GPU or a whole pipeline, and changes no shape that the UNet's graph sees."""
+
+
+def compiled_presets() -> dict[str, Memory]:
+    """The strategies of conf/memory that compile the UNet, less what is `NOT_ON_META`, by the presets that share it."""
+    found: dict[str, Memory] = {}
+    for path in sorted(CONF.glob("*.yaml")):
+        (job,) = expand([f"memory={path.stem}", "model=svd_xt", "model.weights=random"]).jobs
+        if job.memory.compile != "none":
+            memory = replace(job.memory, **NOT_ON_META)
+            names = next((names for names, known in found.items() if known == memory), "")
+            found.pop(names, None)
+            found[f"{names}+{path.stem}".strip("+")] = memory
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +69,10 @@ def graphs_after(unet: Any, frames: int, places: tuple[int, int], device: torch.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["whole", "regional"])
-def test_every_number_of_frames_has_graphs_of_its_own(prepared: Any, kind: str) -> None:
+def test_every_number_of_frames_has_graphs_of_its_own(prepared: Any) -> None:
     """A graph that takes any size would serve the third number without a new one; and under fullgraph the limit of
     graphs must not be met."""
-    unet = prepared(compile=kind, compile_backend="eager").unet
+    unet = prepared(compile="regional", compile_backend="eager").unet
     counts = [compiling.graphs(), *(graphs_after(unet, frames, (8, 8)) for frames in (2, 3, 4))]
     new = [b - a for a, b in itertools.pairwise(counts)]
     assert new == [new[0]] * 3
@@ -56,23 +81,11 @@ def test_every_number_of_frames_has_graphs_of_its_own(prepared: Any, kind: str) 
 
 
 @pytest.mark.slow
-def test_one_graph_for_any_number_of_frames_where_it_is_asked_for(prepared: Any) -> None:
-    unet = prepared(compile="whole", compile_backend="eager", compile_dynamic=True).unet
-    counts = [graphs_after(unet, frames, (8, 8)) for frames in (2, 3, 4)]
-    assert counts[2] == counts[1]
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("preset", PRESETS)
-def test_no_preset_compiles_full_size_with_symbolic_shapes(preset: str) -> None:
+@pytest.mark.parametrize("memory", [pytest.param(m, id=names) for names, m in compiled_presets().items()])
+def test_no_preset_compiles_full_size_with_symbolic_shapes(memory: Memory) -> None:
     """SVD-XT's UNet on the meta device, 14 and then 25 frames of 576×1024 in one process: what reaches the compiler are
     graphs of numbers."""
-    (job,) = expand([f"memory={preset}", "model=svd_xt", "model.weights=random"]).jobs
-    knobs = {**vars(job.memory), **NOT_ON_META, "compile_backend": "eager", "compile_mode": "default"}
-    if preset == "fastest_aggressive":
-        knobs["unet_weights"] = "full"  # products of fp8 are asked for at once, on a device
-    memory = Memory(**knobs)
     networks = on_meta(architecture("svd_xt"))
     pipe = SimpleNamespace(**networks)
     symbolic: list[str] = []

@@ -37,7 +37,7 @@ NEED_CUDA = {
     "group_offload": "there are no CUDA streams on a CPU",
     "fastest": "cuDNN computes on NVIDIA's only",
     "auto_decode": "it follows the free VRAM",
-    "fastest_aggressive": "a CPU has no fast products of fp8",
+    "fastest_aggressive": "cuDNN computes on NVIDIA's only",
     "cuda_graphs": "it records CUDA graphs",
 }
 PACKAGE = {"int8": "torchao", "deepcache": "DeepCache"}

@@ -5,7 +5,7 @@
 
 Peaks, work and transfers of the full size are predicted; whether frames are kept is measured, with the embedded model
 on the CPU. Needs no GPU. For what a step costs in time on one, the second form writes every row as a preset, which
-`svdsweep --config-dir FOLDER` runs: tests/gpu/showdown.sh does."""
+`svdsweep --config-dir FOLDER memory=…` runs."""
 
 import argparse
 import json
@@ -60,8 +60,8 @@ FASTEST = (
     Step("(streamed decode, 8 GiB)", {"decode": "streamed", "compile_vae": False}, aside=True),
     Step("+ measured attention = fastest", {"attention": "measured"}),
     Step("(matrix products by trial)", {"compile_mode": "max-autotune-no-cudagraphs"}, aside=True),
-    Step("+ ten steps", {"denoise_steps": 10, "sigmas": "ays"}),
-    Step("+ products in fp8 = fastest_aggressive", {"unet_weights": "fp8_products"}),
+    Step("(products in fp8)", {"unet_weights": "fp8_products"}, aside=True),
+    Step("+ ten steps = fastest_aggressive", {"denoise_steps": 10, "sigmas": "ays"}),
 )
 SMALLEST = (
     Step("baseline", {}),

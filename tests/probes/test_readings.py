@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from svdsweep.probes import nvml, vram
-from svdsweep.probes.columns import device_columns, memory_columns, time_series, with_shared
+from svdsweep.probes.columns import device_columns, first_run_notes, memory_columns, time_series, with_shared
 from svdsweep.probes.environment import provenance
 from svdsweep.probes.latency import STAGES, time_columns
+from svdsweep.probes.measuring import Measured
 from svdsweep.probes.nvml import State
 from svdsweep.probes.stages import Timing
 from svdsweep.probes.vram import Peak
@@ -133,6 +134,23 @@ def test_what_a_donors_allocator_kept_is_not_the_shared_jobs() -> None:
     small = Timing(5.0, {"vae_decode": 5.0}, [], {"vae_decode": Peak(5.0, 6.0)})
     values = memory_columns(with_shared([small], [donor])).values
     assert (values["vram_allocated_peak_gib"], values["vram_reserved_peak_gib"]) == (12.0, None)
+
+
+@pytest.mark.parametrize(
+    ("cold", "warmup_s", "kind", "told"),
+    [
+        (True, [], "cuda", True),
+        (True, [4.2], "cuda", False),
+        (False, [], "cuda", False),
+        (True, [], "cpu", False),
+    ],
+)
+def test_a_first_run_that_was_timed_says_so(cold: bool, warmup_s: list[float], kind: str, told: bool) -> None:
+    output: Any = None
+    measured = Measured(output, output, [timing()], warmup_s)
+    notes = first_run_notes(measured, cold, kind)
+    assert bool(notes) is told
+    assert all("without a warm-up" in note for note in notes)
 
 
 def test_outliers_spread_and_rise_of_repeats_are_noted_and_kept() -> None:
