@@ -29,7 +29,7 @@ def load_pipeline(
     are not on this machine."""
     dtype = getattr(torch, model.dtype)
     if model.weights == "random":
-        pipe = random_pipeline(architecture(model.architecture), dtype, device, drawn_on or device)
+        pipe = random_pipeline(architecture(model.architecture), dtype, device, drawn_on)
     else:
         pipe = StableVideoDiffusionPipeline.from_pretrained(
             folder_of(model),
@@ -60,14 +60,14 @@ def architecture(name: str) -> Architecture:
 
 
 def random_pipeline(
-    shape: Architecture, dtype: torch.dtype, device: torch.device, drawn_on: torch.device
+    shape: Architecture, dtype: torch.dtype, device: torch.device, drawn_on: torch.device | None = None
 ) -> StableVideoDiffusionPipeline:
     """A pipeline with weights that were never trained: right in size and speed, meaningless in pictures.
 
     Built on the meta device and filled on `device` from a fixed seed, tensor by tensor, so that no second copy ever
-    exists. The generators of a CPU and of a GPU give other numbers: that of `drawn_on` gives these."""
+    exists. The generators of a CPU and of a GPU give other numbers: that of `drawn_on` (default: `device`) gives these."""
     networks = on_meta(shape)
-    generator = torch.Generator(drawn_on).manual_seed(0)
+    generator = torch.Generator(drawn_on or device).manual_seed(0)
     for network in networks.values():
         fill(network, dtype, device, generator)
     return StableVideoDiffusionPipeline(

@@ -74,15 +74,15 @@ def test_a_frame_is_written_twice_and_read_three_times_a_block(tiny_job: Job) ->
 
 
 @pytest.mark.slow
-def test_the_smallest_keeps_the_frames_of_svd_xt_in_two_gib() -> None:
-    """25 frames of 576×1024 under guidance; page-locked weights as CUDA's host allocator rounds them."""
+def test_the_smallest_keeps_the_frames_of_svd_xt_in_less_than_two_and_a_half_gib() -> None:
+    """25 frames of 576×1024 under guidance; page-locked weights as CUDA's host allocator rounds them. An H200 held 2.28
+    GiB, 1.94 in the decode, and 13.2 GiB of page-locked host memory."""
     (job,) = expand(["memory=smallest", "model=svd_xt", "model.weights=random"]).jobs
     assert (job.memory.decode, job.frames_per_decode, job.num_frames) == ("streamed", FRAMES, FRAMES)
     summary = simulate(job, [FRAMES])[FRAMES]
-    assert summary.peak_gib == pytest.approx(1.95, abs=0.05)
-    assert summary.peak_gib <= 2.5
+    assert summary.peak_gib == pytest.approx(2.28, abs=0.08)
     decode = summary.stages["vae_decode"]
-    assert decode.peak_gib == pytest.approx(1.59, abs=0.05)
+    assert decode.peak_gib == pytest.approx(1.94, abs=0.08)
     assert 2 * FRAMES * FRAME_GIB <= decode.host_gib <= 8.5
     assert (decode.h2d_gib, decode.d2h_gib) == (pytest.approx(58.8, abs=0.5), pytest.approx(39.1, abs=0.5))
     networks = on_meta(architecture("svd_xt"))
