@@ -13,6 +13,8 @@ from svdsweep.probes.latency import STAGES
 from svdsweep.store import Row
 
 PLACES = (*STAGES, WHOLE)
+LEAST_GIB = 0.25
+"""A stage that is predicted to hold less is not told apart from workspaces that libraries keep (cuBLAS 0.03 GiB)."""
 MEASURED = (
     *("vram_allocated_peak_gib", "vram_reserved_peak_gib", "vram_process_peak_gib"),
     *(f"{stage}_vram_allocated_peak_gib" for stage in STAGES),
@@ -100,7 +102,8 @@ def comparison(sweep: Sweep) -> Comparison:
 def _compared(part: pd.DataFrame, notes: dict[str, list[str]]) -> Compared:
     whole = part[part["stage"] == WHOLE]
     memory = str(part["memory"].iloc[0])
-    by_stage = {str(stage): list(values) for stage, values in part.groupby("stage")["ratio"]}
+    told = part[(part["predicted_gib"] >= LEAST_GIB) | (part["stage"] == WHOLE)]
+    by_stage = {str(stage): list(values) for stage, values in told.groupby("stage")["ratio"]}
     return Compared(
         str(part["gpu"].iloc[0]),
         memory,

@@ -65,7 +65,7 @@ def random_pipeline(
     """A pipeline with weights that were never trained: right in size and speed, meaningless in pictures.
 
     Built on the meta device and filled on `device` from a fixed seed, tensor by tensor, so that no second copy ever
-    exists. The generators of a CPU and of a GPU give other numbers: that of `drawn_on` (default: `device`) gives these."""
+    exists. The generators of a CPU and of a GPU give other numbers; that of `drawn_on` (default: `device`) is taken."""
     networks = on_meta(shape)
     generator = torch.Generator(drawn_on or device).manual_seed(0)
     for network in networks.values():

@@ -35,14 +35,15 @@ from svdsweep.predict.faking import fake_gpu, materialize
 from svdsweep.predict.simulate import DEVICE, on_meta_pipeline, quiet
 from svdsweep.predict.summary import GIB
 
-STEPS: tuple[tuple[str, dict[str, bool]], ...] = (
+STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("baseline", {}),
     ("+ single token", {"single_token_cross_attention": True}),
     ("+ fused QKV", {"fused_qkv": True}),
     ("+ channels-last", {"channels_last": True}),
     ("+ convolutions over time in 2-D", {"temporal_conv2d": True}),
+    ("+ products in fp8", {"unet_weights": "fp8_products"}),
 )
-"""Exact settings, one added at a time."""
+"""Settings, one added at a time; all but the last are exact."""
 H200 = SimpleNamespace(
     name="NVIDIA H200",
     major=9,
@@ -163,13 +164,13 @@ def _gib(x: Any) -> float:
     return float(torch.Size([int(v) for v in x.get_size()]).numel() * x.get_dtype().itemsize / GIB)
 
 
-def lowered(job: Job, knobs: dict[str, bool]) -> tuple[Made, Made]:
+def lowered(job: Job, knobs: dict[str, Any]) -> tuple[Made, Made]:
     """One step of the UNet and the decode of all frames."""
     pipe = on_meta_pipeline(job.model.architecture)
     with quiet(), fake_gpu(lambda _: None), an_h200():
         for network in (pipe.unet, pipe.vae, pipe.image_encoder):
             materialize(network, torch.float16)
-        prepare(pipe, Memory(**knobs), DEVICE)  # type: ignore[arg-type]
+        prepare(pipe, Memory(**knobs), DEVICE)
 
         def empty(*shape: int) -> torch.Tensor:
             return torch.empty(shape, device=DEVICE, dtype=torch.float16)
@@ -218,7 +219,7 @@ def rows(job: Job) -> Iterator[dict[str, object]]:
     for part, (stage, times) in stages.items():
         alive_gib = stage.peak_gib - stage.weights_gib
         yield row(part, "baseline, not compiled", stage.moved_gib / times, alive_gib, None)
-    knobs: dict[str, bool] = {}
+    knobs: dict[str, Any] = {}
     for name, more in STEPS:
         knobs |= more
         for part, found in zip(stages, lowered(job, knobs), strict=True):
