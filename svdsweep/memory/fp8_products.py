@@ -2,7 +2,8 @@
 
 GPUs from compute capability 8.9 on multiply fp8 at twice the rate of half precision, and the result has the input's
 dtype. On an H200 that gained SVD-XT nothing: one scale for a whole input is known only when all of it was read, so the
-compiler cannot scale where the input is made. Plain modules: compilation, offloads and predictions see nothing special."""
+compiler cannot scale where the input is made. Plain modules, so that compilation, offloads and predictions see nothing
+unusual."""
 
 from typing import Any
 

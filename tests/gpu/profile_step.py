@@ -4,11 +4,12 @@
 
 One job, its settings as on svdsweep's own command line; on the GPU if there is one, else on the CPU (a rehearsal). The
 pipeline runs once untimed and once under torch's profiler, with three steps. On a GPU the shares are of the device's
-time, idle what no kernel fills; on the CPU of the operators' own time."""
+time, idle what no kernel fills; on the CPU of the operators' own time. A second table names the longest kernels."""
 
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,27 @@ def busy_us(spans: Iterable[tuple[float, float]]) -> float:
     return total
 
 
-def profiled(job: Job, device: torch.device) -> tuple[dict[str, float], float]:
-    """Microseconds by kind, and those of the whole run."""
+LONGEST = 25
+"""Kernels of the second table."""
+
+
+@dataclass
+class Profiled:
+    """A run under the profiler: microseconds of the whole, by kind, and by kernel with the number of its calls."""
+
+    whole_us: float
+    kinds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    kernels: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def add(self, name: str, us: float, calls: int = 1) -> None:
+        """Count calls of a kernel or operator."""
+        self.kinds[kind_of(name)] += us
+        spent, count = self.kernels.get(name, (0.0, 0))
+        self.kernels[name] = spent + us, count + calls
+
+
+def profiled(job: Job, device: torch.device) -> Profiled:
+    """The job's second run."""
     pipe = load_pipeline(
         job.model, device if job.memory.offload == "none" else torch.device("cpu"), drawn_on=device
     )
@@ -83,17 +103,17 @@ def profiled(job: Job, device: torch.device) -> tuple[dict[str, float], float]:
     run()
     on_gpu = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as profiler:
-        whole_us = run() * 1e6
-    times: dict[str, float] = defaultdict(float)
+        found = Profiled(run() * 1e6)
     if on_gpu:
         kernels: list[Any] = [e for e in profiler.events() if e.device_type == DeviceType.CUDA]
         for event in kernels:
-            times[kind_of(event.name)] += event.time_range.elapsed_us()
-        times["idle"] = whole_us - busy_us((e.time_range.start, e.time_range.end) for e in kernels)
+            found.add(event.name, event.time_range.elapsed_us())
+        busy = busy_us((e.time_range.start, e.time_range.end) for e in kernels)
+        found.kinds["idle"] = found.whole_us - busy
     else:
         for event in profiler.key_averages():
-            times[kind_of(event.key)] += event.self_cpu_time_total
-    return dict(times), whole_us
+            found.add(event.key, event.self_cpu_time_total, event.count)
+    return found
 
 
 def main() -> None:
@@ -103,17 +123,37 @@ def main() -> None:
     asked = parser.parse_args()
     (job,) = expand([*asked.settings, f"num_inference_steps={STEPS}", "metrics=none"]).jobs
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    times, whole_us = profiled(job, device)
+    found = profiled(job, device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU (a rehearsal)"
+    run = (
+        f"{job.num_frames} frames of {job.width}×{job.height}, {STEPS} steps, guidance to {job.max_guidance_scale:g}, "
+        f"on {where}; {found.whole_us / 1e6:.2f} s under the profiler. Shares of the run"
+    )
     published.publish(
         asked.out,
         f"profile_{job.model.name}_{job.memory.name}",
         f"Where the time goes: {job.model.name} under {job.memory.name}",
-        f"{job.num_frames} frames of {job.width}×{job.height}, {STEPS} steps, guidance to {job.max_guidance_scale:g}, "
-        f"on {where}; {whole_us / 1e6:.2f} s under the profiler. Shares of the run; kinds overlap where kernels do.",
+        f"{run}; kinds overlap where kernels do.",
         [
-            {"kind": kind, "ms": us / 1000, "share": f"{us / whole_us:.1%}"}
-            for kind, us in sorted(times.items(), key=lambda item: -item[1])
+            {"kind": kind, "ms": us / 1000, "share": f"{us / found.whole_us:.1%}"}
+            for kind, us in sorted(found.kinds.items(), key=lambda item: -item[1])
+        ],
+    )
+    longest = sorted(found.kernels.items(), key=lambda item: -item[1][0])[:LONGEST]
+    published.publish(
+        asked.out,
+        f"kernels_{job.model.name}_{job.memory.name}",
+        f"The longest kernels: {job.model.name} under {job.memory.name}",
+        f"{run}.",
+        [
+            {
+                "kernel": name.replace("|", "/")[:120],
+                "kind": kind_of(name),
+                "calls": calls,
+                "ms": us / 1000,
+                "share": f"{us / found.whole_us:.1%}",
+            }
+            for name, (us, calls) in longest
         ],
     )
 

@@ -66,7 +66,9 @@ def conditions(measured: answers.Measured, rows: list[Row]) -> str:
     slowed = sorted({row.job.memory.name for row in rows if row.values.get("throttle")})
     days = sorted({str(row.values["started_at"])[:10] for row in rows if row.values.get("started_at")})
     sweeps = ", ".join(f"[{name}]({name}/report.md)" for name in measured.sweeps)
-    tables = ", ".join(f"[{path.stem}]({path.name})" for path in sorted(measured.folder.glob("profile_*.md")))
+    tables = ", ".join(
+        f"[{path.stem}]({path.name})" for path in sorted(measured.folder.glob("*_svd_xt_*.md"))
+    )
     more = ", ".join(
         f"[{name}]({name}.md)"
         for name in ("attention", "convolution")

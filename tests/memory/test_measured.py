@@ -1,5 +1,6 @@
 """attention=measured: what is timed, what is taken, and that nothing else changes."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -144,6 +145,18 @@ def test_a_full_memory_is_the_jobs_end_where_pytorchs_own_choice_meets_it_and_el
     monkeypatch.setattr(measured, "KERNELS", {DEFAULT: full, "flash": KERNELS["flash"]})
     with pytest.raises(torch.OutOfMemoryError):
         choose(*drawn(2, 2, 8, 16))
+
+
+def test_no_kernel_always_runs_behind_the_same_one() -> None:
+    ran: list[str] = []
+    runs = {name: functools.partial(ran.append, name) for name in ("a", "b", "c")}
+    assert set(measured.seconds(runs, torch.device("cpu"))) == {"a", "b", "c"}
+    rounds = [
+        tuple(dict.fromkeys(ran[i : i + 6])) for i in range(0, len(ran), 6)
+    ]  # each runs once untimed before
+    assert len(rounds) == measured.REPEATS
+    assert all(set(order) == {"a", "b", "c"} for order in rounds)
+    assert len(set(rounds)) > 1
 
 
 def test_kernels_that_this_machine_lacks_are_left_out() -> None:
