@@ -234,7 +234,7 @@ def _works(kernel: Attend, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ex
 
 def seconds(runs: Mapping[str, Callable[[], Any]], device: torch.device) -> dict[str, float]:
     """Median of each over rounds of all of them, so that a clock that changes is fair to each; every round in another
-    order, for what runs behind a kernel that draws more power finds a slower clock (5 % on an H200 at its power cap)."""
+    order, for behind a kernel that draws more power the clock is slower (by 5 % on an H200 at its power cap)."""
     spent: dict[str, list[float]] = {name: [] for name in runs}
     order, shuffled = list(runs), random.Random(0)
     for _ in range(REPEATS):
