@@ -73,7 +73,11 @@ def _options(memory: Memory) -> dict[str, Any]:
     """Of torch.compile. Shapes are static unless asked otherwise: left to itself, the second shape of a process is
     compiled for any size, by other kernels in another layout. The process is spent afterwards
     (`conflicts.needs_fresh_process`), so its limit may stay raised."""
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILES)
+    dynamo: Any = torch._dynamo.config
+    limit = (
+        "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"
+    )  # PyTorch 2.6's name
+    setattr(dynamo, limit, max(getattr(dynamo, limit), RECOMPILES))
     mode = {} if memory.compile_mode == "default" else {"mode": memory.compile_mode}
     return {
         "backend": memory.compile_backend,
