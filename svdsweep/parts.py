@@ -131,6 +131,11 @@ class Memory(Checked):
         "Convolutions over time as 2-D ones over frames and places: other kernels, which know channels_last, also when "
         "compiled. Exact.",
     )
+    norms_by_channel: bool = knob(
+        False,
+        "Group norms from the sums of each channel, in the networks that are compiled as a whole: other reductions, "
+        "which read channels_last frames as they lie. Equal up to rounding.",
+    )
     cudnn_benchmark: bool = knob(
         False,
         "Let cuDNN time its kernels at the first convolution of each shape and take the fastest: more VRAM for what it "

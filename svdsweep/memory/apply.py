@@ -17,6 +17,7 @@ from svdsweep.memory import (
     guidance,
     launching,
     measured,
+    norms,
     offload,
     parted,
     precision,
@@ -83,6 +84,7 @@ KNOBS = (
     Knob("transformer_parts", lambda m: m.transformer_parts is not None, parted.part_blocks, parted.check),
     Knob("decode", lambda m: m.decode == "streamed", streamed.stream_decode, streamed.check),
     Knob("temporal_conv2d", lambda m: m.temporal_conv2d, temporal.flatten_places, temporal.check),
+    Knob("norms_by_channel", lambda m: m.norms_by_channel, norms.sum_channels, norms.check),
     Knob("channels_last", lambda m: m.channels_last, precision.channels_last, precision.check_channels_last),
     Knob(
         "unet_weights",

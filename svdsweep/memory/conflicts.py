@@ -136,6 +136,11 @@ def _attention(job: Job, device_kind: str) -> Iterator[str]:
 
 def _compilation(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
+    if m.norms_by_channel and m.compile != "whole" and not m.compile_vae:
+        yield (
+            "norms_by_channel without compile=whole or compile_vae: only a compiler sums without a float32 copy of "
+            "every frame; leave it out, or compile."
+        )
     if m.compile == "none" and not m.compile_vae:
         defaults = Memory()
         for name in ("compile_mode", "compile_backend", "compile_fullgraph", "compile_dynamic"):

@@ -57,7 +57,7 @@ def runnable(memory: Memory) -> tuple[Memory, list[str]]:
     changes: dict[str, Any] = {}
     notes = []
     if memory.compile != "none" or memory.compile_vae:
-        changes |= {"compile": "none", "compile_vae": False}
+        changes |= {"compile": "none", "compile_vae": False, "norms_by_channel": False}
         notes.append(
             "compilation is predicted as the eager run: fused kernels hold less (on an H200 four fifths in a step of "
             "SVD-XT, two thirds in its decode), CUDA graphs and autotuning more"

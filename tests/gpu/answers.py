@@ -94,6 +94,22 @@ def fastest(measured: Measured) -> Iterator[Answer]:
         )
 
 
+def norms(measured: Measured) -> Iterator[Answer]:
+    """What sums of each channel do to the norms of `fastest`."""
+    step, decode = (
+        plain / mine
+        if (plain := measured.value("fastest", column))
+        and (mine := measured.value("fastest", column, "norms_by_channel"))
+        else None
+        for column in ("step_s", "vae_decode_s")
+    )
+    yield Answer(
+        "norms_by_channel: are a step and the decode of fastest faster with it?",
+        _all(None if x is None else x > 1 for x in (step, decode)),
+        f"step {_x(step)}, decode {_x(decode)}",
+    )
+
+
 def smallest(measured: Measured) -> Iterator[Answer]:
     """The strategy for small cards: under a cap, its peak, its time, its frames."""
     capped = measured.row("smallest", "capped")
@@ -270,7 +286,7 @@ def graphs(measured: Measured) -> Iterator[Answer]:
 
 
 SECTIONS: tuple[tuple[str, tuple[Callable[[Measured], Iterator[Answer]], ...]], ...] = (
-    ("What the strategies promise", (fastest, smallest, streamed, graphs)),
+    ("What the strategies promise", (fastest, norms, smallest, streamed, graphs)),
     ("What is predicted", (peaks, sums)),
     ("What was suspected", (kernels, warm)),
     ("What the framework takes", (waits,)),

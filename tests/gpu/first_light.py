@@ -84,6 +84,12 @@ def steps(part: int, device: str, work: Path) -> list[Step]:
     return [
         Step("fastest", sweep("first_light", "memory=baseline,fastest,fastest_aggressive"), 200, 400),
         Step(
+            "norms by channel",
+            sweep("norms_by_channel", "memory=fastest", "memory.norms_by_channel=true"),
+            130,
+            200,
+        ),
+        Step(
             "whole run",
             sweep("whole_run", "memory=baseline", f"num_inference_steps={whole}", "measure.warmup=0"),
             40,

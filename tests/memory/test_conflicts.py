@@ -62,6 +62,8 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         )
     ),
     ("cpu", {"compile": "whole", "compile_mode": "reduce-overhead"}, {}, "needs a GPU"),
+    ("cuda", {"norms_by_channel": True}, {}, "only a compiler sums without a float32 copy"),
+    ("cuda", {"norms_by_channel": True, "compile": "regional"}, {}, "leave it out, or compile"),
     ("cuda", {"compile": "whole", "offload": "group_leaf"}, {}, "offload=group_block with compile=regional"),
     ("cuda", {"compile": "regional", "offload": "group_leaf"}, {}, "breaks the graph"),
     ("cuda", {"compile": "whole", "offload": "sequential"}, {}, "take offload=model"),

@@ -23,6 +23,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "decode": {"decode": "streamed"},
     "temporal_conv2d": {"temporal_conv2d": True},
     "channels_last": {"channels_last": True},
+    "norms_by_channel": {"norms_by_channel": True, "compile": "whole"},
     "unet_weights": {"unet_weights": "fp8"},
     "cudnn_benchmark": {"cudnn_benchmark": True},
     "launch_ahead": {"launch_ahead": True},

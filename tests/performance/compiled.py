@@ -41,6 +41,7 @@ STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("+ fused QKV", {"fused_qkv": True}),
     ("+ channels-last", {"channels_last": True}),
     ("+ convolutions over time in 2-D", {"temporal_conv2d": True}),
+    ("+ norms by channel", {"norms_by_channel": True}),
     ("+ products in fp8", {"unet_weights": "fp8_products"}),
 )
 """Settings, one added at a time; all but the last are exact."""
