@@ -99,7 +99,7 @@ def norms(measured: Measured) -> Iterator[Answer]:
     step, decode = (
         plain / mine
         if (plain := measured.value("fastest", column))
-        and (mine := measured.value("fastest", column, "norms_by_channel"))
+        and (mine := measured.value("fastest+norms_by_channel=True", column, "norms_by_channel"))
         else None
         for column in ("step_s", "vae_decode_s")
     )

@@ -179,6 +179,7 @@ def last_lines(path: Path, count: int = 12) -> str:
 def main() -> None:
     """Run the steps for which there is time."""
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step under way is ended too
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", type=int, choices=(1, 2))
     parser.add_argument("--device", default="0", help="a GPU's index, or cpu for a rehearsal (default: 0)")

@@ -19,6 +19,7 @@ import pytest
 from first_light import Archive, Step
 
 from svdsweep.config import Image, Job, Memory
+from svdsweep.grid import expand
 from svdsweep.store import Row, Store
 
 HERE = Path(__file__).parent
@@ -27,6 +28,7 @@ WRITES = """
 import sys, time
 from pathlib import Path
 from svdsweep.config import Image, Job, Memory
+from svdsweep.grid import expand
 from svdsweep.store import Row, Store
 folder, name, stays = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 job = Job(image=Image(path="rocket.jpg"), seed=len(name), memory=Memory(name=name))
@@ -208,6 +210,11 @@ def test_answers_follow_the_figures(tmp_path: Path) -> None:
     assert told["smallest: less than 3.0 GiB allocated"].verdict == "yes"
     assert told["smallest: are the frames the baseline's, up to rounding"].verdict == "yes"
     assert told["smallest: does it run under a cap of 4 GiB"].verdict == "not measured"
+
+
+def test_a_setting_that_is_added_to_a_preset_is_found_under_its_name() -> None:
+    (job,) = expand(["memory=fastest", "memory.norms_by_channel=true"]).jobs
+    assert job.memory.name == "fastest+norms_by_channel=True"
 
 
 def test_the_published_answers_are_those_of_the_published_rows() -> None:
