@@ -44,6 +44,9 @@ def environment(place: Place) -> dict[str, str]:
     It must stand before the interpreter starts, for torch, OpenMP and CUDA read it when they are loaded."""
     threads = str(place.threads)
     return {
+        # else threads spin at the end of each of a small model's many loops, while their partner waits for its core: on
+        # a busy machine a job of a second takes twenty
+        "OMP_WAIT_POLICY": "PASSIVE",
         **os.environ,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "" if place.device == "cpu" else place.device,

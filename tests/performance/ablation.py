@@ -188,7 +188,8 @@ def publish(out: Path, model: str, names: list[str]) -> None:
             name,
             TITLES[name],
             f"{model}, {job.num_frames} frames of {job.height}×{job.width}, {job.num_inference_steps} steps, "
-            f"{job.model.dtype}, guided: live tensors with cuDNN's copies, work and transfers as predicted, what is compiled as the eager "
+            f"{job.model.dtype}, guided: live tensors with cuDNN's copies, work and "
+            "transfers as predicted, what is compiled as the eager "
             f"run. The floors are those of `svdsweep predict --gpu {GPU}`, by published rates. `frames` and PSNR: of "
             f"the embedded model on the CPU ({FRAMES} frames, 25 steps, float32) against its baseline, measured; "
             "streams left out, graphs captured but not compiled. A row in brackets was tried in that place and is not "

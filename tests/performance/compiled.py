@@ -30,18 +30,21 @@ from torch.utils._ordered_set import OrderedSet
 from svdsweep.config import Job, Memory
 from svdsweep.grid import expand
 from svdsweep.memory.apply import prepare
+from svdsweep.memory.norms import sum_channels
 from svdsweep.predict import summaries
 from svdsweep.predict.faking import fake_gpu, materialize
 from svdsweep.predict.simulate import DEVICE, on_meta_pipeline, quiet
 from svdsweep.predict.summary import GIB
 
+NORMS = "norms_by_channel"
+"""A knob of what is compiled, which here is lowered by hand."""
 STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("baseline", {}),
     ("+ single token", {"single_token_cross_attention": True}),
     ("+ fused QKV", {"fused_qkv": True}),
     ("+ channels-last", {"channels_last": True}),
     ("+ convolutions over time in 2-D", {"temporal_conv2d": True}),
-    ("+ norms by channel", {"norms_by_channel": True}),
+    ("+ norms by channel", {NORMS: True}),
     ("+ products in fp8", {"unet_weights": "fp8_products"}),
 )
 """Settings, one added at a time; all but the last are exact."""
@@ -171,7 +174,10 @@ def lowered(job: Job, knobs: dict[str, Any]) -> tuple[Made, Made]:
     with quiet(), fake_gpu(lambda _: None), an_h200():
         for network in (pipe.unet, pipe.vae, pipe.image_encoder):
             materialize(network, torch.float16)
-        prepare(pipe, Memory(**knobs), DEVICE)
+        by_channel = knobs.get(NORMS, False)
+        prepare(pipe, Memory(**{name: value for name, value in knobs.items() if name != NORMS}), DEVICE)
+        if by_channel:
+            sum_channels(pipe, Memory(compile="whole", compile_vae=True), DEVICE)
 
         def empty(*shape: int) -> torch.Tensor:
             return torch.empty(shape, device=DEVICE, dtype=torch.float16)

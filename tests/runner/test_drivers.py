@@ -12,6 +12,8 @@ import pytest
 from helpers import Heard, cpu, family, ran, start_driver, stored, sweep, wait_for
 
 from svdsweep.runner.claims import Claims
+from svdsweep.runner.contract import Place
+from svdsweep.runner.process import environment
 from svdsweep.runner.tail import Tail
 from svdsweep.store import Row
 
@@ -161,6 +163,13 @@ def test_workers_share_the_cores_fairly_and_log_apart(folder, monkeypatch):
     rows = sweep(folder, [fakes.job(i, "sleep 0.2") for i in range(4)])
     assert {row.values["threads"] for row in rows} == {"3"}
     assert len(list((folder / "logs").iterdir())) == 2
+
+
+def test_threads_that_wait_do_not_spin_unless_the_user_says_so(folder, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert environment(Place("cpu", folder, 2))["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert environment(Place("cpu", folder, 2))["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 @pytest.mark.parametrize(("isolation", "processes"), [("device", 1), ("settings", 2), ("job", 6)])
