@@ -61,7 +61,7 @@ def steps(part: int, device: str, work: Path) -> list[Step]:
     def script(path: Path, *arguments: str) -> list[str]:
         return [python, str(path), *arguments, "--out", str(work)]
 
-    pytest = (python, "-m", "pytest", "-v", "-p", "no:cacheprovider")
+    pytest = (python, "-m", "pytest", "-v", "-n", "0", "-p", "no:cacheprovider")
     few, whole = ("2", "3") if rehearsal else ("4", "25")
     if part == 1:
         return [
