@@ -1,13 +1,14 @@
 """torch.compile in the forms that do something for SVD."""
 
-import functools
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from svdsweep.config import Memory
 from svdsweep.memory.conflicts import CUDA_GRAPHS
+from svdsweep.memory.wrapping import inside
 
 REPEATED_BLOCKS = ["BasicTransformerBlock", "TemporalBasicTransformerBlock"]
 """What `compile_repeated_blocks` compiles; the UNet's own list is empty."""
@@ -26,7 +27,7 @@ def compile_unet(pipe: Any, memory: Memory, device: torch.device) -> None:
         pipe.unet._repeated_blocks = REPEATED_BLOCKS
         pipe.unet.compile_repeated_blocks(**options)
     if memory.compile_mode in CUDA_GRAPHS:
-        pipe.unet.forward = a_step(pipe.unet.forward)
+        pipe.unet.forward = inside(a_step, pipe.unet.forward)
 
 
 def compile_vae(pipe: Any, memory: Memory, device: torch.device) -> None:
@@ -58,15 +59,11 @@ def check_graphs(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     return None
 
 
-def a_step(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """`forward`, telling CUDA graphs at each call that a new step begins: what the last one answered is used up."""
-
-    @functools.wraps(forward)
-    def step(*args: Any, **kwargs: Any) -> Any:
-        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        return forward(*args, **kwargs)
-
-    return step
+@contextmanager
+def a_step() -> Iterator[None]:
+    """CUDA graphs are told that a new step begins: what the last one answered is used up."""
+    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+    yield
 
 
 def _options(memory: Memory) -> dict[str, Any]:
@@ -74,9 +71,8 @@ def _options(memory: Memory) -> dict[str, Any]:
     compiled for any size, by other kernels in another layout. The process is spent afterwards
     (`conflicts.needs_fresh_process`), so its limit may stay raised."""
     dynamo: Any = torch._dynamo.config
-    limit = (
-        "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"
-    )  # PyTorch 2.6's name
+    # the second is PyTorch 2.6's name
+    limit = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"
     setattr(dynamo, limit, max(getattr(dynamo, limit), RECOMPILES))
     mode = {} if memory.compile_mode == "default" else {"mode": memory.compile_mode}
     return {
