@@ -1,3 +1,5 @@
 """svdsweep: batch experiments and sweeps for Stable Video Diffusion."""
 
-__version__ = "0.1.0"
+from svdsweep.config.version import __version__
+
+__all__ = ["__version__"]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from svdsweep import help
-from svdsweep.composition import CONF
-from svdsweep.store import Store
+from svdsweep.commands.help import verbs
+from svdsweep.grid import help
+from svdsweep.grid.presets import CONF
+from svdsweep.store.rows import Store
 
 README = Path(__file__).parent.parent / "README.md"
 H200 = README.parent / "runs" / "published" / "h200" / "first_light"
@@ -37,7 +38,7 @@ def measured() -> str:
 TABLES = {
     "what an H200 measured": measured,
     "settings": help.markdown,
-    "verbs": help.verbs,
+    "verbs": verbs,
     "memory strategies": lambda: help.presets(CONF / "memory"),
 }
 

@@ -4,7 +4,7 @@ import re
 
 from svdsweep import terminal
 from svdsweep.config import Job, Memory
-from svdsweep.store import Row
+from svdsweep.store.rows import Row
 
 
 def ok(seed=0, memory="baseline", **values):

@@ -2,10 +2,10 @@
 
 import statistics
 
-from svdsweep.analysis.columns import asked_for
-from svdsweep.analysis.opened import Sweep
+from svdsweep.analysis.sweep import Sweep
 from svdsweep.config import Job
 from svdsweep.probes.statistics import drift
+from svdsweep.store.columns import asked_for
 
 CORRELATED = 0.5
 SLOWER = 1.02

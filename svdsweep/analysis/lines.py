@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from svdsweep.analysis.columns import asked_for
 from svdsweep.config import Job, job_from
-from svdsweep.identity import CANONICAL, canonical
-from svdsweep.schema import UserError, check
-from svdsweep.store import FINAL, OWN, PARTS, SCHEMA, Scalar, row_files
+from svdsweep.config.keys import CANONICAL, canonical
+from svdsweep.config.rules import check
+from svdsweep.errors import UserError
+from svdsweep.store.columns import asked_for
+from svdsweep.store.rows import FINAL, OWN, PARTS, SCHEMA, Scalar, row_files
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, UserError)
 READ_AT_ONCE = 2**20

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from svdsweep.analysis.opened import Sweep
+from svdsweep.analysis.sweep import Sweep
 from svdsweep.config import Job
 from svdsweep.predict import calibration
 from svdsweep.predict.calibration import WHOLE, Calibration
-from svdsweep.probes.latency import STAGES
-from svdsweep.store import Row
+from svdsweep.store.columns import STAGES
+from svdsweep.store.rows import Row
 
 PLACES = (*STAGES, WHOLE)
 LEAST_GIB = 0.25

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from svdsweep.analysis.opened import Sweep
-from svdsweep.analysis.paired import Estimate, mean_difference
+from svdsweep.analysis.pairs import Estimate, mean_difference
 from svdsweep.analysis.strategies import numeric
+from svdsweep.analysis.sweep import Sweep
 from svdsweep.probes.statistics import t_quantile
 
 AXES = (

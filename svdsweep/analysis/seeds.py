@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from svdsweep.analysis.columns import asked_for
 from svdsweep.config import Job
+from svdsweep.errors import UserError, nearest
 from svdsweep.metrics import COLUMNS
 from svdsweep.probes.statistics import t_quantile
-from svdsweep.schema import UserError, nearest
+from svdsweep.store.columns import asked_for
 
 SETTINGS = tuple(asked_for(Job()))
 DRAWS = ("seed", "image")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from svdsweep.analysis.opened import Sweep
-from svdsweep.analysis.paired import Estimate, Times, holm, latency_ratio, mean_difference, memory_ratio
+from svdsweep.analysis.pairs import Estimate, Times, holm, latency_ratio, mean_difference, memory_ratio
+from svdsweep.analysis.sweep import Sweep
 from svdsweep.metrics import COLUMNS
-from svdsweep.store import STATUSES
+from svdsweep.store.rows import STATUSES
 
 BUDGETS_GIB = (6, 8, 12, 16, 24, 48, 80)
 CLASSES = ("baseline", "exact", "equivalent", "near", "different")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from svdsweep.analysis.opened import Sweep
-from svdsweep.analysis.paired import Estimate, holm, latency_ratio, mean_difference, memory_ratio
+from svdsweep.analysis.pairs import Estimate, holm, latency_ratio, mean_difference, memory_ratio
 from svdsweep.analysis.strategies import NOT_COMPARED, numeric, times
+from svdsweep.analysis.sweep import Sweep
 from svdsweep.config import Job
-from svdsweep.identity import canonical, digest
+from svdsweep.config.keys import canonical, digest
 from svdsweep.metrics import COLUMNS
 
 PLACES = (

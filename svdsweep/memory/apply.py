@@ -1,7 +1,5 @@
 """The knobs in the order in which they must be applied, and the check of each."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,39 +7,27 @@ import torch
 from svdsweep.config import Memory
 from svdsweep.memory import (
     attention,
-    chunking,
-    compiling,
-    convolution,
+    channels_last,
+    chunk_sizes,
+    compile,
+    cudnn_benchmark,
+    deepcache,
     extra,
     fp8_products,
-    guidance,
-    launching,
-    measured,
-    norms,
+    fused_qkv,
+    launch_ahead,
+    measured_attention,
+    norms_by_channel,
     offload,
-    parted,
-    precision,
-    single_token,
-    streamed,
-    temporal,
+    single_token_cross_attention,
+    split_guidance,
+    streamed_decode,
+    temporal_conv2d,
+    transformer_parts,
+    unet_weights,
+    vae_dtype,
 )
-from svdsweep.memory.effect import NoEffect
-
-Apply = Callable[[Any, Memory, torch.device], None]
-Check = Callable[[Any, Memory, torch.device], str | None]
-
-
-@dataclass(frozen=True)
-class Knob:
-    """One strategy: when it is asked for, how it is applied, and how one sees that it took effect.
-
-    `check` looks at the pipeline, either at once or, with `check_after_run`, when it has run."""
-
-    name: str
-    wanted: Callable[[Memory], bool]
-    apply: Apply
-    check: Check
-    check_after_run: bool = False
+from svdsweep.memory.contract import Apply, Knob, NoEffect
 
 
 def _changes_something(apply: Apply) -> Apply:
@@ -59,8 +45,13 @@ def _changes_something(apply: Apply) -> Apply:
 
 
 KNOBS = (
-    Knob("vae_dtype", lambda m: m.vae_dtype != "model", precision.set_vae_dtype, precision.check_vae_dtype),
-    Knob("vae_upcast", lambda m: not m.vae_upcast, precision.no_upcast, precision.check_no_upcast),
+    Knob(
+        "vae_dtype",
+        lambda m: m.vae_dtype != "model",
+        vae_dtype.set_vae_dtype,
+        vae_dtype.check_vae_dtype,
+    ),
+    Knob("vae_upcast", lambda m: not m.vae_upcast, vae_dtype.no_upcast, vae_dtype.check_no_upcast),
     Knob(
         "attention",
         lambda m: m.attention in attention.PROCESSORS,
@@ -71,26 +62,43 @@ KNOBS = (
     Knob(
         "single_token_cross_attention",
         lambda m: m.single_token_cross_attention,
-        single_token.skip_query_and_key,
-        single_token.check,
+        single_token_cross_attention.skip_query_and_key,
+        single_token_cross_attention.check,
     ),
-    Knob("fused_qkv", lambda m: m.fused_qkv, attention.fuse_qkv, attention.check_fused),
+    Knob("fused_qkv", lambda m: m.fused_qkv, fused_qkv.fuse_qkv, fused_qkv.check_fused),
     Knob(
         "forward_chunk_size",
         lambda m: m.forward_chunk_size is not None,
-        chunking.chunk_feed_forward,
-        chunking.check_feed_forward,
+        chunk_sizes.chunk_feed_forward,
+        chunk_sizes.check_feed_forward,
     ),
-    Knob("transformer_parts", lambda m: m.transformer_parts is not None, parted.part_blocks, parted.check),
-    Knob("decode", lambda m: m.decode == "streamed", streamed.stream_decode, streamed.check),
-    Knob("temporal_conv2d", lambda m: m.temporal_conv2d, temporal.flatten_places, temporal.check),
-    Knob("norms_by_channel", lambda m: m.norms_by_channel, norms.sum_channels, norms.check),
-    Knob("channels_last", lambda m: m.channels_last, precision.channels_last, precision.check_channels_last),
+    Knob(
+        "transformer_parts",
+        lambda m: m.transformer_parts is not None,
+        transformer_parts.part_blocks,
+        transformer_parts.check,
+    ),
+    Knob("decode", lambda m: m.decode == "streamed", streamed_decode.stream_decode, streamed_decode.check),
+    Knob(
+        "temporal_conv2d", lambda m: m.temporal_conv2d, temporal_conv2d.flatten_places, temporal_conv2d.check
+    ),
+    Knob(
+        "norms_by_channel",
+        lambda m: m.norms_by_channel,
+        norms_by_channel.sum_channels,
+        norms_by_channel.check,
+    ),
+    Knob(
+        "channels_last",
+        lambda m: m.channels_last,
+        channels_last.channels_last,
+        channels_last.check_channels_last,
+    ),
     Knob(
         "unet_weights",
-        lambda m: m.unet_weights in precision.STORED,
-        precision.store_unet,
-        precision.check_unet,
+        lambda m: m.unet_weights in unet_weights.STORED,
+        unet_weights.store_unet,
+        unet_weights.check_unet,
     ),
     Knob(
         "unet_weights",
@@ -101,18 +109,24 @@ KNOBS = (
     Knob(
         "deepcache_interval",
         lambda m: m.deepcache_interval is not None,
-        extra.cache_deep_features,
-        extra.check_deepcache,
+        deepcache.cache_deep_features,
+        deepcache.check_deepcache,
     ),
     Knob("extra", lambda m: bool(m.extra), _changes_something(extra.call_extras), lambda *_: None),
     # whole graphs do not trace offload hooks, so compilation comes before them; halves are two calls of one graph
-    Knob("compile", lambda m: m.compile != "none", compiling.compile_unet, compiling.check_graphs, True),
-    Knob("compile_vae", lambda m: m.compile_vae, compiling.compile_vae, compiling.check_graphs, True),
+    Knob("compile", lambda m: m.compile != "none", compile.compile_unet, compile.check_graphs, True),
+    Knob("compile_vae", lambda m: m.compile_vae, compile.compile_vae, compile.check_graphs, True),
     Knob("attention", lambda m: m.attention in attention.SDPA, attention.pin_kernel, attention.check_pinned),
-    Knob("attention", lambda m: m.attention == "measured", measured.choose_kernels, measured.check, True),
-    Knob("cudnn_benchmark", lambda m: m.cudnn_benchmark, convolution.benchmark, convolution.check),
-    Knob("launch_ahead", lambda m: m.launch_ahead, launching.launch_ahead, launching.check),
-    Knob("split_guidance", lambda m: m.split_guidance, guidance.split, guidance.check),
+    Knob(
+        "attention",
+        lambda m: m.attention == "measured",
+        measured_attention.choose_kernels,
+        measured_attention.check,
+        True,
+    ),
+    Knob("cudnn_benchmark", lambda m: m.cudnn_benchmark, cudnn_benchmark.benchmark, cudnn_benchmark.check),
+    Knob("launch_ahead", lambda m: m.launch_ahead, launch_ahead.launch_ahead, launch_ahead.check),
+    Knob("split_guidance", lambda m: m.split_guidance, split_guidance.split, split_guidance.check),
     Knob("offload", lambda m: True, offload.place, offload.check),
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from svdsweep.config import Memory
-from svdsweep.memory.parted import transformers_of
+from svdsweep.memory.transformer_parts import transformers_of
 
 FP8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FP8).max

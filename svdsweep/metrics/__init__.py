@@ -1,6 +1,6 @@
 """What is computed from frames: one file a family, one signature, no weights unless a family says so.
 
-A family is a module of this package with `COLUMNS`, a tuple of `Column`, and `score(footage, context) -> Scores`;
+A family is a module of this package with `COLUMNS`, a tuple of `Column`, and `score(footage, context) -> Measurements`;
 `footage.frames` are the frames, and what several families need is computed once there. It imports torch only inside
 its functions, so that the catalogue of columns can be read without. `conf/metrics/*.yaml` names the families; a name
 with a dot is the import path of a module of your own.
@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Column, Context, Scores
-from svdsweep.schema import UserError, nearest
+from svdsweep.errors import UserError, nearest
+from svdsweep.metrics.contract import Context
+from svdsweep.store.columns import Column
+from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "FAMILIES", "Column", "Context", "Scores", "score"]
+__all__ = ["COLUMNS", "FAMILIES", "Column", "Context", "Measurements", "score"]
 
 FAMILIES = tuple(
     sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "contract")
@@ -48,19 +50,19 @@ COLUMNS: dict[str, Column] = {column.name: column for name in FAMILIES for colum
 """Every metric by its column's name."""
 
 
-def score(frames: "NDArray[np.uint8]", context: Context, families: Sequence[str]) -> Scores:
+def score(frames: "NDArray[np.uint8]", context: Context, families: Sequence[str]) -> Measurements:
     """All metrics of `families` for `frames` (F, H, W, 3), uint8 RGB as generated, before any compression.
 
     Runs on `context.device`, or on the CPU where that device's memory does not suffice. Raises UserError for frames
     that are no such array."""
     if not families:
-        return Scores()
+        return Measurements()
     import torch
 
     from svdsweep.metrics.shared.footage import Footage
 
     modules = [family(name) for name in families]
-    total = Scores()
+    total = Measurements()
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         footage = Footage(frames, torch.device(context.device))
         footage.check_context(context)

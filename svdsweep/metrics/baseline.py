@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Column, Context, Scores
+from svdsweep.metrics.contract import Context
+from svdsweep.store.columns import Column
+from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
     from svdsweep.metrics.shared.footage import Footage
@@ -47,7 +49,7 @@ COLUMNS = (
 )
 
 
-def score(footage: "Footage", context: Context) -> Scores:
+def score(footage: "Footage", context: Context) -> Measurements:
     """See `COLUMNS`; nothing at all without a baseline. Series a frame, which show where chunks meet:
     psnr_to_baseline_db, ssim_to_baseline."""
     import numpy as np
@@ -56,16 +58,16 @@ def score(footage: "Footage", context: Context) -> Scores:
     from svdsweep.metrics.shared.likeness import Windowed, psnr_db, ssim
 
     if context.reference is None:
-        return Scores()
+        return Measurements()
     if context.reference.shape != footage.frames.shape:
-        return Scores(notes=["the baseline has another number of frames: not compared"])
+        return Measurements(notes=["the baseline has another number of frames: not compared"])
     largest, squares, likeness = 0, [], []
     for mine, theirs in zip(footage.frames, context.reference, strict=True):
         largest = max(largest, int(np.abs(mine.astype(np.int16) - theirs).max()))
         a, b = (Windowed(as_tensor(frame[None], footage.device)) for frame in (mine, theirs))
         squares.append(float((a.x - b.x).square().mean()))
         likeness.append(ssim(a, b))
-    return Scores(
+    return Measurements(
         values={
             "bit_equal_to_baseline": largest == 0,
             "max_abs_diff_to_baseline": largest,

@@ -3,7 +3,9 @@
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from svdsweep.metrics.contract import Column, Context, Scores
+from svdsweep.metrics.contract import Context
+from svdsweep.store.columns import Column
+from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,11 +45,11 @@ COLUMNS = (
 )
 
 
-def score(footage: "Footage", context: Context) -> Scores:
+def score(footage: "Footage", context: Context) -> Measurements:
     """See `COLUMNS`; all None with a status without the pipeline's encoder. Series a frame: clip_to_image.
 
     Runs where the encoder is. Under model offload the encoder stays on the device afterwards: the caller frees it."""
-    scores = Scores(values={column.name: None for column in COLUMNS})
+    scores = Measurements(values={column.name: None for column in COLUMNS})
     if context.image_encoder is None or context.feature_extractor is None:
         scores.values["clip_status"] = "unavailable: no image encoder"
         scores.notes.append(

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Column, Context, Scores
+from svdsweep.metrics.contract import Context
+from svdsweep.store.columns import Column
+from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
     from svdsweep.metrics.shared.footage import Footage
@@ -51,7 +53,7 @@ COLUMNS = (
 )
 
 
-def score(footage: "Footage", context: Context) -> Scores:
+def score(footage: "Footage", context: Context) -> Measurements:
     """See `COLUMNS`. Series a frame: contrast_255, the standard deviation of luma."""
     from svdsweep.metrics.shared.likeness import luma
 
@@ -64,7 +66,7 @@ def score(footage: "Footage", context: Context) -> Scores:
         flat += deviation < FLAT_255
         black += float(y.max()) <= BLACK_255
         saturated += ((frame == 0) | (frame == 255)).mean() > SATURATED_SHARE
-    return Scores(
+    return Measurements(
         values={
             "nonfinite_values": context.nonfinite_values,
             "flat_frames": flat,

@@ -4,7 +4,9 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Column, Context, Scores
+from svdsweep.metrics.contract import Context
+from svdsweep.store.columns import Column
+from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
     from svdsweep.metrics.shared.footage import Footage
@@ -80,12 +82,12 @@ COLUMNS = (
 )
 
 
-def score(footage: "Footage", context: Context) -> Scores:
+def score(footage: "Footage", context: Context) -> Measurements:
     """See `COLUMNS`; what compares with the image is None without one. Series a frame: image_psnr_db, image_ssim,
     sharpness."""
     from svdsweep.metrics.shared.footage import mean_known
 
-    scores = Scores(values={column.name: None for column in COLUMNS})
+    scores = Measurements(values={column.name: None for column in COLUMNS})
     fifth = max(1, footage.count // 5)
     sharpness = _sharpness(footage)
     scores.values["sharpness_mean"] = statistics.fmean(sharpness)

@@ -6,7 +6,9 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from svdsweep.metrics.contract import Column, Context, Scores
+from svdsweep.metrics.contract import Context
+from svdsweep.store.columns import Column
+from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,10 +74,10 @@ class Unavailable(Exception):
     """There is no weight file that can be trusted; the message says why, and which file to put where."""
 
 
-def score(footage: "Footage", context: Context) -> Scores:
+def score(footage: "Footage", context: Context) -> Measurements:
     """See `COLUMNS`; all None with a status and a note when there are no verified weights. Series: lpips_adj a pair,
     image_lpips a frame."""
-    scores = Scores(values={column.name: None for column in COLUMNS})
+    scores = Measurements(values={column.name: None for column in COLUMNS})
     if footage.short_side_px < SHORTEST_PX:
         scores.values["lpips_status"] = f"unavailable: frames under {SHORTEST_PX} px"
         return scores

@@ -3,7 +3,9 @@
 import statistics
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Column, Context, Scores
+from svdsweep.metrics.contract import Context
+from svdsweep.store.columns import Column
+from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
     from svdsweep.metrics.shared.footage import Footage
@@ -85,13 +87,13 @@ COLUMNS = (
 )
 
 
-def score(footage: "Footage", context: Context) -> Scores:
+def score(footage: "Footage", context: Context) -> Measurements:
     """See `COLUMNS`. Series, a value a pair, None where the flow does not cover enough: motion_px, motion_top5_px;
     and flow_coverage."""
     from svdsweep.metrics.shared import flow
     from svdsweep.metrics.shared.footage import mean_known
 
-    scores = Scores(values={column.name: None for column in COLUMNS})
+    scores = Measurements(values={column.name: None for column in COLUMNS})
     if footage.count < 2:
         scores.notes.append("one frame: there is no motion to measure")
         return scores

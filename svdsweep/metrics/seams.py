@@ -5,7 +5,9 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Column, Context, Scores
+from svdsweep.metrics.contract import Context
+from svdsweep.store.columns import Column
+from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
     from svdsweep.metrics.shared.footage import Footage
@@ -49,12 +51,12 @@ COLUMNS = (
 )
 
 
-def score(footage: "Footage", context: Context) -> Scores:
+def score(footage: "Footage", context: Context) -> Measurements:
     """See `COLUMNS`; None where the clip was decoded at once, or where a ratio would mean nothing. Series a pair:
     warp_rmse_255."""
     from svdsweep.metrics.temporal import DUPLICATE_255
 
-    scores = Scores(values={column.name: None for column in COLUMNS})
+    scores = Measurements(values={column.name: None for column in COLUMNS})
     chunk = context.decode_chunk_size
     if chunk is None or chunk >= footage.count:
         return scores

@@ -3,7 +3,9 @@
 import statistics
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Column, Context, Scores
+from svdsweep.metrics.contract import Context
+from svdsweep.store.columns import Column
+from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
     from svdsweep.metrics.shared.footage import Footage
@@ -98,12 +100,12 @@ COLUMNS = (
 )
 
 
-def score(footage: "Footage", context: Context) -> Scores:
+def score(footage: "Footage", context: Context) -> Measurements:
     """See `COLUMNS`; None for whatever needs more frames than there are. Series: a value a pair, or a triple."""
     from svdsweep.metrics.shared.footage import mean_known
     from svdsweep.metrics.shared.likeness import psnr_db
 
-    scores = Scores(values={column.name: None for column in COLUMNS})
+    scores = Measurements(values={column.name: None for column in COLUMNS})
     if footage.count < 2:
         scores.notes.append("one frame: there is nothing between frames to measure")
         return scores

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from svdsweep.config import Model
-from svdsweep.schema import UserError
+from svdsweep.errors import UserError
 
 TINY = Path(__file__).resolve().parent / "tiny" / "weights"
 WEIGHTS = {

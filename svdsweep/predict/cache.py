@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from svdsweep.config import PER_RUN, Job
-from svdsweep.identity import canonical, digest
-from svdsweep.memory.schedule import is_guided, steps_of
+from svdsweep.config.keys import canonical, digest
+from svdsweep.memory.per_run import is_guided, steps_of
 from svdsweep.models.locate import TINY
-from svdsweep.predict.summary import Summary
+from svdsweep.predict.prediction import Prediction
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "torchao", "DeepCache")
 """What a prediction is made with: another version, another folder."""
@@ -29,13 +29,13 @@ def folder() -> Path:
     return Path(home) / "svdsweep" / "predictions"
 
 
-def known(job: Job, where: Path | None = None) -> Summary | None:
+def known(job: Job, where: Path | None = None) -> Prediction | None:
     """The prediction of a job if it was ever made with these versions, else None."""
     if job.memory.extra:
         return None  # a user's function may have changed
     path = _path(job, where)
     try:
-        return Summary.from_plain(json.loads(path.read_text()))
+        return Prediction.from_plain(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -46,7 +46,7 @@ def known_peak_gib(job: Job) -> float | None:
     return summary.peak_gib if summary else None
 
 
-def keep(job: Job, summary: Summary, where: Path | None = None) -> None:
+def keep(job: Job, summary: Prediction, where: Path | None = None) -> None:
     """Write a prediction; a folder that cannot be written to only costs time later."""
     if job.memory.extra:
         return

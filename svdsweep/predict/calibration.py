@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svdsweep.config import Job
-from svdsweep.media import renamed_when_done
 from svdsweep.predict import cache
 from svdsweep.predict.gpus import same_gpu
-from svdsweep.predict.summary import Summary
-from svdsweep.probes.latency import STAGES
-from svdsweep.store import Row
+from svdsweep.predict.prediction import Prediction
+from svdsweep.store.columns import STAGES
+from svdsweep.store.files import renamed_when_done
+from svdsweep.store.rows import Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ COLUMNS = ("key", "gpu", "memory", "decode_chunk_size", "stage", "predicted_gib"
 NEAR_THE_WORST = 0.9
 """The constant covers this share of the measured rows."""
 
-Pair = tuple[Row, Summary]
+Pair = tuple[Row, Prediction]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def settings(job: Job) -> tuple[Any, ...]:
 
 def predicted(rows: Sequence[Row], where: Path | None = None) -> list[Pair]:
     """Those rows whose prediction is in the cache, with it."""
-    seen: dict[tuple[Any, ...], Summary | None] = {}
+    seen: dict[tuple[Any, ...], Prediction | None] = {}
     pairs = []
     for row in rows:
         if not predictable(row.job):

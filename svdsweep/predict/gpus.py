@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from svdsweep.predict.summary import GIB, Stage, Summary
-from svdsweep.schema import UserError, nearest
+from svdsweep.errors import UserError, nearest
+from svdsweep.predict.prediction import GIB, Prediction, Stage
 
 TABLE = Path(__file__).with_name("gpus.json")
 ANOTHER = {"ti", "super", "laptop", "mobile", "max", "d", "nvl", "mig"}
@@ -88,13 +88,13 @@ def _key(name: str) -> str | None:
     return None
 
 
-def floor_s(summary: Summary, gpu: Gpu) -> float:
+def floor_s(summary: Prediction, gpu: Gpu) -> float:
     """Seconds below which the run cannot go on this GPU at its published clock, whatever kernels are written: its
     matrix operations at the peak rate, or its transfers from the host, whichever takes longer in a stage."""
     return sum(_floor_s(stage, gpu) for stage in summary.stages.values())
 
 
-def eager_floor_s(summary: Summary, gpu: Gpu) -> float:
+def eager_floor_s(summary: Prediction, gpu: Gpu) -> float:
     """Seconds when each operation by itself runs at the peak rate or at full bandwidth, and transfers wait
     (unless they have a stream): what PyTorch can do without fusion, unless tensors stay cached."""
     return sum(_eager_floor_s(stage, gpu) for stage in summary.stages.values())

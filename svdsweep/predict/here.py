@@ -5,10 +5,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-from svdsweep.media import renamed_when_done
+from svdsweep.errors import UserError
 from svdsweep.predict import cache
 from svdsweep.predict.gpus import Gpu, gpu_named, known_gpus
-from svdsweep.schema import UserError
+from svdsweep.store.files import renamed_when_done
 
 HERE = "here"
 
@@ -17,7 +17,7 @@ def gpu_asked(name: str) -> Gpu:
     """The GPU that `--gpu` means: one of the table, or `here`. Raises UserError."""
     if name != HERE:
         return gpu_named(name)
-    from svdsweep.runner.devices import discover, gpu_name
+    from svdsweep.probes.devices import discover, gpu_name
 
     mine = next((found for device in discover("auto") if (found := gpu_name(device))), None)
     if mine is None:

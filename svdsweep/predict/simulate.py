@@ -12,11 +12,11 @@ from transformers import CLIPImageProcessor
 
 from svdsweep.config import Job, Memory
 from svdsweep.memory.apply import prepare
-from svdsweep.memory.schedule import is_guided, steps_of
+from svdsweep.memory.per_run import is_guided, steps_of
 from svdsweep.models.load import architecture, on_meta
-from svdsweep.predict.alike import Alike
-from svdsweep.predict.faking import fake_gpu, materialize
-from svdsweep.predict.summary import GIB, Kernel, Stage, Summary
+from svdsweep.predict.fake_gpu import fake_gpu, materialize
+from svdsweep.predict.prediction import GIB, Kernel, Prediction, Stage
+from svdsweep.predict.repeats import Repeats
 from svdsweep.predict.tracker import Found, Tracker
 
 DEVICE = torch.device("cuda", 0)
@@ -24,7 +24,7 @@ DEVICE = torch.device("cuda", 0)
 
 def simulate(
     job: Job, chunks: Iterable[int], in_full: bool = False, workspaces: bool = True
-) -> dict[int, Summary]:
+) -> dict[int, Prediction]:
     """The prediction of a job for each decode chunk (frames). Seconds, no weights, no GPU.
 
     `in_full` simulates repetitions that are alike as often as they occur: slower, the same numbers. Without
@@ -38,7 +38,7 @@ def simulate(
         quiet(),
         fake_gpu(tracker.is_weight),
         tracker,
-        Alike(tracker, in_full) as alike,
+        Repeats(tracker, in_full) as alike,
     ):
         for network in (pipe.unet, pipe.vae, pipe.image_encoder):
             materialize(network, dtype)
@@ -49,7 +49,7 @@ def simulate(
         tracker.restart()
         run = Run(pipe, job, tracker, alike)
         latents = run.until_latents()
-        return {chunk: Summary(run.stages | run.decode(latents, chunk), notes) for chunk in chunks}
+        return {chunk: Prediction(run.stages | run.decode(latents, chunk), notes) for chunk in chunks}
 
 
 def runnable(memory: Memory) -> tuple[Memory, list[str]]:
@@ -111,7 +111,7 @@ def quiet() -> Iterator[None]:
 class Run:
     """The steps of `StableVideoDiffusionPipeline.__call__`, which as a whole asks fake tensors for their values."""
 
-    def __init__(self, pipe: Any, job: Job, tracker: Tracker, alike: Alike) -> None:
+    def __init__(self, pipe: Any, job: Job, tracker: Tracker, alike: Repeats) -> None:
         self.pipe, self.job, self.tracker, self.alike = pipe, job, tracker, alike
         self.stages: dict[str, Stage] = {}
 

@@ -14,10 +14,10 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from svdsweep.predict.faking import is_channels_last, parts, storage_key
-from svdsweep.predict.known import Call, Key, Result
-from svdsweep.predict.summary import MIB, Alive
-from svdsweep.predict.work import DEVICE, Effect, Work, effect_of, name_of, tensors_in
+from svdsweep.predict.cost import DEVICE, Effect, Work, effect_of, name_of, tensors_in
+from svdsweep.predict.fake_gpu import is_channels_last, parts, storage_key
+from svdsweep.predict.op_cache import Call, Key, Result
+from svdsweep.predict.prediction import MIB, Alive
 
 BLOCK = 512
 """The caching allocator gives memory in multiples of this many bytes."""

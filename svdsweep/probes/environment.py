@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from svdsweep.probes import nvml
-from svdsweep.store import Scalar
+from svdsweep.store.rows import Scalar
 
 PACKAGES = (
     "torch",

@@ -5,17 +5,17 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from svdsweep.probes.gathering import Columns
 from svdsweep.probes.statistics import Summary, drift, median_interval, summarize
+from svdsweep.store.columns import STAGES
+from svdsweep.store.measurements import Measurements
 
-STAGES = ("image_encode", "vae_encode", "denoise", "vae_decode")
 ROUND = "round"
 """The series that says of each repeat to which round it belongs; absent where there was one."""
 NOISY = 0.10
 """A range above this share of the median gets a note."""
 
 
-def time_columns(series: Mapping[str, Sequence[Any]], num_frames: int) -> Columns:
+def time_columns(series: Mapping[str, Sequence[Any]], num_frames: int) -> Measurements:
     """Medians of the whole, the stages and the steps, frames a second, and intervals of the whole.
 
     `series`: seconds of each repeat under `total_s` and `<stage>_s`, those of its steps as lists under `step_s`, and
@@ -24,7 +24,7 @@ def time_columns(series: Mapping[str, Sequence[Any]], num_frames: int) -> Column
     totals = list(series["total_s"])
     whole, between = summarize(totals), _interval(totals, series.get(ROUND))
     low, high = (None if ROUND in series else median_interval(totals)) or (None, None)
-    columns = Columns(
+    columns = Measurements(
         values={
             "total_s": whole.median,
             "total_s_low": between.low,

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import torch
 
-from svdsweep.probes.latency import STAGES
 from svdsweep.probes.vram import Peak, read_peak, reset_peak
+from svdsweep.store.columns import STAGES
 
 SUM_WITHIN, SLACK_S = 0.02, 0.01
 """The stages' times must add up to the total within this share, and what a busy host may take for other things."""

@@ -1,36 +1,9 @@
-"""`svdsweep report`: the page `report.html`, `report.md` and its plots, from the rows of a sweep, at any time."""
+"""The page `report.html`, `report.md` and their plots, from the rows of a sweep, at any time."""
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from svdsweep.schema import UserError
-
-
-def main(argv: Sequence[str]) -> int:
-    """Write the reports of the named sweeps; returns 0. Raises UserError for a folder that is none."""
-    parser = argparse.ArgumentParser(
-        prog="svdsweep report",
-        description="Write report.html and report.md of sweeps, also while they run, and their tables anew.",
-    )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="runs/NAME", help="the folder of a sweep")
-    parser.add_argument("--json", action="store_true", help="the paths as one JSON document")
-    parser.add_argument(
-        "--predict",
-        action="store_true",
-        help="first predict the VRAM of measured settings that were not predicted yet: seconds a strategy, no GPU",
-    )
-    asked = parser.parse_args(list(argv))
-    pages = [write(folder, asked.predict) for folder in asked.folders]
-    if asked.json:
-        import json
-
-        print(json.dumps({"reports": [str(page) for page in pages]}))
-        return 0
-    for page in pages:
-        print(f"report   {page}  (and {page.with_suffix('.md').name})")
-    return 0
+from svdsweep.errors import UserError
 
 
 def write(folder: Path, predict: bool = False) -> Path:
@@ -39,16 +12,16 @@ def write(folder: Path, predict: bool = False) -> Path:
     of the cache, and with `predict` all that can be made (torch is imported).
 
     Raises UserError when there is no such folder or it cannot be written to."""
-    from svdsweep.analysis.opened import open_sweep
     from svdsweep.analysis.prediction import comparison
-    from svdsweep.analysis.tidy import PRINTED, latex, strategy_table
-    from svdsweep.media import renamed_when_done
+    from svdsweep.analysis.strategy_table import PRINTED, latex, strategy_table
+    from svdsweep.analysis.sweep import open_sweep
     from svdsweep.predict import calibration
-    from svdsweep.predict.predictions import outcomes, processes_here
+    from svdsweep.predict.batch import outcomes, processes_here
     from svdsweep.report import markdown, svg
     from svdsweep.report.page import gather
     from svdsweep.report.prediction import write_table
     from svdsweep.report.render import html
+    from svdsweep.store.files import renamed_when_done
 
     sweep = open_sweep(folder)
     if predict:

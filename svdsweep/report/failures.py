@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from svdsweep.analysis.opened import Sweep
+from svdsweep.analysis.sweep import Sweep
 
 FAILURES_AT_MOST = 50
 LOGS_AT_MOST = 8

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-import svdsweep
-from svdsweep.analysis.claims import Claim, claims
-from svdsweep.analysis.commands import command
+from svdsweep.analysis.documentation import Claim, claims
 from svdsweep.analysis.drift import drift_of_sweep
-from svdsweep.analysis.opened import Sweep
+from svdsweep.analysis.reproduce import command
 from svdsweep.analysis.responses import AXES, swept
 from svdsweep.analysis.strategies import Choice, Strategy, best_for, front, strategies
+from svdsweep.analysis.sweep import Sweep
+from svdsweep.config.version import __version__
 from svdsweep.metrics import COLUMNS
 from svdsweep.report import plots
 from svdsweep.report.drawing import Plot, looks
@@ -22,7 +22,7 @@ from svdsweep.report.failures import Failure, failures, logs
 from svdsweep.report.pictures import Difference, differences
 from svdsweep.report.prediction import Prediction, prediction
 from svdsweep.report.words import known, shown
-from svdsweep.store import STATUSES
+from svdsweep.store.rows import STATUSES
 
 ROWS_AT_MOST = 300
 """Jobs in the table of the page; all of them are in results.csv."""
@@ -87,7 +87,7 @@ def gather(sweep: Sweep) -> Page:
     columns = _columns(sweep, axes)
     return Page(
         sweep=sweep,
-        version=svdsweep.__version__,
+        version=__version__,
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         counts={status: int(counts[status]) for status in STATUSES if status in counts},
         answer=answer(sweep, found, best),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from svdsweep.analysis.opened import Sweep
 from svdsweep.analysis.strategies import BASELINE, numeric, paired
-from svdsweep.media import renamed_when_done
+from svdsweep.analysis.sweep import Sweep
+from svdsweep.store.files import renamed_when_done
 
 GAIN = 8
 """A difference of 32 levels of 255 becomes full brightness."""

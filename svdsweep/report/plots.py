@@ -7,13 +7,13 @@ from typing import Any
 import matplotlib
 import pandas as pd
 
-from svdsweep.analysis.opened import Sweep
 from svdsweep.analysis.responses import response
 from svdsweep.analysis.strategies import BASELINE, Strategy, front, numeric
+from svdsweep.analysis.sweep import Sweep
 from svdsweep.metrics import COLUMNS
-from svdsweep.probes.latency import STAGES
 from svdsweep.report.drawing import COLOURS, FAINT, HATCHES, INK, STYLE, Plot, draw
 from svdsweep.report.words import MEMORY_WORDS, brief, known, shown
+from svdsweep.store.columns import STAGES
 
 LINES_AT_MOST = 6
 """Strategies in a plot of lines; more could not be told apart."""

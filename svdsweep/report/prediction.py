@@ -7,12 +7,12 @@ from typing import Any
 
 import matplotlib
 
-from svdsweep.analysis.opened import Sweep
 from svdsweep.analysis.prediction import PLACES, Compared, Comparison, Ratio, comparison
-from svdsweep.media import renamed_when_done
+from svdsweep.analysis.sweep import Sweep
 from svdsweep.predict.calibration import FILE, Calibration
 from svdsweep.report.drawing import COLOURS, FAINT, MARKERS, STYLE, Plot, draw
 from svdsweep.report.words import shown
+from svdsweep.store.files import renamed_when_done
 
 TABLE = "predictions.csv"
 GOAL, DECODE_GOAL = 0.05, 0.1

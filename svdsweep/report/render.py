@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from svdsweep.analysis.claims import COMMAND
+from svdsweep.analysis.documentation import COMMAND
 from svdsweep.report import prediction, svg, words
 from svdsweep.report.page import HEADLINE, Page, blindness, settings_line
 

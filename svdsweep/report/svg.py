@@ -5,8 +5,8 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from svdsweep.media import renamed_when_done
 from svdsweep.report.drawing import FAINT, INK, STYLE, Plot
+from svdsweep.store.files import renamed_when_done
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from svdsweep.analysis.paired import Estimate
+from svdsweep.analysis.pairs import Estimate
 
 MEMORY_WORDS = {
     "vram_allocated_peak_gib": "VRAM peak, allocated",

@@ -6,11 +6,9 @@ from pathlib import Path
 
 from svdsweep import config
 from svdsweep.config import Job
-from svdsweep.runner.contract import Load, Watch
-from svdsweep.runner.select import foreign, pending
-from svdsweep.store import Row
-
-__all__ = ["foreign", "pending", "run_jobs"]
+from svdsweep.runner.contract import Batch, Engine, Watch
+from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Load
 
 
 def run_jobs(
@@ -21,6 +19,12 @@ def run_jobs(
     `folder` is the sweep's; jobs that its rows already settle are left out. The engine chooses the order: baselines
     first, then the longest groups of equal settings. Two drivers may share a folder; neither yields the other's rows.
     Raises KeyboardInterrupt after a drain, UserError when nothing can run or nothing can be written."""
-    engine = import_module(f"svdsweep.runner.{options.name}")
-    rows: Iterator[Row] = engine.run(jobs, load, options, folder, watch)
-    return rows
+    engine: Engine = import_module(f"svdsweep.runner.{options.name}")
+    return engine.run(jobs, load, options, folder, watch)
+
+
+def batch_of(folder: Path) -> Batch | None:
+    """What a cluster's queue holds for a sweep; None for one that was never submitted to a cluster."""
+    from svdsweep.runner import slurm
+
+    return slurm.batch(folder)

@@ -1,37 +1,37 @@
-"""The one contract of all engines: what a worker is, and what running jobs yields."""
+"""The one contract of all engines: how they run jobs, what they tell meanwhile, and what a cluster's queue holds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from svdsweep.config import Job
-from svdsweep.store import Row
-
-Report = Callable[[str, float | None], None]
-"""`report(phase, vram_peak_gib)`: a worker says where it is, so that a row can tell even if the process dies there."""
+from svdsweep.config import Job, Runner
+from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Load
 
 
-class Work(Protocol):
-    """A loaded worker: answers jobs, keeping the pipeline of the last settings warm between them."""
+class Engine(Protocol):
+    """A module of this folder that `runner=` names."""
 
-    def __call__(self, job: Job, attempt: int, report: Report) -> Row:
-        """Run a job. Exceptions become rows inside (`oom`, `failed`, `rejected`); one that escapes is `failed` too."""
+    def run(
+        self, jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: "Watch"
+    ) -> Iterator[Row]:
+        """Run jobs, each once, and yield each row when it is stored; see `svdsweep.runner.run_jobs`."""
         ...
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a worker stands: the device, the sweep's folder (for videos and logs) and its share of the cores."""
+class Batch:
+    """What a cluster's queue holds for a sweep whose driver may be gone."""
 
-    device: str
-    """`cpu`, or what CUDA_VISIBLE_DEVICES takes: an index, a UUID, a MIG name. The worker sees it as its only GPU."""
-    folder: Path
-    threads: int = 1
+    name: str
+    tasks: dict[str, int] | None
+    """Tasks that are not over, by state; None where the cluster does not answer."""
 
-
-Load = Callable[[Place], Work]
-"""Made in the worker's own process, after CUDA_VISIBLE_DEVICES is set and before torch is imported."""
+    @property
+    def over(self) -> bool:
+        """Whether no task of it is left."""
+        return self.tasks == {}
 
 
 class Watch(Protocol):

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from svdsweep import config
 from svdsweep.config import Job
-from svdsweep.runner.contract import Load, Watch
-from svdsweep.runner.devices import cores, discover
-from svdsweep.runner.ledger import Ledger, open_ledger
-from svdsweep.runner.process import name_of
-from svdsweep.runner.seat import Seat
-from svdsweep.schema import UserError
-from svdsweep.store import Row
+from svdsweep.errors import UserError
+from svdsweep.probes.devices import cores, discover
+from svdsweep.runner.contract import Watch
+from svdsweep.runner.queue import Queue, open_queue
+from svdsweep.runner.worker_main import name_of
+from svdsweep.runner.worker_process import WorkerProcess
+from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Load
 
 TICK_S = 0.5
 """How often deadlines, deaths that closed no pipe, and other drivers' jobs are looked at."""
@@ -36,10 +37,10 @@ def run(
         )
     places = [device for device in devices for _ in range(options.workers_per_device)]
     threads = max(1, cores() // len(places))
-    with open_ledger(jobs, options, folder, watch, signals) as ledger:
+    with open_queue(jobs, options, folder, watch, signals) as ledger:
         names = _names(places[: ledger.jobs], ledger.writer)
         seats = [
-            Seat(worker, device, threads, folder, name, options, watch)
+            WorkerProcess(worker, device, threads, folder, name, options, watch)
             for worker, device in zip(names, places, strict=False)
         ]
         yield from _Pool(ledger, seats, watch).run()
@@ -48,7 +49,7 @@ def run(
 class _Pool:
     """One run of the pool; its methods are the parts of `run`'s loop."""
 
-    def __init__(self, ledger: Ledger, seats: Sequence[Seat], watch: Watch) -> None:
+    def __init__(self, ledger: Queue, seats: Sequence[WorkerProcess], watch: Watch) -> None:
         self.ledger, self.seats, self.watch = ledger, seats, watch
         self.reserved: dict[str, Job] = {}
         """By worker: a claimed job that waits for its fresh process."""
@@ -91,7 +92,7 @@ class _Pool:
             raise UserError(f"No worker comes up, so {left} jobs are left: {'; '.join(causes)}")
         return bool(left or busy or self.ledger.next_round())
 
-    def _occupy(self, seat: Seat) -> None:
+    def _occupy(self, seat: WorkerProcess) -> None:
         """Give an idle worker a job, or an empty seat a process."""
         if seat.lost:
             self._give_up(seat)
@@ -108,7 +109,7 @@ class _Pool:
             elif job:
                 seat.give(job, self.ledger.attempt(job))
 
-    def _give_up(self, seat: Seat) -> None:
+    def _give_up(self, seat: WorkerProcess) -> None:
         """A device whose processes do not come up: its jobs are for the others."""
         if seat.name in self.told_lost:
             return

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from svdsweep.config import Job
 from svdsweep.runner.contract import Watch
-from svdsweep.store import FINAL, STATUSES, Row
+from svdsweep.store.rows import FINAL, STATUSES, Row
 
 
 def for_terminal(stream: TextIO | None = None) -> Watch:

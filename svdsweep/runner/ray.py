@@ -13,15 +13,16 @@ from typing import Any
 
 from svdsweep import config
 from svdsweep.config import Job
-from svdsweep.media import renamed_when_done
-from svdsweep.runner.contract import Load, Watch
-from svdsweep.runner.ledger import Ledger, open_ledger
+from svdsweep.errors import UserError
+from svdsweep.runner.contract import Watch
 from svdsweep.runner.local import TICK_S
-from svdsweep.runner.process import name_of
 from svdsweep.runner.progress import Silent
-from svdsweep.runner.seat import STARTS, Seat, Unwritable
-from svdsweep.schema import UserError
-from svdsweep.store import Row
+from svdsweep.runner.queue import Queue, open_queue
+from svdsweep.runner.worker_main import name_of
+from svdsweep.runner.worker_process import STARTS, Unwritable, WorkerProcess
+from svdsweep.store.files import renamed_when_done
+from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Load
 
 GROW_S = 2.0
 """How often the cluster is asked whether it has room for more actors."""
@@ -47,7 +48,7 @@ class Keeper:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         device = os.environ["CUDA_VISIBLE_DEVICES"] if gpu else "cpu"
         threads = max(1, int(options.ray.cpus_per_actor))
-        self.seat = Seat(name, device, threads, self.folder, load, options, Silent())
+        self.seat = WorkerProcess(name, device, threads, self.folder, load, options, Silent())
 
     def ready(self) -> str:
         """Start the process; empty when it is up, else why it does not come up."""
@@ -116,7 +117,7 @@ def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, w
             f"runner.devices={options.devices}: under runner=ray it is auto or cpu, for Ray gives the GPUs."
         )
     folder = folder.resolve()
-    with open_ledger(jobs, options, folder, watch) as ledger:
+    with open_queue(jobs, options, folder, watch) as ledger:
         if not ledger.jobs:
             return
         token = f".seen-{uuid.uuid4().hex}"
@@ -156,7 +157,7 @@ class _Cluster:
     def __init__(
         self,
         ray: Any,
-        ledger: Ledger,
+        ledger: Queue,
         load: str,
         options: config.Runner,
         folder: Path,

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,17 +14,17 @@ from typing import Any
 
 from svdsweep import config
 from svdsweep.config import Job
-from svdsweep.media import renamed_when_done
+from svdsweep.errors import UserError
 from svdsweep.runner import local
-from svdsweep.runner.contract import Load, Watch
-from svdsweep.runner.process import name_of, resolved
+from svdsweep.runner.contract import Batch, Watch
+from svdsweep.runner.pending import pending
 from svdsweep.runner.progress import Lines
-from svdsweep.runner.schedule import cost
-from svdsweep.runner.select import pending
-from svdsweep.runner.stopping import Stopping
-from svdsweep.runner.tail import Tail
-from svdsweep.schema import UserError
-from svdsweep.store import Row, last_rows, read_rows
+from svdsweep.runner.scheduler import cost
+from svdsweep.runner.signals import Signals
+from svdsweep.runner.worker_main import name_of, resolved
+from svdsweep.store.files import renamed_when_done
+from svdsweep.store.rows import Row, Tail, last_rows, read_rows
+from svdsweep.worker.contract import Load
 
 QUEUE_EVERY = 6
 """The queue is asked at every so many looks at the row files: a controller serves all users of a cluster."""
@@ -70,7 +71,7 @@ def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, w
     awaited = set(before)
     watch.opened(len(todo), ["slurm"])
     try:
-        with Stopping() as stopping:
+        with Signals() as stopping:
             array = submitted(folder)
             if array and in_queue(array) != []:
                 watch.told(
@@ -93,7 +94,7 @@ def _follow(
     array: str,
     options: config.Runner,
     watch: Watch,
-    stopping: Stopping,
+    stopping: Signals,
 ) -> Iterator[Row]:
     """The rows of the awaited keys, which they leave, until all are there or the array is over."""
     tail, looks, over = Tail(folder), 0, False
@@ -125,6 +126,15 @@ def _follow(
             over = now == []  # one more look at the rows: the last may have been written just before
         looks += 1
         time.sleep(options.slurm.poll_s)
+
+
+def batch(folder: Path) -> Batch | None:
+    """The array that was submitted last for a sweep, and its tasks in the queue."""
+    array = submitted(folder)
+    if array is None:
+        return None
+    states = in_queue(array)
+    return Batch(array, None if states is None else dict(Counter(s.split()[0].lower() for s in states)))
 
 
 def submitted(folder: Path) -> str | None:
@@ -207,7 +217,7 @@ def shards(jobs: Sequence[Job], count: int) -> list[list[Job]]:
     """The jobs in at most `count` parts of about equal work, cut so that few groups of equal settings are parted."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
-        groups.setdefault(job.settings_key, []).append(job)
+        groups.setdefault(job.pipeline_key, []).append(job)
     total, done = sum(map(cost, jobs)), 0.0
     parts: list[list[Job]] = [[] for _ in range(count)]
     for job in (job for group in groups.values() for job in group):

@@ -6,10 +6,10 @@ from pathlib import Path
 import made_up
 
 from svdsweep.analysis.drift import drift_of_sweep
-from svdsweep.analysis.opened import open_sweep
+from svdsweep.analysis.sweep import open_sweep
 from svdsweep.config import Job
 from svdsweep.report.page import gather
-from svdsweep.store import Row, Store
+from svdsweep.store.rows import Row, Store
 
 
 def rows(seconds: list[float], job: Job | None = None) -> list[Row]:

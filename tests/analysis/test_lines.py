@@ -11,7 +11,7 @@ import pytest
 from svdsweep.analysis import lines
 from svdsweep.analysis.lines import UNREADABLE, Line, plainly, quickly, read_lines
 from svdsweep.config import Job, Measure, Memory, job_from
-from svdsweep.store import Row, Store
+from svdsweep.store.rows import Row, Store
 
 STRANGE = 'it said "}, "provenance": {" and , "seed": 3, "memory": {\n\\"}, "notes": ["'
 ROWS = {

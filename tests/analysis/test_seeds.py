@@ -9,19 +9,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from svdsweep.analysis.seeds import (
-    holm,
-    over_seeds,
-    paired_differences,
-    signed_rank_p,
-    smallest_p,
-    summarize,
-)
-from svdsweep.analysis.tables import results
+from svdsweep.analysis.files import results
+from svdsweep.analysis.seeds import holm, over_seeds, paired_differences, signed_rank_p, smallest_p, summarize
 from svdsweep.cli import main
 from svdsweep.config import Image, Job, Memory
-from svdsweep.schema import UserError
-from svdsweep.store import Row, Store
+from svdsweep.errors import UserError
+from svdsweep.store.rows import Row, Store
 
 
 def grid(seeds=5, images=("rocket",), effect=1.0, spread=0.2, status="ok"):

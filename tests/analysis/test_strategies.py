@@ -6,9 +6,9 @@ import json
 import made_up
 import pytest
 
-from svdsweep.analysis.opened import open_sweep
 from svdsweep.analysis.strategies import best_for, front, strategies
-from svdsweep.store import Row, Store
+from svdsweep.analysis.sweep import open_sweep
+from svdsweep.store.rows import Row, Store
 
 
 def by_name(folder):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from svdsweep.store import Row, Store
+from svdsweep.store.rows import Row, Store
 
 FILE = "first_light.md"
 STAGES = ("image_encode", "vae_encode", "denoise", "vae_decode")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import answers
 
-from svdsweep.media import renamed_when_done
+from svdsweep.store.files import renamed_when_done
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

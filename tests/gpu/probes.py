@@ -79,7 +79,7 @@ def attention(device: Any) -> Answer:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    from svdsweep.memory.measured import DEFAULT, KERNELS, choose
+    from svdsweep.memory.measured_attention import DEFAULT, KERNELS, choose
 
     on_gpu = device.type == "cuda"
     shapes = {"spatial": (50, 5, 9216), "temporal": (18432, 5, 25)}

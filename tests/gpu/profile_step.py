@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "performance"))
 import published
 
 from svdsweep.config import Job
-from svdsweep.grid import expand
+from svdsweep.grid.expand import expand
 from svdsweep.images import open_image
 from svdsweep.memory.apply import prepare
 from svdsweep.models.load import load_pipeline
-from svdsweep.probes.measuring import run_once
+from svdsweep.worker.measuring import run_once
 
 STEPS = 3
 KINDS = {

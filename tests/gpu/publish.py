@@ -17,7 +17,7 @@ from pathlib import Path
 
 import answers
 
-from svdsweep.store import Row
+from svdsweep.store.rows import Row
 
 ROOT = Path(__file__).parents[2]
 KEPT = (

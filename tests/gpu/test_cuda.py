@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from svdsweep.config import Gpu, Image, Job, Memory, Metrics, Model
-from svdsweep.grid import expand
+from svdsweep.grid.expand import expand
 from svdsweep.memory.apply import prepare
 from svdsweep.models.load import load_pipeline
-from svdsweep.runner.contract import Place
-from svdsweep.store import Row
-from svdsweep.worker import load
+from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Slot
+from svdsweep.worker.worker import load
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -33,7 +33,7 @@ Run = Callable[[Job], Row]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    work = load(Place("0", tmp_path_factory.mktemp("gpu"), 1))
+    work = load(Slot("0", tmp_path_factory.mktemp("gpu"), 1))
     work(JOB, 1, lambda *_: None)
     return lambda job: work(job, 1, lambda *_: None)
 
@@ -91,7 +91,7 @@ SHARED_FRAMES_DB = 40
 
 @pytest.fixture(scope="module")
 def run_half(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Memory], Row]:
-    work = load(Place("0", tmp_path_factory.mktemp("half"), 1))
+    work = load(Slot("0", tmp_path_factory.mktemp("half"), 1))
     work(replace(HALF, baseline=HALF.key), 1, lambda *_: None)
     return lambda memory: work(replace(HALF, baseline=HALF.key, memory=memory), 1, lambda *_: None)
 
@@ -200,7 +200,7 @@ def test_the_fastest_preset_runs_compiled(run_half: Callable[[Memory], Row]) -> 
 def test_cuda_graphs_are_replayed_for_one_picture_after_the_other(tmp_path: Path) -> None:
     """The second picture is where graphs whose steps are not marked fail (diffusers' issue 10317)."""
     (job,) = expand(["memory=cuda_graphs", "num_inference_steps=3"]).jobs
-    work = load(Place("0", tmp_path, 1))
+    work = load(Slot("0", tmp_path, 1))
     for picture in ("rocket.jpg", "coffee.jpg"):
         plain = replace(PLAIN, image=Image(path=picture))
         work(replace(plain, baseline=plain.key), 1, lambda *_: None)

@@ -19,8 +19,8 @@ import pytest
 from first_light import Archive, Step
 
 from svdsweep.config import Image, Job, Memory
-from svdsweep.grid import expand
-from svdsweep.store import Row, Store
+from svdsweep.grid.expand import expand
+from svdsweep.store.rows import Row, Store
 
 HERE = Path(__file__).parent
 H200 = HERE.parents[1] / "runs" / "published" / "h200"

@@ -9,7 +9,7 @@ import torch
 from svdsweep.config import Memory
 from svdsweep.memory import apply
 from svdsweep.memory.apply import KNOBS, prepare
-from svdsweep.memory.effect import NoEffect
+from svdsweep.memory.contract import NoEffect
 
 CPU = torch.device("cpu")
 

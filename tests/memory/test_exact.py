@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from svdsweep.config import Model
-from svdsweep.memory import single_token
-from svdsweep.memory.single_token import SingleTokenProcessor, Token, cross_attentions
+from svdsweep.memory import single_token_cross_attention
+from svdsweep.memory.single_token_cross_attention import SingleTokenProcessor, Token, cross_attentions
 from svdsweep.models.load import load_pipeline
 
 WITHIN = 1e-5
@@ -99,7 +99,7 @@ def test_vectors_are_kept_for_a_run_and_not_for_ever(prepared: Any, forward: Any
     for seed in range(9):
         forward(pipe, seed=seed)
     layer = cross_attentions(pipe.unet)[0][1]
-    assert len(layer.processor.token.known) <= single_token.KEPT_TOKENS
+    assert len(layer.processor.token.known) <= single_token_cross_attention.KEPT_TOKENS
 
 
 def test_query_key_and_scores_are_not_computed(prepared: Any, forward: Any) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from svdsweep.config import Job, Memory, Model
 from svdsweep.memory import fp8_products
-from svdsweep.memory.effect import NoEffect
+from svdsweep.memory.contract import NoEffect
 from svdsweep.memory.fp8_products import FP8, Fp8Linear, scaled
 from svdsweep.models.load import load_pipeline
 from svdsweep.predict.simulate import simulate

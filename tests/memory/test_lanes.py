@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from test_streamed import WITHIN, differ, latents, random_vae, streamed
+from test_streamed_decode import WITHIN, differ, latents, random_vae, streamed
 from torch.overrides import TorchFunctionMode
 
-from svdsweep.memory import frames
+from svdsweep.memory import streamed_frames
 
 SMALL = {"block_out_channels": (32, 32), "layers_per_block": 1}
 
@@ -74,7 +74,7 @@ class Diverted(TorchFunctionMode):
 @pytest.fixture
 def queues(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool, bool], None]:
     def stand_in(up_late: bool, down_late: bool) -> None:
-        class Queued(frames.Lanes):
+        class Queued(streamed_frames.Lanes):
             def __init__(self, device: torch.device) -> None:
                 super().__init__(device)
                 self.up, self.down = Queue(up_late), Queue(down_late)
@@ -85,7 +85,7 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool, bool], None]:
                 yield
 
         work = Work()
-        monkeypatch.setattr(frames, "Lanes", Queued)
+        monkeypatch.setattr(streamed_frames, "Lanes", Queued)
         monkeypatch.setattr(torch.cuda, "stream", stream)
         monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: work)
 
@@ -120,7 +120,7 @@ def test_work_that_did_not_wait_for_a_copy_would_be_seen(
     vae: Any, queues: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queues(True, False)
-    monkeypatch.setattr(frames.Lanes, "wait", lambda *_: None)
+    monkeypatch.setattr(streamed_frames.Lanes, "wait", lambda *_: None)
     assert not error(vae) <= 100 * WITHIN
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from svdsweep.config import Job
-from svdsweep.grid import expand
+from svdsweep.grid.expand import expand
 from svdsweep.memory.conflicts import why_not
-from svdsweep.runner.contract import Place
-from svdsweep.store import Row
-from svdsweep.worker import load
+from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Slot
+from svdsweep.worker.worker import load
 
 CONF = Path(__file__).parents[2] / "conf" / "memory"
 SAME, CLOSE, OTHER = ("exact",), ("exact", "equivalent"), ("exact", "equivalent", "near", "different")
@@ -79,13 +79,13 @@ def test_a_preset_begins_with_its_command_and_a_sentence(path: Path) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("presets")
-    row = load(Place("cpu", folder, 1))(job_of("baseline"), 1, lambda *_: None)
+    row = load(Slot("cpu", folder, 1))(job_of("baseline"), 1, lambda *_: None)
     assert (row.status, row.values["equality"]) == ("ok", "baseline"), row.error
     return folder
 
 
 def run(folder: Path, job: Job) -> Row:
-    return load(Place("cpu", folder, 1))(job, 1, lambda *_: None)
+    return load(Slot("cpu", folder, 1))(job, 1, lambda *_: None)
 
 
 @pytest.mark.parametrize(

@@ -28,13 +28,14 @@ from clips import (
     zoom,
 )
 
-from svdsweep.metrics import Context, Scores, score
+from svdsweep.metrics import Context, score
+from svdsweep.store.measurements import Measurements
 
 FAMILIES = ("temporal", "motion", "fidelity", "seams", "defects")
 TEXTURES = ("smooth", "textured")
 
 
-def judge(clip: Clip, *families: str) -> Scores:
+def judge(clip: Clip, *families: str) -> Measurements:
     frames = clip.frames
     context = Context(image=frames[0], decode_chunk_size=clip.chunk, nonfinite_values=0)
     return score(frames, context, families or FAMILIES)

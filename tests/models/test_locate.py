@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from svdsweep.config import Model
+from svdsweep.errors import UserError
 from svdsweep.models.locate import TINY, folder_of, resolve
-from svdsweep.schema import UserError
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 
-from svdsweep.composition import CONF
+from svdsweep.grid.presets import CONF
 from svdsweep.models.tiny import WEIGHTS, evaluate, latents, measures
 from svdsweep.models.tiny.camera import CAMERA_SHARE, camera_path, load_image, render_camera
 from svdsweep.models.tiny.data import (

@@ -17,11 +17,11 @@ from pathlib import Path
 import published
 
 from svdsweep.config import Job, Memory
-from svdsweep.grid import expand
-from svdsweep.predict import summaries
+from svdsweep.grid.expand import expand
+from svdsweep.predict.batch import predictions
 from svdsweep.predict.gpus import eager_floor_s, floor_s, gpu_named
-from svdsweep.predict.summary import Summary
-from svdsweep.runner.contract import Place
+from svdsweep.predict.prediction import Prediction
+from svdsweep.worker.contract import Slot
 
 FRAMES = 10
 ON_THE_CPU = {"offload_stream": False, "offload_record_stream": False, "cudnn_benchmark": False}
@@ -132,7 +132,7 @@ def write_presets(folder: Path, device: str) -> None:
 
 def equalities(steps: list[tuple[Step, dict[str, object]]]) -> list[tuple[str, object]]:
     """The class of each step's frames against the baseline's, and their PSNR (dB): the embedded model on the CPU."""
-    from svdsweep.worker import load
+    from svdsweep.worker.worker import load
 
     (job,) = expand(
         ["memory=baseline", f"num_frames={FRAMES}", "num_inference_steps=25", "metrics=none"]
@@ -140,7 +140,7 @@ def equalities(steps: list[tuple[Step, dict[str, object]]]) -> list[tuple[str, o
     base = replace(job, baseline=job.key)
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        work = load(Place("cpu", Path(folder), 1))
+        work = load(Slot("cpu", Path(folder), 1))
         work(base, 1, lambda *_: None)
         for step, knobs in steps:
             row = work(under(base, step, on_the_cpu(knobs)), 1, lambda *_: None)
@@ -152,7 +152,7 @@ def equalities(steps: list[tuple[Step, dict[str, object]]]) -> list[tuple[str, o
     return found
 
 
-def row(step: Step, summary: Summary | None, equality: tuple[str, object]) -> dict[str, object]:
+def row(step: Step, summary: Prediction | None, equality: tuple[str, object]) -> dict[str, object]:
     """Of the table."""
     assert summary, step.name
     stages, gpu = summary.stages, gpu_named(GPU)
@@ -181,7 +181,7 @@ def publish(out: Path, model: str, names: list[str]) -> None:
     for name in names:
         all_steps = list(settled(ROADS[name]))
         jobs = [under(job, *step) for step in all_steps]
-        found = summaries(jobs, compute=True)
+        found = predictions(jobs, compute=True)
         equality = equalities(all_steps)
         published.publish(
             out,

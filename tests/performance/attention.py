@@ -7,7 +7,7 @@ On a GPU the whole batch in float16; on the CPU in float32 a part of it, for a f
 import published
 import torch
 
-from svdsweep.memory.measured import KERNELS, choose
+from svdsweep.memory.measured_attention import KERNELS, choose
 
 VIDEOS, FRAMES, HEAD = 2, 25, 64
 LEVELS = ((9216, 5), (2304, 10), (576, 20), (144, 20))

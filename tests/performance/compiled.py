@@ -28,13 +28,13 @@ from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._ordered_set import OrderedSet
 
 from svdsweep.config import Job, Memory
-from svdsweep.grid import expand
+from svdsweep.grid.expand import expand
 from svdsweep.memory.apply import prepare
-from svdsweep.memory.norms import sum_channels
-from svdsweep.predict import summaries
-from svdsweep.predict.faking import fake_gpu, materialize
+from svdsweep.memory.norms_by_channel import sum_channels
+from svdsweep.predict.batch import predictions
+from svdsweep.predict.fake_gpu import fake_gpu, materialize
+from svdsweep.predict.prediction import GIB
 from svdsweep.predict.simulate import DEVICE, on_meta_pipeline, quiet
-from svdsweep.predict.summary import GIB
 
 NORMS = "norms_by_channel"
 """A knob of what is compiled, which here is lowered by hand."""
@@ -219,7 +219,7 @@ def row(part: str, settings: str, gib: float, peak_gib: float, found: Made | Non
 
 def rows(job: Job) -> Iterator[dict[str, object]]:
     """Of the table: without a compiler, as predicted, then compiled."""
-    (summary,) = summaries([job], compute=True).values()
+    (summary,) = predictions([job], compute=True).values()
     assert summary
     stages = {"UNet, a step": (summary.stages["denoise"], job.num_inference_steps)}
     stages["decode"] = summary.stages["vae_decode"], 1

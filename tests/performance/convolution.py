@@ -16,9 +16,9 @@ import published
 import torch
 import torch.nn.functional as F
 
-from svdsweep.memory.convolution import by_trial
-from svdsweep.memory.measured import seconds
-from svdsweep.memory.temporal import over_frames
+from svdsweep.memory.cudnn_benchmark import by_trial
+from svdsweep.memory.measured_attention import seconds
+from svdsweep.memory.temporal_conv2d import over_frames
 
 FRAMES = 25
 UNET = ((320, 72, 128), (640, 36, 64), (1280, 18, 32), (1280, 9, 16))

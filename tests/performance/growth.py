@@ -22,10 +22,10 @@ def measured(count: int, folder: Path) -> dict[str, object]:
     import fakes
     from helpers import cpu
 
-    from svdsweep.grid import expand
+    from svdsweep.grid.expand import expand
     from svdsweep.runner import run_jobs
     from svdsweep.runner.progress import Silent
-    from svdsweep.store import Store
+    from svdsweep.store.rows import Store
 
     def seconds() -> float:
         nonlocal began
@@ -40,7 +40,7 @@ def measured(count: int, folder: Path) -> dict[str, object]:
     run_s, run_gib = seconds(), published.peak_gib()
     found = list(Store(folder).rows().values())
     read_s = seconds()
-    from svdsweep.analysis.tables import write_results
+    from svdsweep.analysis.files import write_results
 
     seconds()
     write_results(folder, found)

@@ -27,13 +27,13 @@ import torch
 import transformers
 
 from svdsweep.config import Job
-from svdsweep.grid import expand
+from svdsweep.grid.expand import expand
 from svdsweep.images import open_image
-from svdsweep.loading import load_worker
-from svdsweep.media import write_contact_sheet, write_video
 from svdsweep.models.load import load_pipeline
 from svdsweep.runner import run_jobs
 from svdsweep.runner.progress import Silent
+from svdsweep.worker import load_worker
+from svdsweep.worker.media import write_contact_sheet, write_video
 
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import published
 
-from svdsweep.grid import expand
+from svdsweep.grid.expand import expand
 
 CONF = Path(__file__).parents[2] / "conf" / "memory"
 
 
 def measured(preset: str, model: str) -> dict[str, object]:
     """One row of the table but for the wall time, of this process from its start."""
-    from svdsweep.predict import summaries
+    from svdsweep.predict.batch import predictions
 
-    [summary] = summaries(
+    [summary] = predictions(
         expand([f"model={model}", "model.weights=random", f"memory={preset}"]).jobs, compute=True
     ).values()
     return {

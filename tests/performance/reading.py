@@ -56,7 +56,7 @@ def _off(value: float, chance: random.Random) -> float:
 
 def table(folder: Path) -> None:
     """The table that reports and notebooks read."""
-    from svdsweep.analysis.opened import open_sweep
+    from svdsweep.analysis.sweep import open_sweep
 
     open_sweep(folder)
 
@@ -70,8 +70,8 @@ def page(folder: Path) -> None:
 
 def files(folder: Path) -> None:
     """results.csv, .parquet and .md, and series.parquet."""
-    from svdsweep.analysis.tables import write_results
-    from svdsweep.store import Store
+    from svdsweep.analysis.files import write_results
+    from svdsweep.store.rows import Store
 
     write_results(folder, Store(folder).rows().values())
 

@@ -15,8 +15,8 @@ from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 
 from svdsweep.models.load import architecture, on_meta, random_pipeline
-from svdsweep.predict.faking import fake_gpu, materialize
-from svdsweep.predict.summary import MIB
+from svdsweep.predict.fake_gpu import fake_gpu, materialize
+from svdsweep.predict.prediction import MIB
 from svdsweep.predict.tracker import Tracker
 
 FRAMES, SIZE = 6, 32

@@ -12,9 +12,9 @@ import torch
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from svdsweep.models.load import architecture, on_meta
-from svdsweep.predict.faking import fake_gpu, materialize
+from svdsweep.predict.fake_gpu import fake_gpu, materialize
+from svdsweep.predict.prediction import MIB
 from svdsweep.predict.simulate import quiet
-from svdsweep.predict.summary import MIB
 from svdsweep.predict.tracker import Tracker
 
 SIZES = {"tiny": (6, 32, 32), "svd_xt": (25, 72, 128)}

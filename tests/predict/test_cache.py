@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from summaries import made_up, under
+from foreseen import made_up, under
 
 from svdsweep.config import Job
-from svdsweep.predict import cache, summaries
-from svdsweep.predict.predictions import Unpredicted, outcomes
+from svdsweep.predict import cache
+from svdsweep.predict.batch import Unpredicted, outcomes, predictions
 
 
 def test_what_was_kept_is_known(tiny_job: Job, cache_home: Path) -> None:
@@ -64,10 +64,10 @@ def test_a_second_time_nothing_is_simulated(tiny_job: Job, monkeypatch: pytest.M
         dataclasses.replace(tiny_job, decode_chunk_size=1),
         dataclasses.replace(tiny_job, seed=1),
     ]
-    assert summaries(jobs, compute=False) == dict.fromkeys(job.key for job in jobs)
-    first = summaries(jobs, compute=True)
-    monkeypatch.setattr("svdsweep.predict.predictions.simulate_alike", None)
-    assert summaries(jobs, compute=True) == first == summaries(jobs, compute=False)
+    assert predictions(jobs, compute=False) == dict.fromkeys(job.key for job in jobs)
+    first = predictions(jobs, compute=True)
+    monkeypatch.setattr("svdsweep.predict.batch.simulate_alike", None)
+    assert predictions(jobs, compute=True) == first == predictions(jobs, compute=False)
     assert all(first.values())
 
 
@@ -93,5 +93,5 @@ def test_an_impossible_job_has_its_reason(tiny_job: Job) -> None:
 
 
 def test_reading_needs_no_torch() -> None:
-    code = "import sys, svdsweep.predict, svdsweep.fit; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    code = "import sys, svdsweep.predict, svdsweep.commands.fit; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

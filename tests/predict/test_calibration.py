@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from summaries import made_up, under
+from foreseen import made_up, under
 
 from svdsweep.config import Job
-from svdsweep.predict import cache, calibration, fitted_to
-from svdsweep.predict.calibration import Calibration
-from svdsweep.store import Row
+from svdsweep.predict import cache, calibration
+from svdsweep.predict.calibration import Calibration, fitted_to
+from svdsweep.store.rows import Row
 
 
 def measured(

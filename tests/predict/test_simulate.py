@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from summaries import under
+from foreseen import under
 
 from svdsweep.config import Job, Memory
-from svdsweep.grid import expand
+from svdsweep.grid.expand import expand
 from svdsweep.memory.conflicts import why_not
-from svdsweep.predict.faking import fake_gpu
-from svdsweep.predict.predictions import simulate_alike
+from svdsweep.predict.batch import simulate_alike
+from svdsweep.predict.fake_gpu import fake_gpu
+from svdsweep.predict.prediction import GIB, MIB, Prediction
 from svdsweep.predict.simulate import DEVICE, different_steps, runnable, simulate
-from svdsweep.predict.summary import GIB, MIB, Summary
 from svdsweep.predict.tracker import workspace_bytes
-from svdsweep.store import Row, Store
+from svdsweep.store.rows import Row, Store
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "memory").glob("*.yaml"))
 PACKAGES = {"deepcache": "DeepCache", "int8": "torchao"}
@@ -178,6 +178,6 @@ def test_an_h200_held_what_is_predicted(row: Row) -> None:
         assert abs(gib - stage.peak_gib) <= max(0.04 * stage.peak_gib, 0.05), name  # type: ignore[operator]
 
 
-def _of(job: Job) -> Summary:
+def _of(job: Job) -> Prediction:
     (summary,) = simulate(job, [job.frames_per_decode]).values()
     return summary

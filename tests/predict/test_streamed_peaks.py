@@ -4,16 +4,16 @@ import dataclasses
 
 import pytest
 import torch
-from summaries import under
+from foreseen import under
 
 from svdsweep.config import Job
-from svdsweep.grid import expand
+from svdsweep.grid.expand import expand
 from svdsweep.memory.apply import prepare
 from svdsweep.models.load import architecture, on_meta
-from svdsweep.predict.alike import Alike
-from svdsweep.predict.faking import fake_gpu, materialize
+from svdsweep.predict.fake_gpu import fake_gpu, materialize
+from svdsweep.predict.prediction import GIB, MIB, Stage
+from svdsweep.predict.repeats import Repeats
 from svdsweep.predict.simulate import DEVICE, Run, on_meta_pipeline, quiet, simulate
-from svdsweep.predict.summary import GIB, MIB, Stage
 from svdsweep.predict.tracker import Tracker
 
 FRAME_GIB = 128 * 576 * 1024 * 2 / GIB
@@ -26,7 +26,7 @@ def decode(job: Job, **knobs: object) -> Stage:
     job = under(dataclasses.replace(job, decode_chunk_size="all"), **knobs)
     tracker = Tracker()
     pipe = on_meta_pipeline(job.model.architecture)
-    with quiet(), fake_gpu(tracker.is_weight), tracker, Alike(tracker) as alike:
+    with quiet(), fake_gpu(tracker.is_weight), tracker, Repeats(tracker) as alike:
         for network in (pipe.unet, pipe.vae, pipe.image_encoder):
             materialize(network, getattr(torch, job.model.dtype))
         prepare(pipe, job.memory, DEVICE)

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from svdsweep.predict.faking import fake_gpu
-from svdsweep.predict.summary import MIB
+from svdsweep.predict.fake_gpu import fake_gpu
+from svdsweep.predict.prediction import MIB
 from svdsweep.predict.tracker import Tracker
 
 

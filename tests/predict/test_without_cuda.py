@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 import torch
-from summaries import under
+from foreseen import under
 
 from svdsweep.config import Job
-from svdsweep.predict import faking
+from svdsweep.predict import fake_gpu
 from svdsweep.predict.simulate import simulate
 from svdsweep.predict.without_cuda import Unguarded, indexed
 
@@ -63,6 +63,6 @@ def test_a_build_without_cuda_predicts_the_same(
             super().__enter__()
 
     monkeypatch.setattr(torch.version, "cuda", None)
-    monkeypatch.setattr(faking, "Unguarded", Spy)
+    monkeypatch.setattr(fake_gpu, "Unguarded", Spy)
     assert simulate(job, [2]) == expected
     assert entered

@@ -9,9 +9,9 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # two threads on two busy cores are ten times slower than one
 
 from svdsweep.config import Image, Job, Measure, Metrics
-from svdsweep.runner.contract import Place
-from svdsweep.store import Row
-from svdsweep.worker import load
+from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Slot
+from svdsweep.worker.worker import load
 
 NEEDED, OF = 19, 20
 JOB = Job(
@@ -35,7 +35,7 @@ def overlap(a: Row, b: Row) -> bool:
 def main() -> int:
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else OF
     with tempfile.TemporaryDirectory() as folder:
-        work = load(Place("cpu", Path(folder), 1))
+        work = load(Slot("cpu", Path(folder), 1))
         rows = [work(JOB, 1, lambda *_: None) for _ in range(2 * trials)]
     agreeing = 0
     for a, b in zip(rows[::2], rows[1::2], strict=True):

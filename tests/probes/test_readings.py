@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from svdsweep.probes import nvml, vram
-from svdsweep.probes.columns import device_columns, first_run_notes, memory_columns, time_series, with_shared
 from svdsweep.probes.environment import provenance
-from svdsweep.probes.latency import STAGES, time_columns
-from svdsweep.probes.measuring import Measured
+from svdsweep.probes.latency import time_columns
 from svdsweep.probes.nvml import State
 from svdsweep.probes.stages import Timing
 from svdsweep.probes.vram import Peak
+from svdsweep.store.columns import STAGES
+from svdsweep.worker.columns import device_columns, first_run_notes, memory_columns, time_series, with_shared
+from svdsweep.worker.measuring import Measured
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 

@@ -11,8 +11,8 @@ import torch
 from svdsweep.config import Job, Measure, Model
 from svdsweep.models.load import load_pipeline
 from svdsweep.probes import stages
-from svdsweep.probes.measuring import decode, generate, measure, run_once, warm_up
 from svdsweep.probes.stages import ProbeFault, StageProbe, hooks_on
+from svdsweep.worker.measuring import decode, generate, measure, run_once, warm_up
 
 CPU = torch.device("cpu")
 JOB = Job(num_frames=4, num_inference_steps=3, max_guidance_scale=1.5)

@@ -10,7 +10,7 @@ import pytest
 
 from svdsweep.config import Memory
 from svdsweep.report import write
-from svdsweep.store import Row
+from svdsweep.store.rows import Row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -224,7 +224,7 @@ def test_tooltips_come_by_keyboard_and_nothing_is_wider_than_a_phone(browser, ma
 @pytest.mark.slow
 def test_the_page_of_a_sweep_that_really_ran(browser, tmp_path):
     from svdsweep.cli import main
-    from svdsweep.store import Store
+    from svdsweep.store.rows import Store
 
     few = ["num_inference_steps=1", "num_frames=9"]
     sweep = [*few, f"runs_dir={tmp_path}", "name=real", "runner.devices=cpu"]

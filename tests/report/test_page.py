@@ -9,7 +9,7 @@ import pytest
 from svdsweep import cli
 from svdsweep.probes import vram
 from svdsweep.report import write
-from svdsweep.store import Row
+from svdsweep.store.rows import Row
 
 EVIL = "<script>alert(1)</script> | [x](http://x)"
 

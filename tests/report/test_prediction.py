@@ -12,9 +12,9 @@ import pytest
 from svdsweep import cli
 from svdsweep.predict import cache
 from svdsweep.predict.calibration import read
-from svdsweep.predict.summary import Stage, Summary
-from svdsweep.probes.latency import STAGES
+from svdsweep.predict.prediction import Prediction, Stage
 from svdsweep.report import write
+from svdsweep.store.columns import STAGES
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def foresee(strategy, ratio, notes=()):
     peak = made_up.PEAK_GIB[strategy] / ratio
     held = dict.fromkeys(STAGES, 1.0) | {"denoise": peak / 2, "vae_decode": peak}
     stages = {name: Stage(gib, 0.5, "add", "unet", [], [], 0.0, 0.0) for name, gib in held.items()}
-    cache.keep(made_up.job(made_up.STRATEGIES[strategy]), Summary(stages, list(notes)))
+    cache.keep(made_up.job(made_up.STRATEGIES[strategy]), Prediction(stages, list(notes)))
 
 
 def test_ratios_and_the_constant_of_the_gpu_stand_on_the_page_and_beside_the_rows(tmp_path):

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from helpers import family
+from running import family
 
 
 @pytest.fixture

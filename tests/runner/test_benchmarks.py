@@ -7,9 +7,9 @@ import time
 
 import fakes
 import pytest
-from helpers import cpu, sweep
+from running import cpu, sweep
 
-from svdsweep.store import Row, Store
+from svdsweep.store.rows import Row, Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

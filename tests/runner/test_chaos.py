@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 import fakes
 import psutil
 import pytest
-from helpers import family, start_driver, stored, wait_for
+from running import family, start_driver, stored, wait_for
 
 from svdsweep.config import Runner
-from svdsweep.runner import pending
-from svdsweep.store import Store
+from svdsweep.runner.pending import pending
+from svdsweep.store.rows import Store
 
 KILLS, JOBS = 30, 60
 

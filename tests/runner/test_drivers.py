@@ -9,13 +9,12 @@ from collections import Counter
 
 import fakes
 import pytest
-from helpers import Heard, cpu, family, ran, start_driver, stored, sweep, wait_for
+from running import Heard, cpu, family, ran, start_driver, stored, sweep, wait_for
 
-from svdsweep.runner.claims import Claims
-from svdsweep.runner.contract import Place
-from svdsweep.runner.process import environment
-from svdsweep.runner.tail import Tail
-from svdsweep.store import Row
+from svdsweep.runner.leases import Leases
+from svdsweep.runner.worker_main import environment
+from svdsweep.store.rows import Row, Tail
+from svdsweep.worker.contract import Slot
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -86,7 +85,7 @@ def test_what_another_driver_finishes_meanwhile_is_not_run_again(folder):
 
 
 def test_a_claim_of_another_machine_is_respected_until_it_gives_no_sign_of_life(tmp_path):
-    with Claims(tmp_path, stale_s=5) as claims:
+    with Leases(tmp_path, stale_s=5) as claims:
         path = tmp_path / "claims" / "abc"
         path.write_text(json.dumps({"machine": "elsewhere", "pid": 1, "born": 0, "token": "x"}))
         assert not claims.take("abc")
@@ -99,7 +98,7 @@ def test_a_claim_of_another_machine_is_respected_until_it_gives_no_sign_of_life(
 
 
 def test_a_claim_is_kept_fresh_while_it_is_held(tmp_path):
-    with Claims(tmp_path, stale_s=1) as claims:
+    with Leases(tmp_path, stale_s=1) as claims:
         claims.take("abc")
         path = tmp_path / "claims" / "abc"
         os.utime(path, (0, 0))
@@ -116,8 +115,8 @@ def test_who_acts_on_an_old_listing_gives_the_claim_back(tmp_path, monkeypatch):
         seen.write_text('{"machine": "a faster one"}')
         return True
 
-    monkeypatch.setattr(Claims, "_dead", meanwhile)
-    assert not Claims(tmp_path, stale_s=5).take("abc")
+    monkeypatch.setattr(Leases, "_dead", meanwhile)
+    assert not Leases(tmp_path, stale_s=5).take("abc")
     assert [(p.name, p.read_text()) for p in path.parent.iterdir()] == [
         ("abc", '{"machine": "a faster one"}')
     ]
@@ -146,7 +145,7 @@ def test_of_many_drivers_that_find_a_stale_claim_one_gets_it(tmp_path):
     taken, start = [], threading.Barrier(8)
 
     def driver():
-        claims = Claims(tmp_path, stale_s=5)
+        claims = Leases(tmp_path, stale_s=5)
         start.wait()
         taken.extend(key for key in keys if claims.take(key))
 
@@ -167,9 +166,9 @@ def test_workers_share_the_cores_fairly_and_log_apart(folder, monkeypatch):
 
 def test_threads_that_wait_do_not_spin_unless_the_user_says_so(folder, monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert environment(Place("cpu", folder, 2))["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert environment(Slot("cpu", folder, 2))["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert environment(Place("cpu", folder, 2))["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert environment(Slot("cpu", folder, 2))["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 @pytest.mark.parametrize(("isolation", "processes"), [("device", 1), ("settings", 2), ("job", 6)])

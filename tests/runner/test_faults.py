@@ -5,9 +5,9 @@ from collections import Counter
 
 import fakes
 import pytest
-from helpers import Heard, cpu, ran, stored, sweep
+from running import Heard, cpu, ran, stored, sweep
 
-from svdsweep.schema import UserError
+from svdsweep.errors import UserError
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -6,7 +6,7 @@ import fakes
 import pytest
 
 from svdsweep.runner.progress import Bar, Lines, clock, for_terminal
-from svdsweep.store import Row
+from svdsweep.store.rows import Row
 
 
 class Terminal(io.StringIO):

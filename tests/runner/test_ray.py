@@ -9,12 +9,12 @@ from collections import Counter
 import fakes
 import psutil
 import pytest
-from helpers import HERE, Heard, family, ran, wait_for
+from running import HERE, Heard, family, ran, wait_for
 
 from svdsweep.config import Ray, Runner
+from svdsweep.errors import UserError
 from svdsweep.runner import ray as engine
 from svdsweep.runner import run_jobs
-from svdsweep.schema import UserError
 
 OPTIONS = Runner(name="ray", devices="cpu", timeout_s=20, ray=Ray(cpus_per_actor=1))
 

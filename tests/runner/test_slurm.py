@@ -11,14 +11,14 @@ from dataclasses import asdict
 
 import fakes
 import pytest
-from helpers import HERE, Heard, family, ran, start_driver, wait_for
+from running import HERE, Heard, family, ran, start_driver, wait_for
 from slurm_node import missing, slurm
 
 from svdsweep.config import Runner, Slurm
+from svdsweep.errors import UserError
 from svdsweep.runner import run_jobs
-from svdsweep.runner.schedule import cost
+from svdsweep.runner.scheduler import cost
 from svdsweep.runner.slurm import in_queue, parameters, shards, submitted
-from svdsweep.schema import UserError
 
 
 def test_shards_are_of_equal_work_and_part_few_groups():
@@ -31,7 +31,7 @@ def test_shards_are_of_equal_work_and_part_few_groups():
     assert Counter(j.key for part in parts for j in part) == Counter(j.key for j in jobs)
     work = [sum(map(cost, part)) for part in parts]
     assert max(work) < 1.2 * min(work)
-    assert sum(len({j.settings_key for j in part}) for part in parts) <= 5 + 3
+    assert sum(len({j.pipeline_key for j in part}) for part in parts) <= 5 + 3
     assert len(shards(jobs[:2], 4)) == 2
 
 

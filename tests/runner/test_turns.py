@@ -5,12 +5,12 @@ from dataclasses import replace
 from itertools import groupby
 
 import fakes
-from helpers import cpu, ran, stored, sweep
+from running import cpu, ran, stored, sweep
 
 from svdsweep.config import Measure, Runner
-from svdsweep.runner import pending
+from svdsweep.runner.pending import pending
 from svdsweep.runner.progress import Lines
-from svdsweep.store import Row, Store, last_rows
+from svdsweep.store.rows import Row, Store, last_rows
 
 STRATEGIES = (None, 2)
 

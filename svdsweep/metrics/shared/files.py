@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from svdsweep.errors import UserError
 from svdsweep.images import SUFFIXES as PICTURES
-from svdsweep.schema import UserError
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v")
 

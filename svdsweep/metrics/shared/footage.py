@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from svdsweep.errors import UserError
 from svdsweep.metrics.contract import Context
 from svdsweep.metrics.shared import flow
 from svdsweep.metrics.shared.likeness import luma
-from svdsweep.schema import UserError
 
 FLOW_SIDE_PX = 288
 """Flow and warps are computed with the shorter side at most this long."""

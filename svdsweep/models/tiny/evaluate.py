@@ -17,14 +17,7 @@ from diffusers import StableVideoDiffusionPipeline
 from PIL import Image
 
 from svdsweep.models.tiny.camera import CAMERA_SHARE
-from svdsweep.models.tiny.data import (
-    NUM_FRAMES,
-    SIZE,
-    Scene,
-    render_sprites,
-    sample_scenes,
-    speed_px,
-)
+from svdsweep.models.tiny.data import NUM_FRAMES, SIZE, Scene, render_sprites, sample_scenes, speed_px
 from svdsweep.models.tiny.measures import (
     Frames,
     adjacent_psnr_db,

@@ -14,13 +14,7 @@ from torch import Generator, Tensor, nn
 from svdsweep.models.tiny import latents
 from svdsweep.models.tiny.architecture import make_vae
 from svdsweep.models.tiny.camera import PHOTOGRAPHS, CameraBank
-from svdsweep.models.tiny.data import (
-    NUM_FRAMES,
-    render_sprites,
-    sample_conditions,
-    sample_scenes,
-    speed_px,
-)
+from svdsweep.models.tiny.data import NUM_FRAMES, render_sprites, sample_conditions, sample_scenes, speed_px
 from svdsweep.models.tiny.decoder import set_decoder
 from svdsweep.models.tiny.encoder import set_encoder
 from svdsweep.models.tiny.kept import kept_rows

@@ -1,0 +1,103 @@
+"""Tidy tables by pandas, and the derived files of a sweep: results.csv, results.parquet, results.md."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from svdsweep.store.columns import LAST, flat, union, varying
+from svdsweep.store.files import renamed_when_done
+from svdsweep.store.rows import Row
+
+IN_MARKDOWN = 500
+"""More rows than this are for scripts, not for readers of Markdown."""
+SERIES_AT_ONCE = 5_000
+"""Rows whose series are one row group of series.parquet."""
+
+
+def results(rows: Sequence[Row]) -> pd.DataFrame:
+    """One line a job; columns as in `analysis.columns`; what is not known is missing."""
+    names = union(flat(row) for row in rows)
+    # lists: dictionaries would take seven times the room
+    lines = [[line.get(name, math.nan) for name in names] for line in map(flat, rows)]
+    return pd.DataFrame(lines, columns=names).convert_dtypes()
+
+
+def raw_series(rows: Iterable[Row]) -> pd.DataFrame:
+    """Repeats, steps and per-frame values in long form: key, name, run, index, value; `run` is known where each run has
+    several values, as steps have."""
+    series: list[tuple[str, str, int | None]] = []
+    lengths: list[int] = []
+    places: list[int] = []
+    numbers: list[float] = []
+    for row in rows:
+        for name, whole in row.series.items():
+            nested = any(isinstance(value, list) for value in whole)
+            for run, values in enumerate(whole) if nested else [(None, whole)]:
+                known = [i for i, value in enumerate(values) if isinstance(value, int | float)]
+                series.append((row.key, name, run))
+                lengths.append(len(known))
+                places += known
+                numbers += [float(values[i]) for i in known]
+    named = pd.DataFrame(series, columns=["key", "name", "run"]).astype(
+        {"key": "str", "name": "str", "run": "Int64"}
+    )
+    long = named.take(np.repeat(np.arange(len(series)), lengths)).reset_index(drop=True)
+    return long.assign(index=np.array(places, int), value=np.array(numbers, float))
+
+
+def write_series(path: Path, rows: Sequence[Row]) -> None:
+    """`raw_series` as Parquet, some rows at a time: those of a hundred thousand are 20 million lines."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.Schema.from_pandas(raw_series([]), preserve_index=False)
+    with pq.ParquetWriter(path, schema) as writer:
+        for at in range(0, len(rows), SERIES_AT_ONCE):
+            some = raw_series(rows[at : at + SERIES_AT_ONCE])
+            writer.write_table(pa.Table.from_pandas(some, schema, preserve_index=False))
+
+
+def write_results(folder: Path, rows: Iterable[Row]) -> list[Path]:
+    """Write the sweep's tables, each under a temporary name first; returns their paths."""
+    rows = list(rows)
+    frame = results(rows)
+    writers: dict[str, Callable[[Path], Any]] = {
+        "results.csv": lambda path: frame.to_csv(path, index=False),
+        "results.parquet": lambda path: mixed_as_text(frame).to_parquet(path, index=False),
+        "results.md": lambda path: path.write_text(markdown(rows), encoding="utf-8"),
+        "series.parquet": lambda path: write_series(path, rows),
+    }
+    for name, write in writers.items():
+        with renamed_when_done(folder / name) as part:
+            write(part)
+    return [folder / name for name in writers]
+
+
+def mixed_as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Parquet has one type a column; those that hold numbers and words (`decode_chunk_size`) become text."""
+    mixed = [name for name in frame.columns if frame[name].dtype == object]
+    return frame.assign(**{name: frame[name].map(lambda v: None if pd.isna(v) else str(v)) for name in mixed})
+
+
+def markdown(rows: list[Row]) -> str:
+    """A table for readers: what varies, how it ended, and every measurement that some job has."""
+    shown = rows[:IN_MARKDOWN]
+    tables = [flat(row) for row in shown]
+    asked = varying(row.job for row in rows)
+    measured = {name for row in shown for name, value in row.values.items() if isinstance(value, int | float)}
+    columns = ["key", *asked, "status", *(n for n in union(tables) if n in measured and n not in LAST)]
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(_cell(table.get(name)) for name in columns) + " |" for table in tables]
+    if len(rows) > len(shown):
+        lines += ["", f"{len(rows) - len(shown)} more rows are in results.csv."]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")

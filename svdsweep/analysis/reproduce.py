@@ -1,0 +1,46 @@
+"""The command line that makes a job again, whatever the presets say: every setting that matters, spelt out."""
+
+import dataclasses
+import re
+import shlex
+from typing import Any
+
+from svdsweep.config import Job
+from svdsweep.config.keys import default_of
+from svdsweep.config.rules import rule_of, typed
+
+PLAIN = re.compile(r"[A-Za-z0-9_./+\-]+")
+PARTS = ("model", "memory", "measure", "metrics", "gpu")
+LEFT_OUT = ("baseline",)
+
+
+def command(job: Job) -> str:
+    """A line for a shell; run, it makes a job of the same key, given the same weights and picture."""
+    settings: dict[str, Any] = {"image.path": job.image.path, "image.name": job.image.name}
+    for f in dataclasses.fields(Job):
+        if f.name not in (*PARTS, *LEFT_OUT, "image"):
+            settings[f.name] = getattr(job, f.name)
+    for part in PARTS:
+        value = getattr(job, part)
+        for f in dataclasses.fields(value):
+            rule = rule_of(f)
+            if getattr(value, f.name) != default_of(f) and not (rule and rule.label and f.name != "name"):
+                settings[f"{part}.{f.name}"] = getattr(value, f.name)
+    if job.model.source in ("", "embedded"):
+        settings.pop("model.revision", None)  # that of random weights, or a fingerprint of the embedded ones
+    if job.model.weights == "random":
+        settings.pop("model.source", None)
+    words = [shlex.quote(f"{key}={quoted(value)}") for key, value in settings.items()]
+    return " ".join(["python -m svdsweep", *words])
+
+
+def quoted(value: Any) -> str:
+    """A value in Hydra's grammar; text that could be taken for anything else is quoted."""
+    if isinstance(value, list):
+        return "[" + ",".join(map(quoted, value)) + "]"
+    if isinstance(value, float):
+        return repr(value)
+    text = typed(value)
+    if isinstance(value, str) and not (PLAIN.fullmatch(text) and text not in ("null", "true", "false")):
+        return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return text

@@ -1,0 +1,117 @@
+"""A sweep's folder as one wide table, however it was left: torn rows, older schemas and missing files are told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from svdsweep.analysis.lines import read_lines
+from svdsweep.analysis.table import Table
+from svdsweep.config import Job
+from svdsweep.errors import UserError
+from svdsweep.garbage import no_collection
+from svdsweep.store.manifest import read_manifest
+from svdsweep.store.rows import last_rows
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A folder of rows, read. `table` has one line a job: the flat columns, and those of `derived`."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    table: pd.DataFrame
+    jobs: Mapping[str, Job]
+    repeats: Mapping[str, list[float]]
+    """Raw `total_s` by key."""
+    notes: Mapping[str, list[str]]
+    """What the worker remarked, by key."""
+    problems: list[str] = field(default_factory=list)
+    """Sentences about what could not be read or is missing."""
+
+    @property
+    def name(self) -> str:
+        """The sweep's name: its manifest's, else its folder's."""
+        return str(self.manifest.get("name") or self.folder.resolve().name)
+
+    @cached_property
+    def ok(self) -> pd.DataFrame:
+        """The jobs that ended well."""
+        return self.table[self.table["status"] == "ok"]
+
+    @property
+    def waiting(self) -> int:
+        """Jobs of the last command that have no row yet."""
+        return len(set(self.manifest.get("keys", [])) - set(self.jobs))
+
+    @cached_property
+    def memory_column(self) -> str:
+        """The peak that this sweep can tell: of VRAM, or of host memory where no GPU counted."""
+        for name in ("vram_allocated_peak_gib", "vram_reserved_peak_gib"):
+            if name in self.ok and self.ok[name].notna().any():
+                return name
+        return "host_ram_peak_gib"
+
+
+def open_sweep(folder: Path) -> Sweep:
+    """Read a sweep's folder. Raises UserError when there is no such folder."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder. A sweep's folder is runs/NAME, and holds rows/.")
+    problems: list[str] = []
+    manifest = _manifest(folder, problems)
+    wide, outcomes = Table(), []
+    with no_collection():
+        for number, line in enumerate(read_lines(folder, problems)):
+            wide.add(line)
+            outcomes.append(_Outcome(number, line.job, line.attempt, line.final, line.runs, line.notes))
+        table = wide.table()
+    best = last_rows(outcomes)
+    if len(best) < len(table):
+        table = table.iloc[[outcome.number for outcome in best.values()]].reset_index(drop=True)
+    _check_files(folder, table, problems)
+    if table.empty:
+        problems.append("there is no readable row in it")
+    return Sweep(
+        folder,
+        manifest,
+        table,
+        {key: outcome.job for key, outcome in best.items()},
+        {key: outcome.runs for key, outcome in best.items()},
+        {key: outcome.notes for key, outcome in best.items()},
+        problems,
+    )
+
+
+class _Outcome(NamedTuple):
+    """What is kept of a line beside its place in the table."""
+
+    number: int
+    job: Job
+    attempt: int
+    final: bool
+    runs: list[float]
+    notes: list[str]
+
+    @property
+    def key(self) -> str:
+        return self.job.key
+
+
+def _manifest(folder: Path, problems: list[str]) -> Mapping[str, Any]:
+    try:
+        return read_manifest(folder)
+    except (OSError, ValueError) as e:
+        problems.append(f"sweep.json cannot be read ({type(e).__name__}): the command is not known")
+        return {}
+
+
+def _check_files(folder: Path, table: pd.DataFrame, problems: list[str]) -> None:
+    for column, what in (("video", "videos"), ("contact_sheet", "contact sheets")):
+        names = [str(name) for name in table[column].dropna()] if column in table else []
+        there = {p.name for p in (folder / ("videos" if column == "video" else "sheets")).glob("*")}
+        lost = [name for name in names if name.rpartition("/")[2] not in there]
+        if lost:
+            problems.append(f"{len(lost)} {what} named by rows are missing, {lost[0]} for one")

@@ -1,0 +1,17 @@
+"""What `svdsweep VERB` does: one file a verb, named after it, with `main(arguments) -> exit code`."""
+
+VERBS = {
+    "run": "run a grid; the same command goes on where it ended (the verb may be left out)",
+    "plan": "show the jobs of a grid and what is done; run nothing",
+    "predict": "peak VRAM of every job of a grid, which cards it fits, and the floor of latency; needs no GPU",
+    "fit": "the fastest strategies that are predicted to fit a card, as ready commands: `fit --vram 8`",
+    "score": "the frame metrics of any video or folder of frames that you have",
+    "report": "write the page and the Markdown report of sweeps, also while they run",
+    "compare": "one sweep against another, regressions first; --fail-above 10% for CI",
+    "seeds": "each metric over the seeds and images of a cell, and one setting against another: `--pair memory=a,b`",
+    "watch": "follow a sweep that runs elsewhere, from its rows",
+    "merge": "put sweeps of several machines into one folder, checking for conflicts",
+    "export": "hand a sweep to another tool: its videos laid out for VBench-I2V",
+    "doctor": "what this machine has and lacks, each trouble with its cure",
+}
+"""Every verb with what it does: `svdsweep.commands.<verb>` answers it."""

@@ -1,0 +1,48 @@
+"""`svdsweep doctor`: what this machine has and lacks for sweeps, each trouble with its cure."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from svdsweep.commands.doctor.finding import Finding
+from svdsweep.commands.request import Parser
+
+SIGNS = {"ok": "ok     ", "note": "note   ", "trouble": "TROUBLE"}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Look and tell; returns 1 when there is a trouble, else 0."""
+    parser = Parser("doctor", "What this machine has and lacks, each trouble with its cure.")
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out what is measured: compiler, bandwidth, rate"
+    )
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where sweeps will be written")
+    parser.add_json()
+    asked = parser.asked(argv)
+    findings = examine(asked.runs_dir, measured=not asked.quick)
+    if asked.json:
+        print(json.dumps([dataclasses.asdict(f) for f in findings], indent=1))
+    else:
+        print(text(findings))
+    return 1 if any(f.state == "trouble" for f in findings) else 0
+
+
+def examine(runs_dir: Path, measured: bool = True) -> list[Finding]:
+    """Every finding, the host's first, then each device's."""
+    from svdsweep.commands.doctor import device, host
+
+    return [*host.examine(runs_dir), *device.examine(measured)]
+
+
+def text(findings: Sequence[Finding]) -> str:
+    """For the terminal: a line a finding, the cure under its trouble."""
+    width = max(len(f.name) for f in findings)
+    lines = []
+    for f in findings:
+        lines.append(f"{SIGNS[f.state]}  {f.name:<{width}}  {f.found}")
+        if f.cure:
+            lines.append(f"{'':9}{'':<{width}}  → {f.cure}")
+    troubles = sum(f.state == "trouble" for f in findings)
+    lines += ["", f"{troubles} troubles" if troubles != 1 else "1 trouble"]
+    return "\n".join(lines)

@@ -1,0 +1,140 @@
+"""How fast a device is: matrix products, its memory, copies from the host; kept for the floor of latency."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from svdsweep.commands.doctor.finding import Finding
+
+GIB = 2**30
+REPEATS = 7
+AT_ONCE = 10
+"""Operations between two looks at the clock, which cost some 10 µs each."""
+GPU_SIZE, CPU_SIZE = 8192, 1024
+"""Rows and columns of the matrices: so large that a product runs at the device's full rate."""
+GPU_BYTES, CPU_BYTES = 2**28, 2**26
+"""Of a copy: more than any cache holds."""
+
+
+def examine(torch: Any, device: Any) -> list[Finding]:
+    """The rates of a device; those of a GPU are kept, in the user's cache, for `svdsweep predict --gpu here`."""
+    products = matrix_rates(torch, device)
+    memory_gb_s = memory_rate(torch, device)
+    found = [
+        Finding(
+            f"matrix rate, {device}",
+            "ok",
+            ", ".join(f"{kind} {rate:.3g}" for kind, rate in products.items()) + " TFLOP/s",
+            value=max(products.values()),
+        ),
+        Finding(
+            f"memory rate, {device}", "ok", f"{memory_gb_s:.3g} GB/s read and written", value=memory_gb_s
+        ),
+    ]
+    if device.type == "cpu":
+        note = "no GPU here: nothing is kept for svdsweep predict --gpu here"
+        return [*found, Finding(f"rates, {device}", "note", note)]
+    host_gb_s = copy_rate(torch, device)
+    found.append(
+        Finding(
+            f"copy rate, {device}",
+            "ok",
+            f"{host_gb_s:.3g} GB/s, pinned host memory to the device",
+            value=host_gb_s,
+        )
+    )
+    return [*found, _kept(torch, device, products, memory_gb_s, host_gb_s)]
+
+
+def matrix_rates(torch: Any, device: Any) -> dict[str, float]:
+    """TFLOP/s of dense products by kind: float16, TF32 and float32 on a GPU, float32 on the CPU."""
+    if device.type == "cpu":
+        return {"float32": _matrix_rate(torch, device, CPU_SIZE, torch.float32)}
+    found = {"float16": _matrix_rate(torch, device, GPU_SIZE, torch.float16)}
+    for kind, precision in (("tf32", "high"), ("float32", "highest")):
+        with _precision(torch, precision):
+            found[kind] = _matrix_rate(torch, device, GPU_SIZE, torch.float32)
+    return found
+
+
+def memory_rate(torch: Any, device: Any) -> float:
+    """10^9 bytes a second that a copy within the device reads and writes."""
+    count = GPU_BYTES if device.type == "cuda" else CPU_BYTES
+    source = torch.zeros(count, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * count / _median_s(torch, device, lambda: target.copy_(source)) / 1e9
+
+
+def copy_rate(torch: Any, device: Any) -> float:
+    """10^9 bytes a second from pinned host memory to the device, which offloading waits for."""
+    source = torch.zeros(GPU_BYTES, dtype=torch.uint8, pin_memory=True)
+    target = torch.empty(GPU_BYTES, dtype=torch.uint8, device=device)
+    return GPU_BYTES / _median_s(torch, device, lambda: target.copy_(source, non_blocking=True)) / 1e9
+
+
+def wait(torch: Any, device: Any) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _kept(
+    torch: Any, device: Any, products: dict[str, float], memory_gb_s: float, host_gb_s: float
+) -> Finding:
+    from svdsweep.predict import here
+    from svdsweep.predict.gpus import Gpu
+
+    facts = torch.cuda.get_device_properties(device)
+    gpu = Gpu(
+        title=facts.name,
+        memory_gib=facts.total_memory / GIB,
+        float16_tflops=products["float16"],
+        tf32_tflops=products["tf32"],
+        float32_tflops=products["float32"],
+        memory_gb_s=memory_gb_s,
+        host_gb_s=host_gb_s,
+        source=f"svdsweep doctor, torch {torch.__version__}",
+        measured_at=datetime.now(UTC).strftime("%Y-%m-%d"),
+    )
+    if here.keep(gpu):
+        return Finding(
+            f"rates, {device}", "ok", f"kept in {here.rates_file()} for svdsweep predict and fit --gpu here"
+        )
+    return Finding(
+        f"rates, {device}", "trouble", f"{here.rates_file()} cannot be written",
+        "make that folder writable, or set XDG_CACHE_HOME to one that is",
+    )  # fmt: skip
+
+
+def _matrix_rate(torch: Any, device: Any, size: int, dtype: Any) -> float:
+    a = torch.randn(size, size, device=device).to(dtype)
+    return float(2 * size**3 / _median_s(torch, device, lambda: a @ a) / 1e12)
+
+
+@contextmanager
+def _precision(torch: Any, precision: str) -> Iterator[None]:
+    """What float32 products may be computed in, for a `with` block."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _median_s(torch: Any, device: Any, run: Callable[[], Any]) -> float:
+    """Of one `run`: the median over a few rounds after one that is not counted."""
+    times = AT_ONCE if device.type == "cuda" else 1
+    spent = []
+    with torch.inference_mode():
+        for _ in range(REPEATS + 1):
+            wait(torch, device)
+            began = time.perf_counter()
+            for _ in range(times):
+                run()
+            wait(torch, device)
+            spent.append((time.perf_counter() - began) / times)
+    return statistics.median(spent[1:])

@@ -1,0 +1,41 @@
+"""What Hydra answers by itself: the help page, one composed configuration, completion."""
+
+import sys
+from collections.abc import Sequence
+
+from svdsweep.commands import VERBS
+from svdsweep.errors import DONE, UserError
+from svdsweep.grid import help
+from svdsweep.grid.presets import CONF, configs, register_schema
+
+FLAGS = (
+    *("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"),
+    "--resolve",
+)
+
+
+def is_for_hydra(arguments: Sequence[str]) -> bool:
+    """Whether a command line with a grid asks for one of `FLAGS`."""
+    return any(a.split("=")[0] in FLAGS for a in arguments)
+
+
+def ask_hydra(arguments: Sequence[str]) -> int:
+    """Let Hydra answer, from our presets and schema. Raises UserError for `--cfg` of several configurations."""
+    with configs() as known:
+        settings = [a for a in arguments if "=" in a and not a.startswith("-")]
+        swept = [o.input_line for o in known.parse(settings) if o.is_sweep_override()]
+    if swept and any(a in ("--cfg", "-c") for a in arguments):
+        raise UserError(
+            f"--cfg shows one configuration, and {swept[0]} is several; `svdsweep plan` lists them."
+        )
+    import hydra
+
+    register_schema(help.page(VERBS))
+    sys.argv = ["svdsweep", *arguments]
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(lambda _: None)()
+    return DONE
+
+
+def verbs() -> str:
+    """The verbs as a Markdown table."""
+    return "\n".join(["| verb | |", "|---|---|", *(f"| `{verb}` | {what} |" for verb, what in VERBS.items())])

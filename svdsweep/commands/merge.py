@@ -1,0 +1,137 @@
+"""`svdsweep merge`: folders of one sweep become one; merging is copying, once no two rows of a job contradict."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from svdsweep.commands.request import Parser
+from svdsweep.errors import UserError
+from svdsweep.store.files import renamed_when_done
+from svdsweep.store.rows import Row, Store, last_rows, read_rows
+
+LEFT_OUT = ("rows", "logs", "claims", "slurm")
+"""Folders that hold no job's files."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A job that two folders have finished, each by itself."""
+
+    key: str
+    one: Path
+    other: Path
+    what: str
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answer the verb; returns the exit code. Raises UserError."""
+    parser = Parser(
+        "merge",
+        "Bring the rows and videos of several folders of one sweep together. Folders that share jobs which "
+        "were run twice are in conflict; --prefer decides.",
+    )
+    parser.add_argument("folders", nargs="+", type=Path, help="folders of finished or unfinished sweeps")
+    parser.add_argument("--into", required=True, type=Path, help="the folder to fill; it may be one of them")
+    parser.add_argument("--prefer", choices=("first", "last"), help="whose row counts where two differ")
+    parser.add_argument("--check", action="store_true", help="only look for conflicts")
+    asked = parser.asked(argv)
+    folders = list(asked.folders)
+    if (asked.into / "rows").is_dir() and asked.into.resolve() not in [f.resolve() for f in folders]:
+        folders.insert(0, asked.into)
+    for folder in folders:
+        if not (folder / "rows").is_dir():
+            raise UserError(f"{folder} is no sweep: it has no folder `rows`.")
+    found = conflicts(folders)
+    for conflict in found:
+        print(f"{conflict.key}: {conflict.what} ({conflict.one} and {conflict.other})", file=sys.stderr)
+    if asked.check:
+        print(f"{len(found)} conflicts in {len(folders)} folders")
+        return 1 if found else 0
+    if found and not asked.prefer:
+        raise UserError(
+            f"{len(found)} jobs were finished in more than one folder, with different results. Say --prefer=first or "
+            "--prefer=last (in the order of the folders), or move one folder's rows away. Nothing was merged."
+        )
+    rows = merge(folders if asked.prefer == "last" else folders[::-1], asked.into)
+    print(f"{asked.into}: {len(rows)} jobs of {len(folders)} folders")
+    return 0
+
+
+def conflicts(folders: Sequence[Path]) -> list[Conflict]:
+    """The jobs with unequal final rows in two folders; a row that was copied is equal and no conflict."""
+    found: list[Conflict] = []
+    first: dict[str, tuple[Path, Row]] = {}
+    for folder in folders:
+        for key, row in last_rows(read_rows(folder)).items():
+            where, known = first.setdefault(key, (folder, row))
+            if row.final and known.final and row != known:
+                what = (
+                    f"{known.status} and {row.status}"
+                    if known.status != row.status
+                    else f"{row.status} twice"
+                )
+                machines = {str(r.provenance.get("gpu") or r.provenance.get("device")) for r in (row, known)}
+                what += f", on {' and '.join(sorted(machines))}" if len(machines) > 1 else ""
+                found.append(Conflict(key, where, folder, what))
+            elif row.final:
+                first[key] = (folder, row)
+    return found
+
+
+def merge(folders: Sequence[Path], into: Path) -> list[Row]:
+    """Copy rows and files into one folder and write its tables; a later folder's final row wins. Returns the rows.
+
+    Row files are only added: where several rows of a key differ, the one that counts is written again, after them."""
+    known = {folder: last_rows(read_rows(folder)) for folder in folders}
+    winners: dict[str, tuple[Path, Row]] = {}
+    highest: dict[str, int] = {}
+    for folder, rows in known.items():
+        for key, row in rows.items():
+            highest[key] = max(row.attempt, highest.get(key, 0))
+            if key not in winners or row.final or not winners[key][1].final:
+                winners[key] = folder, row
+    for folder in folders:
+        if folder.resolve() != into.resolve():
+            _copy_rows(folder, into)
+            _copy_files(folder, into, {key for key, (where, _) in winners.items() if where == folder})
+    settled = [
+        replace(row, attempt=highest[key])
+        for key, (_, row) in winners.items()
+        if any(key in rows and rows[key] != row for rows in known.values())
+    ]
+    store = Store(into, writer=f"merged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    for row in settled:
+        store.append(row)
+    merged = list(last_rows(read_rows(into)).values())
+    from svdsweep.analysis.files import write_results  # pandas, only when there is something to write
+
+    write_results(into, merged)
+    return merged
+
+
+def _copy_rows(folder: Path, into: Path) -> None:
+    """Each row file under its name; one of the same name that goes another way gets a name of its own."""
+    for path in sorted((folder / "rows").glob("*.jsonl")):
+        content, target, n = path.read_bytes(), into / "rows" / path.name, 2
+        while target.exists() and not content.startswith(target.read_bytes()):
+            if target.read_bytes().startswith(content):
+                break  # it is there already, and more
+            target, n = into / "rows" / f"{path.stem}-{n}.jsonl", n + 1
+        else:
+            _copy(path, target)
+
+
+def _copy_files(folder: Path, into: Path, keys: set[str]) -> None:
+    """The videos, sheets and kept frames of jobs: files in sub-folders whose names begin with a key."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name.parts[0] not in LEFT_OUT and name.name.split(".")[0] in keys:
+            _copy(path, into / name)
+
+
+def _copy(path: Path, target: Path) -> None:
+    with renamed_when_done(target) as part:
+        shutil.copy2(path, part)

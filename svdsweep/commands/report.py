@@ -1,0 +1,28 @@
+"""`svdsweep report`: the page and the Markdown report of sweeps, also while they run."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from svdsweep import report
+from svdsweep.commands.request import Parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the reports of the named sweeps; returns 0. Raises UserError for a folder that is none."""
+    parser = Parser("report", "Write report.html and report.md of sweeps, also while they run.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="runs/NAME", help="the folder of a sweep")
+    parser.add_json("the paths as one JSON document")
+    parser.add_argument(
+        "--predict",
+        action="store_true",
+        help="first predict the VRAM of measured settings that were not predicted yet: seconds a strategy, no GPU",
+    )
+    asked = parser.asked(argv)
+    pages = [report.write(folder, asked.predict) for folder in asked.folders]
+    if asked.json:
+        print(json.dumps({"reports": [str(page) for page in pages]}))
+        return 0
+    for page in pages:
+        print(f"report   {page}  (and {page.with_suffix('.md').name})")
+    return 0

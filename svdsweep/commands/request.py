@@ -1,0 +1,54 @@
+"""The one parser of flags: unknown ones are refused in a sentence with the nearest name; every verb has `--help`."""
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from svdsweep.errors import UserError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """The flags of a verb. Wrong ones raise UserError."""
+
+    def __init__(self, verb: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=f"svdsweep {verb}",
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter,
+        )
+
+    def add_json(self, what: str = "one JSON document on standard output, nothing else there") -> None:
+        """`--json`, which every verb with a table has."""
+        self.add_argument("--json", action="store_true", help=what)
+
+    def add_grid(self) -> None:
+        """Settings in Hydra's grammar, and where presets of one's own are: what every verb that takes a grid has."""
+        self.add_argument(
+            "settings", nargs="*", metavar="SETTING=VALUE", help="the grid, as `svdsweep --help` has it"
+        )
+        self.add_argument("--config-dir", "-cd", metavar="DIR", help="presets of your own, laid out as conf/")
+        self.add_argument(
+            "--multirun", "-m", action="store_true", help=argparse.SUPPRESS
+        )  # lists sweep without it
+
+    def asked(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """What a command line says; settings and flags may stand in any order. Raises UserError."""
+        takes_grid = any(action.dest == "settings" for action in self._actions)
+        parse = self.parse_known_intermixed_args if takes_grid else self.parse_known_args
+        asked, unknown = parse(list(arguments))
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            known = [action.option_strings[0] for action in self._actions if action.option_strings]
+            name = unknown[0].partition("=")[0]
+            raise UserError(
+                f"{name} is no flag of {self.prog}.{nearest(name, flags)} They are {', '.join(known)}."
+                if name.startswith("-")
+                else f"{unknown[0]} is one argument too many for {self.prog}; `{self.prog} --help` tells what it takes."
+            )
+        return asked
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse found wrong as a UserError, not as an exit with the usage."""
+        raise UserError(f"{self.prog}: {message}. `{self.prog} --help` tells what it takes.")

@@ -1,0 +1,151 @@
+"""`svdsweep run`, the main job: a grid, the jobs still to do, a row for each, tables and a report at the end."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from svdsweep import terminal
+from svdsweep.commands.help import ask_hydra, is_for_hydra
+from svdsweep.commands.outcome import outcome
+from svdsweep.commands.request import Parser
+from svdsweep.config import Job
+from svdsweep.errors import DONE, SOME_FAILED, UserError
+from svdsweep.grid.expand import Grid, expand
+from svdsweep.models.locate import fetch
+from svdsweep.probes.devices import discover
+from svdsweep.runner import run_jobs
+from svdsweep.runner.contract import Watch
+from svdsweep.runner.pending import pending
+from svdsweep.runner.progress import for_terminal
+from svdsweep.store.columns import flat
+from svdsweep.store.manifest import Manifest, write_manifest
+from svdsweep.store.rows import Row, Store
+from svdsweep.worker import load_worker
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run what is still to do and show what there is. Returns the exit code; raises UserError and KeyboardInterrupt."""
+    if is_for_hydra(argv):
+        return ask_hydra(argv)
+    parser = Parser("run", "Run the jobs of a grid.")
+    parser.add_grid()
+    parser.add_json()
+    asked = parser.asked(argv)
+    return run(asked.settings, asked.config_dir, asked.json)
+
+
+def run(settings: Sequence[str], config_dir: str | None = None, as_json: bool = False) -> int:
+    """Run a grid and show its outcome; returns the exit code."""
+    grid = expand(settings, config_dir)
+    rows = rows_of(grid, finish(grid, settings, config_dir, for_terminal()))
+    show(grid, rows, as_json)
+    return DONE if all(row.final for row in rows) and len(rows) == len(grid.jobs) else SOME_FAILED
+
+
+def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: Watch) -> dict[str, Row]:
+    """Run the jobs of a grid that are still to do and write the sweep's tables and report; returns its rows by key.
+
+    Raises UserError, and KeyboardInterrupt after a drain: what came until then is written all the same."""
+    warn(grid)
+    store = Store(grid.folder)
+    rows = store.rows()
+    todo = pending(grid.jobs, rows, grid.runner)
+    say(f"{grid.folder}: {len(grid.jobs)} jobs, {terminal.counts(rows_of(grid, rows), len(todo))}")
+    if not todo:
+        return rows
+    check_writable(grid.folder)
+    keys = [job.key for job in grid.jobs]
+    write_manifest(grid.folder, Manifest(grid.name, settings, config_dir, grid.axes, keys))
+    if grid.runner.skip_predicted_oom:
+        todo = without_foreseen_oom(todo, grid, store)
+    for model in {job.model for job in todo}:
+        fetch(model)
+    try:
+        if todo:
+            for _ in run_jobs(todo, load_worker, grid.runner, grid.folder, watch):
+                pass
+    finally:
+        rows = write_outcome(grid.folder, store)
+    return rows
+
+
+def without_foreseen_oom(todo: list[Job], grid: Grid, store: Store) -> list[Job]:
+    """Store a `rejected` row for each job that cannot fit by prediction; returns the others."""
+    from svdsweep.predict.forecast import foreseen_oom
+
+    refused = foreseen_oom(todo, discover(grid.runner.devices), grid.folder)
+    for row in refused:
+        store.append(row)
+    keys = {row.key for row in refused}
+    return [job for job in todo if job.key not in keys]
+
+
+def rows_of(grid: Grid, rows: Mapping[str, Row]) -> list[Row]:
+    """The rows of the grid's jobs, in the grid's order."""
+    return [rows[job.key] for job in grid.jobs if job.key in rows]
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError unless the sweep's folder can be made and written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as e:
+        raise UserError(
+            f"The sweep's folder {folder} cannot be written to ({e.strerror}). Choose another with runs_dir=FOLDER."
+        ) from e
+
+
+def write_outcome(folder: Path, store: Store) -> dict[str, Row]:
+    """Tables and report, as far as the sweep came; pandas is imported only when there is something new to write.
+
+    Returns the rows that they show, by key."""
+    from svdsweep import report
+    from svdsweep.analysis.files import write_results
+    from svdsweep.worker.baseline import compare_missing
+
+    for row in compare_missing(folder):
+        store.append(row)
+    if rows := store.rows():
+        write_results(folder, list(rows.values()))
+        report.write(folder)
+    return rows
+
+
+def show(grid: Grid, rows: Sequence[Row], as_json: bool) -> None:
+    """The table of results and where to look next, or one JSON document."""
+    if as_json:
+        document: dict[str, Any] = {
+            "name": grid.name,
+            "folder": str(grid.folder),
+            "rows": [flat(row) for row in rows],
+        }
+        print(json.dumps(document, indent=1))
+        return
+    print(outcome(rows))
+    print(f"\n{terminal.counts(rows, len(grid.jobs) - len(rows))}")
+    if why := terminal.troubles(rows):
+        print(why)
+    videos = sum(1 for row in rows if row.values.get("video"))
+    print(f"report   {grid.folder / 'report.html'}")
+    print(f"table    {grid.folder / 'results.csv'}  (.parquet, .md)")
+    if videos:
+        print(
+            f"videos   {grid.folder / 'videos'}{os.sep}  ({videos}; contact sheets in {grid.folder / 'sheets'}{os.sep})"
+        )
+
+
+def warn(grid: Grid) -> None:
+    """Say once what will run but perhaps not as hoped."""
+    for warning in grid.warnings:
+        say(f"warning: {warning}")
+
+
+def say(text: str) -> None:
+    """To standard error: standard output is for results."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,195 @@
+"""`svdsweep score`: the metrics of any video or folder of frames, in a table or as JSON."""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from svdsweep.commands.request import Parser
+from svdsweep.errors import DONE, WRONG_INPUT, UserError
+from svdsweep.metrics import COLUMNS, Context, score
+from svdsweep.store.measurements import Measurements
+
+HEADLINE = (
+    *("mc_flicker_255", "motion_px", "flow_coverage", "sharpness_mean", "warp_psnr_db", "flow_accel_px"),
+    *("luma_flicker_255", "adj_ssim", "first_psnr_db", "lpips_adj"),
+)
+"""What a line shows when there are several clips: consistency beside motion, coverage and sharpness."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A clip and what the metrics say of it."""
+
+    path: Path
+    frames: int
+    height: int
+    width: int
+    scores: Measurements
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        size = {"frames": self.frames, "height": self.height, "width": self.width}
+        said = {"values": self.scores.values, "series": self.scores.series, "notes": self.scores.notes}
+        return {"input": str(self.path), **size, **said}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what the arguments say; returns the exit code: 0, or 2 when an input was of no use (the others are shown)."""
+    asked = parser().asked(argv)
+    judged, problems = judge_all(asked)
+    for problem in problems:
+        print(f"svdsweep score: {problem}", file=sys.stderr)
+    if asked.json:
+        document = [one.plain() for one in judged]
+        print(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1))
+    elif judged:
+        print(one_table(judged[0]) if len(judged) == 1 else lines_table(judged))
+    return WRONG_INPUT if problems else DONE
+
+
+def parser() -> Parser:
+    """The arguments of `svdsweep score`."""
+    p = Parser(
+        "score",
+        "Measure how consistent a video is: flicker with the motion taken out, motion, likeness to the "
+        "image that it was made from, drift of colour and sharpness, broken frames. Needs no weights and no GPU.",
+        "A compressed video has lost some of what is measured: where you have the frames, give those. What each "
+        "metric sees, and what it is blind to, is in svdsweep/metrics/README.md.",
+    )
+    p.add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="VIDEO_OR_FOLDER",
+        help="a video, a folder of frames, or of videos",
+    )
+    p.add_argument(
+        "--image", type=Path, help="the picture that the video was made from; cropped and resized to it"
+    )
+    p.add_argument(
+        "--metrics", default="fast", choices=["fast", "full"], help="full: LPIPS too (default: fast)"
+    )
+    p.add_argument("--weights-dir", type=Path, help="folder with the weight file of LPIPS")
+    p.add_argument(
+        "--decode-chunk-size",
+        type=int,
+        metavar="N",
+        help="frames decoded at once, to look for seams between them",
+    )
+    p.add_argument("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1")
+    p.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
+    p.add_argument(
+        "--frames", type=int, default=128, metavar="N", help="read at most so many frames (default: 128)"
+    )
+    p.add_json("one JSON document on standard output, with values per frame")
+    return p
+
+
+def judge_all(arguments: Namespace) -> tuple[list[Judged], list[str]]:
+    """Every clip that the arguments name, and a sentence for each that cannot be judged. Raises UserError when nothing
+    can be."""
+    import torch
+
+    from svdsweep.metrics.shared.files import clips_in
+
+    for flag, value in (("--frames", arguments.frames - 1), ("--threads", arguments.threads)):
+        if value < 1:
+            raise UserError(f"{flag} is too small: at least {2 if flag == '--frames' else 1}.")
+    if arguments.decode_chunk_size is not None and arguments.decode_chunk_size < 1:
+        raise UserError(f"--decode-chunk-size {arguments.decode_chunk_size} is not possible: at least 1.")
+    _check_device(arguments.device)
+    torch.set_num_threads(arguments.threads)
+    judged, problems = [], []
+    for given in arguments.inputs:
+        try:
+            clips = clips_in(given)
+        except UserError as e:
+            problems.append(str(e))
+            continue
+        for path in clips:
+            try:
+                judged.append(judge(path, arguments))
+            except UserError as e:
+                problems.append(str(e))
+    return judged, problems
+
+
+def judge(path: Path, arguments: Namespace) -> Judged:
+    """A clip's scores. Raises UserError, one sentence, when it cannot be read."""
+    import numpy as np
+
+    from svdsweep.config import Image
+    from svdsweep.images import open_image
+    from svdsweep.metrics.shared.files import read
+
+    clip = read(path, arguments.frames)
+    count, height, width = clip.frames.shape[:3]
+    image = None
+    if arguments.image:
+        image = np.asarray(open_image(Image(path=str(arguments.image)), height, width))
+    context = Context(
+        image=image,
+        decode_chunk_size=arguments.decode_chunk_size,
+        device=arguments.device,
+        weights_dir=arguments.weights_dir,
+    )
+    scores = score(clip.frames, context, families_of(arguments.metrics))
+    if clip.cut_short:
+        scores.notes.append(f"only the first {count} frames were read (--frames)")
+    return Judged(path, count, height, width, scores)
+
+
+def families_of(preset: str) -> list[str]:
+    """The families of `conf/metrics/<preset>.yaml` that a file alone can answer."""
+    from omegaconf import OmegaConf
+
+    from svdsweep.grid.presets import CONF
+
+    families: list[str] = list(OmegaConf.load(CONF / "metrics" / f"{preset}.yaml").families)
+    return [name for name in families if name not in ("clip", "baseline")]
+
+
+def one_table(judged: Judged) -> str:
+    """Every number about a clip with its unit, what is better, and what it is; what is said in words follows."""
+    from svdsweep.terminal import cell, table
+
+    lines = [
+        [name, cell(value), column.unit, column.better or "", _first_sentence(column.help)]
+        for name, value in judged.scores.values.items()
+        if value is not None and not isinstance(value, str) and (column := COLUMNS[name])
+    ]
+    head = f"{judged.path}: {judged.frames} frames, {judged.width}×{judged.height}"
+    body = table(
+        ["metric", "value", "unit", "better", "what it is"], lines, [False, True, False, False, False]
+    )
+    words = [f"{name}: {value}" for name, value in judged.scores.values.items() if isinstance(value, str)]
+    return "\n".join([head, body, *words, *(f"note: {note}" for note in judged.scores.notes)])
+
+
+def lines_table(judged: Sequence[Judged]) -> str:
+    """A line a clip with the columns of `HEADLINE` that some clip has."""
+    from svdsweep.terminal import cell, table
+
+    known = [n for n in HEADLINE if any(one.scores.values.get(n) is not None for one in judged)]
+    lines = [
+        [str(one.path), str(one.frames), *(cell(one.scores.values.get(n)) for n in known)] for one in judged
+    ]
+    notes = dict.fromkeys(f"note: {one.path.name}: {note}" for one in judged for note in one.scores.notes)
+    return "\n".join([table(["clip", "frames", *known], lines, [False] + [True] * (len(known) + 1)), *notes])
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0].partition(": ")[0].rstrip(".")
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as e:
+        raise UserError(f"--device {device}: PyTorch cannot use it here. cpu always works.") from e

@@ -1,0 +1,83 @@
+"""`svdsweep seeds`: what the seeds and images of a sweep say together, and one setting against another."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from svdsweep.commands.request import Parser
+from svdsweep.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_OF_SPREAD = ("n", "mean", "std", "low", "high")
+SHOWN_OF_PAIRS = ("metric", "n", "mean", "low", "high", "p_holm", "smallest_p", "verdict")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the table; returns 0. Raises UserError for a folder, setting, value or metric that is not there."""
+    parser = Parser(
+        "seeds",
+        "Mean, spread and 95 % interval of every metric over the seeds and images of each cell of a grid; "
+        "with --pair, what one value of a setting changes against another over the same image and seed.",
+    )
+    parser.add_argument("folder", type=Path, metavar="runs/NAME", help="the folder of a sweep")
+    parser.add_argument(
+        "--pair",
+        metavar="SETTING=A,B",
+        help="differences B − A, as in memory=baseline,chunked_decode or motion_bucket_id=60,180",
+    )
+    parser.add_argument("--metrics", metavar="A,B", help="these only, as in motion_px,mc_flicker_255")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the whole table to a file")
+    parser.add_json()
+    asked = parser.asked(argv)
+
+    from svdsweep.analysis.seeds import Spread, over_seeds, paired_differences
+    from svdsweep.analysis.sweep import open_sweep
+    from svdsweep.store.files import renamed_when_done
+
+    results = open_sweep(asked.folder).table
+    metrics = asked.metrics.split(",") if asked.metrics else None
+    if asked.pair:
+        found = paired_differences(results, *pair(asked.pair, results), metrics)
+        columns = list(SHOWN_OF_PAIRS)
+    else:
+        found = over_seeds(results, metrics)
+        cell = [str(name) for name in found if name not in Spread.__dataclass_fields__]
+        columns = [*cell, *SHOWN_OF_SPREAD]
+    if asked.csv:
+        with renamed_when_done(asked.csv) as part:
+            found.to_csv(part, index=False)
+    print(found.to_json(orient="records", indent=1) if asked.json else text(found, columns))
+    return 0
+
+
+def pair(words: str, results: "pd.DataFrame") -> tuple[str, Any, Any]:
+    """`SETTING=A,B` as the setting and its two values in a sweep. Raises UserError for what the sweep does not have."""
+    setting, _, values = words.partition("=")
+    one, _, other = values.partition(",")
+    if not other or "," in other:
+        raise UserError(
+            f"--pair={words} is not of the form SETTING=A,B, as in memory=baseline,chunked_decode."
+        )
+    if setting not in results:
+        raise UserError(f"{setting} is no column of this sweep.{nearest(setting, map(str, results.columns))}")
+    known = {str(value): value for value in results[setting].dropna().unique()}
+    for value in (one, other):
+        if value not in known:
+            raise UserError(
+                f"No job of this sweep has {setting}={value}: there are {', '.join(known)}.{nearest(value, known)}"
+            )
+    return setting, known[one], known[other]
+
+
+def text(found: "pd.DataFrame", columns: Sequence[str]) -> str:
+    """For the terminal."""
+    from svdsweep import terminal
+
+    lines = [
+        [terminal.cell(None if value != value else value) for value in line]
+        for line in found[list(columns)].astype(object).itertuples(index=False)
+    ]
+    numbers = [found[name].dtype.kind in "if" for name in columns]
+    return terminal.table(columns, lines, numbers) if lines else "No finished job has a metric."

@@ -1,0 +1,104 @@
+"""`svdsweep watch`: the progress of a sweep that runs elsewhere, from its row files; it may come and go."""
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from svdsweep.commands.request import Parser
+from svdsweep.errors import UserError
+from svdsweep.runner import batch_of
+from svdsweep.runner.progress import clock, for_terminal
+from svdsweep.store.manifest import wanted_keys
+from svdsweep.store.rows import STATUSES, Row, Tail, last_rows, read_rows
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answer the verb; returns the exit code. Raises UserError, and KeyboardInterrupt at Ctrl-C (the sweep goes on)."""
+    parser = Parser(
+        "watch",
+        "Show the progress of a sweep that another process or a cluster runs.",
+    )
+    parser.add_argument("folder", type=Path, help="the sweep's folder, such as runs/motion")
+    parser.add_argument("--once", action="store_true", help="print how things stand, and leave")
+    parser.add_json("the same as one JSON document")
+    parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between two looks")
+    asked = parser.asked(argv)
+    if not asked.folder.is_dir():
+        raise UserError(f"{asked.folder} is no folder of a sweep.")
+    if asked.once or asked.json:
+        now = standing(asked.folder)
+        print(json.dumps(now, indent=1) if asked.json else in_words(now))
+        return 0
+    return follow(asked.folder, asked.every)
+
+
+def standing(folder: Path) -> dict[str, object]:
+    """How a sweep stands: jobs in all (None if not known), rows by status, jobs under way, and a cluster's batch."""
+    keys, rows = wanted_keys(folder), last_rows(read_rows(folder))
+    mine = [row for key, row in rows.items() if keys is None or key in keys]
+    batch = batch_of(folder)
+    return {
+        "folder": str(folder),
+        "jobs": len(keys) if keys is not None else None,
+        "statuses": dict(Counter(row.status for row in mine)),
+        "under_way": under_way(folder),
+        "slurm_array": batch.name if batch else None,
+        "slurm_tasks": batch.tasks if batch else None,
+    }
+
+
+def in_words(now: dict[str, object]) -> str:
+    """A standing as one line."""
+    statuses = now["statuses"]
+    assert isinstance(statuses, dict)
+    done = sum(statuses.values())
+    counts = ", ".join(f"{statuses[status]} {status}" for status in STATUSES if status in statuses)
+    of = f" of {now['jobs']}" if now["jobs"] is not None else ""
+    tasks = now["slurm_tasks"]
+    queue = f"; array {now['slurm_array']}: {tasks or 'not in the queue'}" if now["slurm_array"] else ""
+    return f"{now['folder']}: {done}{of} jobs have a row ({counts or 'none'}), {now['under_way']} under way{queue}"
+
+
+def under_way(folder: Path) -> int:
+    """How many jobs drivers have claimed."""
+    claims = folder / "claims"
+    if not claims.is_dir():
+        return 0
+    return len({path.stem for path in claims.iterdir() if path.name[0] != "."})  # key, or key.number
+
+
+def follow(folder: Path, every_s: float) -> int:
+    """Show rows as they come, until every job of the manifest has one. Returns the exit code."""
+    keys, tail = wanted_keys(folder), Tail(folder)
+    rows = last_rows(tail.new())
+    missing = (keys or set()) - rows.keys()
+    print(in_words(standing(folder)), file=sys.stderr)
+    if keys is not None and not missing:
+        return 0
+    watch, began, seen = for_terminal(), time.monotonic(), 0
+    batch, over = batch_of(folder), False
+    watch.opened(len(missing) if keys is not None else 0, [])
+    try:
+        while keys is None or missing:
+            for row in tail.new():
+                seen += row.key in missing
+                missing.discard(row.key)
+                left_s = (time.monotonic() - began) / seen * len(missing) if seen else None
+                watch.finished(_worker(row), row, left_s)
+            if over and batch:
+                watch.told(f"Its array {batch.name} has ended and left {len(missing)} jobs undone.")
+                return 1
+            batch = batch_of(folder)
+            over = batch is not None and batch.over  # one more look: a row may just have been written
+            time.sleep(every_s)
+    finally:
+        watch.closed()
+    print(f"every job has a row after {clock(time.monotonic() - began)}", file=sys.stderr)
+    return 0
+
+
+def _worker(row: Row) -> str:
+    return str(row.provenance.get("worker") or row.provenance.get("host") or "")

@@ -1,0 +1,45 @@
+"""Which settings are the same: a canonical form of nested dataclasses, its hash, and the way back from plain data."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from svdsweep.config.rules import rule_of
+
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def canonical(part: Any) -> dict[str, Any]:
+    """What distinguishes a dataclass from its defaults: a nested dict, without labels."""
+    plain = {}
+    for f in dataclasses.fields(part):
+        value, rule = getattr(part, f.name), rule_of(f)
+        if rule and rule.label:
+            continue
+        if dataclasses.is_dataclass(value):
+            if nested := canonical(value):
+                plain[f.name] = nested
+        elif value != default_of(f):
+            plain[f.name] = value
+    return plain
+
+
+def default_of(f: "dataclasses.Field[Any]") -> Any:
+    """A field's default value, made afresh where it has a factory."""
+    return f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+
+
+def digest(plain: Any) -> str:
+    """First 12 hex digits of the sha256 of `plain` as JSON with sorted keys."""
+    return hashlib.sha256(CANONICAL.encode(plain).encode()).hexdigest()[:12]
+
+
+def rebuild(kind: Any, plain: dict[str, Any]) -> Any:
+    """A dataclass from the nested dict of its fields; missing ones get their defaults, unknown ones go."""
+    values = {}
+    for f in dataclasses.fields(kind):
+        if f.name in plain:
+            nested = f.default_factory if dataclasses.is_dataclass(f.default_factory) else None
+            values[f.name] = rebuild(nested, plain[f.name]) if nested else plain[f.name]
+    return kind(**values)

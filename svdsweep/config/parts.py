@@ -1,0 +1,104 @@
+"""The parts of a job: model, image, memory strategy, how it is measured and judged. Each field with its help."""
+
+from dataclasses import dataclass
+
+from svdsweep.config.rules import Checked, knob
+
+
+@dataclass(frozen=True)
+class Model(Checked):
+    """Which weights, from where, in which precision."""
+
+    name: str = knob("tiny", "The preset's name.", label=True)
+    source: str = knob(
+        "embedded", "Hub id, local folder in diffusers' layout, or `embedded` (the tiny model)."
+    )
+    revision: str | None = knob(None, "Hub branch, tag or commit; resolved to a commit before anything runs.")
+    variant: str | None = knob(
+        None, "Weight files' variant, as in diffusers: `fp16` reads *.fp16.safetensors."
+    )
+    dtype: str = knob("float32", "Precision of the weights.", words=("float16", "bfloat16", "float32"))
+    weights: str = knob(
+        "pretrained",
+        "`random` builds the architecture at full size without a file: true VRAM and latency, meaningless "
+        "pictures.",
+        words=("pretrained", "random"),
+    )
+    architecture: str = knob(
+        "tiny", "Shape of the networks for `weights=random`.", words=("tiny", "svd", "svd_xt")
+    )
+    max_num_frames: int = knob(
+        14, "Frames the model was trained for; more is allowed, with a warning.", low=1
+    )
+
+
+@dataclass(frozen=True)
+class Image(Checked):
+    """The conditioning image; cropped about its centre to the video's aspect, then resized (Lanczos)."""
+
+    name: str = knob("", "The picture's name in tables.", label=True)
+    path: str = knob("", "A file, or the name of a packaged picture.", label=True)
+    sha256: str = knob("", "Hash of the file's content; filled in before anything runs.")
+
+
+@dataclass(frozen=True)
+class Measure(Checked):
+    """How often a job runs, and what is shared between jobs."""
+
+    name: str = knob("quick", "The preset's name.", label=True)
+    warmup: int = knob(
+        0,
+        "Untimed runs after loading, before the first timed one of a pipeline and shape.",
+        unit="runs",
+        low=0,
+    )
+    until_steady: bool = knob(
+        False,
+        "Go on warming up until two runs in a row differ by less than 5 %, at most `warmup_limit` runs.",
+    )
+    warmup_limit: int = knob(10, "Most untimed runs of a pipeline and shape.", unit="runs", low=1)
+    repeats: int = knob(1, "Timed runs of a job; every raw value is kept.", unit="runs", low=1)
+    within: float | None = knob(
+        None,
+        "Repeat until the 95 % interval of total_s is within this share of its mean, at most `repeats_limit` runs.",
+        unit="of the mean",
+        low=0.001,
+        high=1.0,
+    )
+    repeats_limit: int = knob(
+        10, "Most timed runs of a job (and round) when `within` is set.", unit="runs", low=1
+    )
+    rounds: int = knob(
+        1,
+        "Go over all strategies so often, where loading and warming up again takes no longer than measuring.",
+        unit="rounds",
+        low=1,
+    )
+    share_latents: bool = knob(
+        True,
+        "Jobs that differ only in decode_chunk_size share one denoise; their rows say so (latency_shared_with).",
+    )
+    noise_floor: bool = knob(True, "Run a baseline once more, untimed, and compare it with itself.")
+
+
+@dataclass(frozen=True)
+class Metrics(Checked):
+    """What is computed from the frames."""
+
+    name: str = knob("fast", "The preset's name.", label=True)
+    families: list[str] = knob(
+        ["temporal", "motion", "fidelity", "seams", "defects", "baseline"],
+        "Metric families, each a file of svdsweep/metrics/, or a module of your own by import path.",
+    )
+    weights_dir: str | None = knob(
+        None, "Folder with weight files of learned metrics, looked in before torch's own cache.", label=True
+    )
+
+
+@dataclass(frozen=True)
+class Gpu(Checked):
+    """The device as the job sees it."""
+
+    memory_limit_gib: float | None = knob(
+        None, "Cap the allocator, to ask whether a job fits a smaller card.", unit="GiB", low=0.1
+    )

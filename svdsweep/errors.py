@@ -1,0 +1,17 @@
+"""What ends a command: the user's errors, in words that say what to do, and the exit codes."""
+
+import difflib
+from collections.abc import Iterable
+
+DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes. Out of memory and an impossible combination are findings, not failures."""
+
+
+class UserError(Exception):
+    """Something the user asked for cannot be done; the message is one paragraph for the terminal."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """` Did you mean x?` for the closest of `names`, or nothing."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else ""

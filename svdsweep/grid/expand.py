@@ -1,0 +1,210 @@
+"""argv → jobs: Hydra's override grammar, presets with a grid inside, the product, and every job checked."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+
+from svdsweep import images
+from svdsweep.config import Config, Job, Runner
+from svdsweep.config.keys import digest
+from svdsweep.errors import UserError, nearest
+from svdsweep.grid.jobs import Points
+from svdsweep.grid.presets import Configs, check_key, configs, converted
+from svdsweep.metrics import family
+
+PRESET = "experiment"
+OF_THE_SWEEP = ("name", "runs_dir", "runner")
+"""Settings that hold for the sweep as a whole; no job knows them."""
+DEVICES = "runner.devices"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A sweep as asked for: its jobs without duplicates, in the order of the product, and where it runs."""
+
+    jobs: list[Job]
+    axes: dict[str, list[str]]
+    """What is swept: the values as typed, by key."""
+    runner: Runner
+    runs_dir: Path
+    given_name: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @cached_property
+    def name(self) -> str:
+        """The name given, else that of the presets, else `sweep-` and a hash of the jobs."""
+        return self.given_name or f"sweep-{digest(sorted(job.key for job in self.jobs))[:8]}"
+
+    @property
+    def folder(self) -> Path:
+        """Where all that the sweep makes is kept."""
+        return self.runs_dir / self.name
+
+
+def expand(arguments: Sequence[str], config_dir: str | None = None) -> Grid:
+    """The grid of a command line in Hydra's grammar. Raises UserError when any part of it is wrong."""
+    with configs(config_dir) as known:
+        overrides = known.parse(arguments)
+        for override in overrides:
+            _check(known, override)
+        presets = [o for o in overrides if o.key_or_group == PRESET]
+        overrides = [*_grid_inside(known, presets, overrides), *(o for o in overrides if o not in presets)]
+        lines = [o.input_line or "" for o in presets]
+        place = _place(known, lines, [o for o in overrides if _of_the_sweep(o)])
+        axes = {o.key_or_group: _values(o) for o in overrides if not _of_the_sweep(o)}
+        points = Points(known, lines)
+        jobs: dict[str, Job] = {}
+        for point in _product(axes):
+            job = points.job(point)
+            jobs.setdefault(job.key, job)
+        for families in {tuple(job.metrics.families) for job in jobs.values()}:
+            for name in families:
+                family(name)
+    return Grid(
+        jobs=with_needed_baselines(list(jobs.values())),
+        axes={key: values for key, values in axes.items() if len(values) > 1},
+        runner=place.runner,
+        runs_dir=Path(place.runs_dir),
+        given_name=_checked_name(place.name) or "-".join(_names(presets)) or None,
+        warnings=sorted({warning for job in jobs.values() for warning in doubts(job)}),
+    )
+
+
+def expand_without_weights(settings: Sequence[str], config_dir: str | None = None) -> Grid:
+    """The grid, no weights looked for: only the architecture matters. Raises UserError."""
+    kept = [s for s in settings if s.split("=")[0] not in ("model.weights", "model.source")]
+    return expand([*kept, "model.weights=random"], config_dir)
+
+
+def with_needed_baselines(jobs: list[Job]) -> list[Job]:
+    """Baselines on which no other job depends need not keep their frames for a comparison: they name none."""
+    needed = {job.baseline for job in jobs if job.baseline != job.key}
+    return [
+        job if job.baseline != job.key or job.key in needed else replace(job, baseline="") for job in jobs
+    ]
+
+
+def doubts(job: Job) -> list[str]:
+    """What will run, but perhaps not as hoped."""
+    found = []
+    if job.height % 64 or job.width % 64:
+        found.append(
+            f"{job.width}×{job.height}: SVD's networks expect multiples of 64; others run with odd borders."
+        )
+    if job.num_frames > job.model.max_num_frames:
+        found.append(
+            f"num_frames={job.num_frames}: {job.model.name} was trained for {job.model.max_num_frames}."
+        )
+    return found
+
+
+def _check(known: Configs, override: Override) -> None:
+    """Raise UserError unless the override names settings, groups and options that exist."""
+    key = override.key_or_group
+    if override.is_delete():
+        raise UserError(f"{override.input_line}: settings cannot be removed; set them to another value.")
+    if key == PRESET and override.is_sweep_override():
+        names = ",".join(_elements(override))
+        raise UserError(
+            f"{PRESET}={names} is not possible: to join the grids of presets, write +{PRESET}=[{names}]."
+        )
+    if key == PRESET:
+        for name in _names([override]):
+            _check_option(known, PRESET, name)
+        return
+    if override.is_add():
+        raise UserError(f"{override.input_line}: this setting exists already; leave out the `+`.")
+    check_key(key, known.groups())
+    if key in known.groups():
+        for value in _elements(override):
+            if not (key == "image" and images.is_file_name(value)):
+                _check_option(known, key, value)
+
+
+def _check_option(known: Configs, group: str, name: str) -> None:
+    options = known.options(group)
+    if name not in options:
+        more = " A path, folder or glob works too." if group == "image" else ""
+        allowed = ", ".join(options)
+        raise UserError(
+            f"{group}={name}: no such {group}. Allowed is {allowed}.{more}{nearest(name, options)}"
+        )
+
+
+def _grid_inside(known: Configs, presets: Sequence[Override], typed: Sequence[Override]) -> list[Override]:
+    """What the presets' `hydra.sweeper.params` ask for, unless the command line says otherwise."""
+    if not presets:
+        return []
+    cfg = known.compose([o.input_line or "" for o in presets], with_hydra=True)
+    params: Mapping[str, Any] = cfg.hydra.sweeper.params or {}
+    taken = {o.key_or_group for o in typed}
+    inside = known.parse([f"{key}={value}" for key, value in params.items() if key not in taken])
+    for override in inside:
+        _check(known, override)
+    return inside
+
+
+def _names(presets: Sequence[Override]) -> list[str]:
+    values = [o.value() for o in presets]
+    return [str(name) for value in values for name in (value if isinstance(value, list) else [value])]
+
+
+def _of_the_sweep(override: Override) -> bool:
+    return override.key_or_group.split(".")[0] in OF_THE_SWEEP
+
+
+def _place(known: Configs, presets: list[str], overrides: Sequence[Override]) -> Config:
+    """The configuration that says where the sweep runs; `runner.devices=0,1` is one value, not a sweep."""
+    choices: list[str] = []
+    plain: list[str] = []
+    for override in overrides:
+        key, values = override.key_or_group, _elements(override)
+        if len(values) > 1 and key != DEVICES:
+            raise UserError(f"{override.input_line}: {key} holds for the whole sweep; give it one value.")
+        value = f"'{','.join(values)}'" if key == DEVICES else values[0]
+        (choices if key in known.groups() else plain).append(f"{key}={value}")
+    cfg = known.compose([*presets, *choices])
+    for override in known.parse(plain):
+        converted(cfg, override.key_or_group, override.value())
+    place: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
+    return place
+
+
+def _checked_name(name: str | None) -> str | None:
+    if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
+        raise UserError(
+            f"name={name}: a sweep's name is a folder's; allowed are letters, digits and any of . _ + -"
+        )
+    return name
+
+
+def _values(override: Override) -> list[str]:
+    """The values of one axis as typed; a folder or glob of pictures becomes one value a file."""
+    values = _elements(override)
+    if override.key_or_group != "image":
+        return values
+    return [file for value in values for file in images.expand(value)]
+
+
+def _elements(override: Override) -> list[str]:
+    """The values that a sweep stands for, or the only one."""
+    if override.is_discrete_sweep():
+        return list(override.sweep_string_iterator())
+    if override.is_sweep_override():
+        raise UserError(
+            f"{override.input_line}: an interval has no list of values; use range(start,stop,step)."
+        )
+    return [override.get_value_element_as_str()]
+
+
+def _product(axes: Mapping[str, list[str]]) -> Iterator[dict[str, str]]:
+    """Every combination, the last axis fastest."""
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))

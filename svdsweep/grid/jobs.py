@@ -1,0 +1,134 @@
+"""From a point of the grid to its job: composed once a choice of groups, plain values set on copies."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from svdsweep import images
+from svdsweep.config import Config, Job
+from svdsweep.errors import UserError
+from svdsweep.grid.presets import Configs, converted
+from svdsweep.models.locate import resolve
+
+NOT_IN_BASELINE = ("memory.", "gpu.")
+"""What a baseline does without: the strategy's knobs, and a cap under which it might not run."""
+PLAIN_INT = re.compile(r"-?(0|[1-9][0-9]*)")
+"""What Hydra's grammar reads as a whole number; to read 10,000 seeds with its parser takes seconds."""
+Point = Mapping[str, str]
+"""One value for each axis, as typed; the image may be a file."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A composition of config groups, into which plain values are set."""
+
+    cfg: DictConfig
+    job: Job | None
+    """None where values depend on one another, or only some of the plain values make it valid."""
+    scratch: DictConfig
+    """A copy on which values are tried and converted; what is left there does not matter."""
+    values: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+
+class Points:
+    """Turns points into jobs; equal to composing each by itself, a hundred times faster."""
+
+    def __init__(self, known: Configs, presets: Sequence[str]) -> None:
+        self._known = known
+        self._presets = list(presets)
+        self._groups = known.groups()
+        self._bases: dict[tuple[tuple[str, str], ...], Base] = {}
+        self._baselines: dict[tuple[tuple[str, str], ...], str] = {}
+
+    def job(self, point: Point) -> Job:
+        """The job at a point: model pinned, image hashed, baseline named. Raises UserError."""
+        partner = {k: v for k, v in point.items() if not k.startswith(NOT_IN_BASELINE)} | {
+            "memory": "baseline"
+        }
+        at = tuple(partner.items())
+        if at not in self._baselines:
+            self._baselines[at] = self._resolved(partner, {}).key
+        return self._resolved(point, {"baseline": self._baselines[at]} | _name_of_strategy(point))
+
+    def composed(self, point: Point) -> Job:
+        """The job at a point as Hydra would compose it: nothing resolved yet. Raises UserError."""
+        return self._job(point, {})
+
+    def _resolved(self, point: Point, more: Mapping[str, Any]) -> Job:
+        job = self._job(point, more)
+        sha256 = images.identify(images.locate(job.image.path))
+        return dataclasses.replace(
+            job, model=resolve(job.model), image=dataclasses.replace(job.image, sha256=sha256)
+        )
+
+    def _job(self, point: Point, more: Mapping[str, Any]) -> Job:
+        groups = {k: v for k, v in point.items() if k in self._groups and not _is_file(k, v)}
+        base = self._base(tuple(groups.items()))
+        values = {k: self._value(base, k, v) for k, v in point.items() if k not in self._groups}
+        if "image" in point and "image" not in groups:
+            values |= {"image.path": point["image"], "image.name": Path(point["image"]).stem}
+        values |= more
+        if base.job is None or any("${" in text for text in point.values()):
+            return _set(base.cfg, values)
+        job: Job = _replaced(base.job, values)
+        return job
+
+    def _base(self, groups: tuple[tuple[str, str], ...]) -> Base:
+        if groups not in self._bases:
+            cfg = self._known.compose([*self._presets, *(f"{group}={option}" for group, option in groups)])
+            try:
+                job = None if "${" in OmegaConf.to_yaml(cfg) else OmegaConf.to_object(cfg).job  # type: ignore[union-attr]
+            except UserError:
+                job = None
+            self._bases[groups] = Base(cfg, job, cfg.copy())
+        return self._bases[groups]
+
+    def _value(self, base: Base, key: str, text: str) -> Any:
+        if (key, text) not in base.values:
+            value = (
+                int(text) if PLAIN_INT.fullmatch(text) else self._known.parse([f"{key}={text}"])[0].value()
+            )
+            interpolated = isinstance(value, str) and "${" in value
+            base.values[key, text] = value if interpolated else converted(base.scratch, key, value)
+        return base.values[key, text]
+
+
+def _is_file(key: str, value: str) -> bool:
+    return key == "image" and images.is_file_name(value)
+
+
+def _name_of_strategy(point: Point) -> dict[str, str]:
+    """A preset changed by hand is named after its changes, so that tables do not mistake it for the preset."""
+    changes = [f"{k.removeprefix('memory.')}={v}" for k, v in point.items() if k.startswith("memory.")]
+    if not changes or "memory.name" in point:
+        return {}
+    return {"memory.name": "+".join([point.get("memory", "baseline"), *changes])}
+
+
+def _replaced(part: Any, values: Mapping[str, Any]) -> Any:
+    """A copy of nested dataclasses with values set by dotted key; checked once, when all are set."""
+    own: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        head, _, rest = key.partition(".")
+        if rest:
+            nested.setdefault(head, {})[rest] = value
+        else:
+            own[head] = value
+    for head, inner in nested.items():
+        own[head] = _replaced(getattr(part, head), inner)
+    return dataclasses.replace(part, **own)
+
+
+def _set(base: DictConfig, values: Mapping[str, Any]) -> Job:
+    """The slow road, by OmegaConf, which also resolves values that refer to one another."""
+    cfg = base.copy()
+    for key, value in values.items():
+        OmegaConf.update(cfg, key, value)
+    config: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
+    return config.job

@@ -1,0 +1,25 @@
+"""DeepCache: deep features of the UNet are reused over some steps."""
+
+from typing import Any
+
+import torch
+
+from svdsweep.config import Memory
+
+
+def cache_deep_features(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """DeepCache (Ma et al. 2024): deep features of every n-th step serve those between.
+
+    Raises ImportError without the package."""
+    from DeepCache import DeepCacheSDHelper
+
+    helper = DeepCacheSDHelper(pipe=pipe)
+    helper.set_params(cache_interval=memory.deepcache_interval, cache_branch_id=memory.deepcache_branch)
+    helper.enable()
+    pipe.deepcache = helper
+
+
+def check_deepcache(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why no feature is cached, else None."""
+    helper = getattr(pipe, "deepcache", None)
+    return None if helper and helper.function_dict else "DeepCache wrapped no module"

@@ -1,0 +1,271 @@
+"""The attention kernel of each layer by measurement: in a forward before the first of its shape, every kernel that
+works here is timed on the layer's own query, key and value, and the fastest stays.
+
+Spatial attention of SVD-XT has 9,216 tokens in 50 batches, temporal attention 25 tokens in 18,432: no one kernel is
+made for both. What was chosen is a constant of the layer, so that a compiled graph holds no choice."""
+
+import functools
+import random
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import sdpa_kernel
+
+from svdsweep.config import Job, Memory
+from svdsweep.memory.attention import SDPA, attention_layers, is_plain
+from svdsweep.memory.per_run import is_guided
+
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+DEFAULT = "default"
+REPEATS = 5
+AT_ONCE = 5
+"""Calls between two looks at a GPU's clock, so that they follow one another without a gap."""
+FASTER_BY = 0.03
+"""Only a kernel that needs so much less time takes the place of PyTorch's own choice; less is noise."""
+AGREEMENT = 0.02
+"""Largest difference from PyTorch's own choice, as a share of the largest value, that half precision explains."""
+
+
+def products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Plain matrix products and a softmax in the dtype of `q` (B, H, L, d), one head at a time: a head is a batch that
+    products take as it lies in memory, and its scores alone are alive."""
+    heads = []
+    for head in range(q.shape[1]):
+        scores = q.new_empty(q.shape[0], q.shape[2], k.shape[2])
+        scores = torch.baddbmm(
+            scores, q[:, head], k[:, head].transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5
+        )
+        heads.append(torch.bmm(scores.softmax(-1), v[:, head]))
+    return torch.stack(heads, 2).transpose(1, 2)
+
+
+def _by(name: str) -> Attend:
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        with sdpa_kernel(SDPA[name]):
+            return F.scaled_dot_product_attention(q, k, v)
+
+    return attend
+
+
+KERNELS: dict[str, Attend] = {
+    DEFAULT: lambda q, k, v: F.scaled_dot_product_attention(q, k, v),
+    **{name: _by(name) for name in SDPA},
+    "eager": products,
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kernel of a layer, the milliseconds of each that was tried, and of what; why others were not, if so."""
+
+    kernel: str
+    ms: dict[str, float]
+    sizes: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        others = ", ".join(f"{name} {ms:.3g}" for name, ms in self.ms.items() if name != self.kernel)
+        return f"attention, {self.sizes}: {self.kernel} {self.ms[self.kernel]:.3g} ms ({others or self.note})"
+
+
+class MeasuredProcessor:
+    """An attention processor that runs `kernel`, which it chooses first where it is told to."""
+
+    def __init__(self, choices: "Choices") -> None:
+        self.choices = choices
+        self.kernel = DEFAULT
+        self.choosing = False
+        self.choice: Choice | None = None
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        **_: Any,
+    ) -> torch.Tensor:
+        """(B, L, C) and a context (B, K, c), or none for attention to itself → (B, L, C)."""
+        q, k, v = _projected(attn, hidden_states, encoder_hidden_states)
+        if self.choosing:
+            self.choosing = False  # parts of a block that follow are no larger
+            self.choice = self.choices.of(q, k, v)
+            self.kernel = self.choice.kernel
+        out: torch.Tensor = attn.to_out[0](KERNELS[self.kernel](q, k, v).transpose(1, 2).flatten(2))
+        return out
+
+
+class Choices:
+    """What was chosen for each layer of a UNet, by the shape of the UNet's sample."""
+
+    def __init__(self, count: int) -> None:
+        self.processors = [MeasuredProcessor(self) for _ in range(count)]
+        self.timed: dict[tuple[Any, ...], Choice] = {}
+        self.known: dict[tuple[int, ...], list[Choice | None]] = {}
+        self.settled: tuple[int, ...] | None = None
+
+    def of(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Choice:
+        """Of a layer's query, key and value; those of one shape are timed once."""
+        place = (q.shape, k.shape, q.stride(), q.dtype)
+        if place not in self.timed:
+            self.timed[place] = choose(q, k, v)
+        return self.timed[place]
+
+    def settle(self, shape: tuple[int, ...], forward: Callable[[], Any]) -> None:
+        """Give every layer its kernel for a sample's shape; for a new one by an uncompiled `forward`."""
+        if shape not in self.known:
+            self.settled = None
+            for processor in self.processors:
+                processor.kernel, processor.choosing, processor.choice = DEFAULT, True, None
+            with torch.compiler.set_stance("force_eager"):
+                forward()
+            self.known[shape] = [processor.choice for processor in self.processors]
+        if shape != self.settled:
+            for processor, choice in zip(self.processors, self.known[shape], strict=True):
+                processor.kernel = choice.kernel if choice else DEFAULT
+                processor.choosing = False
+            self.settled = shape
+
+
+def choose_kernels(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Give every attention layer of the UNet a `MeasuredProcessor`, and choose before the first forward of a shape.
+
+    Apply it after compiling. Raises ValueError where a layer does more than plain attention."""
+    layers = attention_layers(pipe.unet)
+    if not all(is_plain(layer) for layer in layers):
+        raise ValueError("attention=measured: this model's attention does more than attend")
+    pipe.attention_choices = Choices(len(layers))
+    for layer, processor in zip(layers, pipe.attention_choices.processors, strict=True):
+        layer.set_processor(processor)
+    pipe.unet.forward = _settling(pipe.unet.forward, pipe.attention_choices)
+
+
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why layers run with a kernel that was not chosen, else None; to be asked after a run."""
+    layers = attention_layers(pipe.unet)
+    plain = [layer for layer in layers if not isinstance(layer.processor, MeasuredProcessor)]
+    if plain or not layers:
+        return f"{len(plain)} of {len(layers)} layers kept their processor"
+    return None if pipe.attention_choices.known else "no forward has chosen"
+
+
+def kernels_chosen(pipe: Any, job: Job) -> list[str]:
+    """What was chosen for a job that has run, and by how much; a line for each shape of attention."""
+    choices = getattr(pipe, "attention_choices", None)
+    if choices is None:
+        return []
+    videos = 2 if is_guided(job) and not job.memory.split_guidance else 1
+    places = job.height // pipe.vae_scale_factor, job.width // pipe.vae_scale_factor
+    shape = (videos, job.num_frames, pipe.unet.config.in_channels, *places)
+    return list(dict.fromkeys(str(choice) for choice in choices.known.get(shape, []) if choice))
+
+
+def choose(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Choice:
+    """Time the kernels that work on (B, H, L, d) and take the fastest; PyTorch's own choice unless one is clearly
+    faster, or where that answers with values that are not finite, for then no other can be held against it. Raises
+    torch.OutOfMemoryError where PyTorch's own choice does not fit; another that does not is left out."""
+    expected = KERNELS[DEFAULT](q, k, v)
+    comparable = bool(torch.isfinite(expected).all())
+    bound = bound_bytes(q, k)
+    working = [
+        name
+        for name, kernel in KERNELS.items()
+        if name == DEFAULT
+        or (comparable and extra_bytes(name, q, k) <= bound and _works(kernel, q, k, v, expected))
+    ]
+    del expected
+    runs = {name: functools.partial(KERNELS[name], q, k, v) for name in working}
+    ms = {name: s * 1e3 for name, s in seconds(runs, q.device).items()}
+    best = min(ms, key=lambda name: ms[name])
+    batch, heads, length, size = q.shape
+    return Choice(
+        best if ms[best] < (1 - FASTER_BY) * ms[DEFAULT] else DEFAULT,
+        ms,
+        f"{length} tokens to {k.shape[2]}, {heads} heads of {size}, {batch:,} at once",
+        "no other works here" if comparable else "others not tried: its values are not finite",
+    )
+
+
+def extra_bytes(name: str, q: torch.Tensor, k: torch.Tensor) -> int:
+    """What a kernel holds beyond query, key, value and result (B, H, L, d): scores before and after the softmax, of all
+    heads with PyTorch's `math`, which computes in float32 and copies what is not, of one head with `eager`."""
+    batch, heads, length, _ = q.shape
+    scores = batch * heads * length * k.shape[2]
+    if name == "math":
+        copies = 2 * q.numel() + 2 * k.numel() if q.element_size() < 4 else 0
+        return max(4, q.element_size()) * (2 * scores + q.numel() + k.numel() + copies)
+    return q.element_size() * (2 * scores // heads + q.numel()) if name == "eager" else 0
+
+
+def bound_bytes(q: torch.Tensor, k: torch.Tensor) -> int:
+    """What a kernel may hold beyond query, key, value and result: as much again. 4 GiB of scores are never tried."""
+    return q.element_size() * 2 * (q.numel() + k.numel())
+
+
+def _projected(
+    attn: Any, x: torch.Tensor, context: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Query, key and value (B, H, L, d), not copied into that order."""
+    if not attn.fused_projections:
+        context = x if context is None else context
+        found = attn.to_q(x), attn.to_k(context), attn.to_v(context)
+    elif context is None:
+        found = attn.to_qkv(x).chunk(3, -1)
+    else:
+        found = attn.to_q(x), *attn.to_kv(context).chunk(2, -1)
+    q, k, v = (t.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for t in found)
+    return q, k, v
+
+
+def _works(kernel: Attend, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, expected: torch.Tensor) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch tells at length why a kernel cannot be had
+            found = kernel(q, k, v)
+            return bool((found - expected).abs().max() <= AGREEMENT * expected.abs().max())
+    except RuntimeError:
+        return False
+
+
+def seconds(runs: Mapping[str, Callable[[], Any]], device: torch.device) -> dict[str, float]:
+    """Median of each over rounds of all of them, so that a clock that changes is fair to each; every round in another
+    order, for behind a kernel that draws more power the clock is slower (by 5 % on an H200 at its power cap)."""
+    spent: dict[str, list[float]] = {name: [] for name in runs}
+    order, shuffled = list(runs), random.Random(0)
+    for _ in range(REPEATS):
+        shuffled.shuffle(order)
+        for name in order:
+            spent[name].append(_timed(runs[name], device))
+    return {name: statistics.median(times) for name, times in spent.items()}
+
+
+def _timed(run: Callable[[], Any], device: torch.device) -> float:
+    """Seconds of a run after one that is not counted, in which libraries load and caches are filled; on a GPU by
+    events, of several that follow one another."""
+    run()
+    if device.type != "cuda":
+        began = time.perf_counter()
+        run()
+        return time.perf_counter() - began
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    torch.cuda.synchronize(device)
+    begin.record()
+    for _ in range(AT_ONCE):
+        run()
+    end.record()
+    end.synchronize()
+    return float(begin.elapsed_time(end)) / 1e3 / AT_ONCE
+
+
+def _settling(forward: Callable[..., Any], choices: Choices) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def settled(sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        choices.settle(tuple(sample.shape), lambda: forward(sample, *args, **kwargs))
+        return forward(sample, *args, **kwargs)
+
+    return settled

@@ -1,0 +1,85 @@
+"""Whether a predicted peak fits a card: what a process needs beside its tensors, stated, or fitted to a GPU's rows."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from svdsweep.predict.calibration import fitted_to
+from svdsweep.predict.prediction import Prediction
+
+CARDS_GB = (6, 8, 10, 12, 16, 24, 32, 48, 80)
+"""Sizes that cards are sold in; "8 GB" is 8 GiB."""
+YES, TIGHT, NO = "yes", "tight", "no"
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a GPU must have beyond live tensors; as it stands, before measurements tell it."""
+
+    context_gib: float = 0.5
+    """CUDA context and loaded kernels: 0.3–0.6 GiB by GPU and driver. Fitted: all that there is to add."""
+    share: float = 0.05
+    """Of every stage's peak: fragmentation and workspaces of matrix products."""
+    decode_share: float = 0.15
+    """Of the decode's: its convolutions ask for larger workspaces (on the CPU up to 0.25 was seen)."""
+    fitted: str = ""
+    """To which rows; empty when it is not."""
+    up_to_gib: float = math.inf
+    """The largest predicted peak that it holds for; the stated one holds above."""
+
+    @property
+    def least_gib(self) -> float:
+        """What a process takes on any account."""
+        return min(Allowance.context_gib, self.context_gib)
+
+    def of(self, stage: str) -> float:
+        """The share that is added to a stage's peak."""
+        return self.decode_share if stage == "vae_decode" else self.share
+
+    @property
+    def words(self) -> str:
+        """What is added, and where that comes from."""
+        if self.fitted:
+            return (
+                f"{self.context_gib:.2f} GiB for context and workspaces, fitted to {self.fitted}, for peaks up to "
+                f"{self.up_to_gib:.1f} GiB as measured there; above, with {ALLOWANCE.words}"
+            )
+        return (
+            f"{self.context_gib:g} GiB for the CUDA context and {self.share:.0%} of the peak "
+            f"({self.decode_share:.0%} in the decode) for workspaces and fragmentation, fitted to no measurement"
+        )
+
+
+ALLOWANCE = Allowance()
+
+
+def allowance_for(gpu: str | None, folder: Path) -> Allowance:
+    """The constant that was fitted to this GPU in a sweep's folder or one beside it; the stated allowance without."""
+    found = fitted_to(gpu, folder) if gpu else None
+    if found is None:
+        return ALLOWANCE
+    calibration, path = found
+    rows = f"{calibration.rows} measured {'row' if calibration.rows == 1 else 'rows'}"
+    fitted = f"{rows} of {calibration.gpu} ({path})"
+    return Allowance(calibration.constant_gib, 0.0, 0.0, fitted, calibration.largest_gib)
+
+
+def needed_gib(summary: Prediction, allowance: Allowance = ALLOWANCE) -> float:
+    """Device memory (GiB) with which the job surely runs: the peak of live tensors and the allowance."""
+    if summary.peak_gib > allowance.up_to_gib:
+        allowance = ALLOWANCE
+    stages = summary.stages.items()
+    return max(s.peak_gib * (1 + allowance.of(name)) for name, s in stages) + allowance.context_gib
+
+
+def verdict(summary: Prediction, vram_gib: float, allowance: Allowance = ALLOWANCE) -> str:
+    """`yes`: with the allowance. `no`: not even the live tensors beside a context (or the fitted constant) fit.
+    `tight`: between the two, where only a run can tell."""
+    if needed_gib(summary, allowance) <= vram_gib:
+        return YES
+    return TIGHT if summary.peak_gib + allowance.least_gib <= vram_gib else NO
+
+
+def fits(summary: Prediction, vram_gib: float, allowance: Allowance = ALLOWANCE) -> bool:
+    """Whether the job surely fits `vram_gib`, by `needed_gib`; to refuse a job, ask `verdict` for a `no`."""
+    return verdict(summary, vram_gib, allowance) == YES

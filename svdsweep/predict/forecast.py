@@ -1,0 +1,75 @@
+"""What is known of jobs before they run: whether they fit their device, and which are refused because they do not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from svdsweep.config import Job
+from svdsweep.predict.allowance import ALLOWANCE, NO, Allowance, allowance_for, verdict
+from svdsweep.predict.batch import predictions
+from svdsweep.predict.prediction import Prediction
+from svdsweep.probes.devices import gpu_name, vram_gib
+from svdsweep.store.rows import Row
+
+
+@dataclass(frozen=True)
+class Card:
+    """The GPU that jobs must fit: the smallest here, and what a process takes on it beside its tensors."""
+
+    name: str | None = None
+    gib: float | None = None
+    allowance: Allowance = ALLOWANCE
+
+
+def kind_of(devices: list[str]) -> str:
+    """`cpu` or `cuda`, as torch calls it."""
+    return "cpu" if devices == ["cpu"] else "cuda"
+
+
+def runs_on_gpu(job: Job, devices: list[str]) -> bool:
+    """Whether a prediction of VRAM says anything about the job: nobody runs the real models on a CPU."""
+    return (
+        kind_of(devices) == "cuda" or job.model.architecture != "tiny" or job.gpu.memory_limit_gib is not None
+    )
+
+
+def fit_of(job: Job, summary: Prediction | None, card: Card) -> str:
+    """`yes`, `tight` or `no`: whether the job fits its limit or the card; empty when unknown."""
+    limits = _limits(job, card)
+    return verdict(summary, min(limits), card.allowance) if summary and limits else ""
+
+
+def card_here(devices: Sequence[str], folder: Path) -> Card:
+    """The smallest GPU among the devices, with the allowance that a sweep's folder, or one beside it, has for it."""
+    sized = [(gib, device) for device in devices if (gib := vram_gib(device))]
+    if not sized:
+        return Card()
+    gib, device = min(sized)
+    name = gpu_name(device)
+    return Card(name, gib, allowance_for(name, folder))
+
+
+def foreseen_oom(jobs: Sequence[Job], devices: list[str], folder: Path) -> list[Row]:
+    """`rejected` rows, with the figure, of the jobs that cannot fit by prediction (`runner.skip_predicted_oom`).
+
+    Imports torch for strategies that were not predicted before."""
+    card = card_here(devices, folder)
+    predicted = predictions([job for job in jobs if runs_on_gpu(job, devices)], compute=True)
+    return [
+        _refusal(job, summary, card)
+        for job in jobs
+        if (summary := predicted.get(job.key)) and fit_of(job, summary, card) == NO
+    ]
+
+
+def _limits(job: Job, card: Card) -> list[float]:
+    return [gib for gib in (job.gpu.memory_limit_gib, card.gib) if gib is not None]
+
+
+def _refusal(job: Job, summary: Prediction, card: Card) -> Row:
+    reason = (
+        f"{summary.peak_gib:.1f} GiB predicted at its peak, in {summary.peak_stage}, and "
+        f"{min(_limits(job, card)):.1f} GiB are there, {card.allowance.least_gib:.1f} of them for the CUDA context; "
+        "runner.retry=[rejected] without runner.skip_predicted_oom runs it all the same"
+    )
+    return Row(job, "rejected", error=reason, phase="load", values={"predicted_vram_gib": summary.peak_gib})

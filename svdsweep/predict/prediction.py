@@ -1,0 +1,103 @@
+"""What is predicted of a job, as plain data: no torch here, so that `plan` can read it at once."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MIB = 2**20
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Alive:
+    """A tensor that is alive at a peak, and the operation and module that made it."""
+
+    mib: float
+    shape: tuple[int, ...]
+    dtype: str
+    operation: str
+    module: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An operation as often as it occurs with equal size. `kind`: the rate that bounds it, besides bandwidth."""
+
+    kind: str
+    flop: int
+    moved_bytes: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a run, from boundary to boundary as the probes have it."""
+
+    peak_gib: float
+    """Live tensors and what cuDNN's convolutions hold beside them, as `torch.cuda.max_memory_allocated` counts them;
+    without other workspaces of libraries."""
+    weights_gib: float
+    """Of these, parameters on the device."""
+    operation: str
+    module: str
+    """Where the peak is; both empty when it is at the stage's beginning."""
+    largest: list[Alive]
+    kernels: list[Kernel]
+    h2d_gib: float
+    d2h_gib: float
+    """Moved from host to device and back; all steps of a denoise together."""
+    overlapped: bool = False
+    """Whether transfers go on beside the work, on a stream of their own."""
+    host_gib: float = 0.0
+    """Page-locked host memory that a streamed decode keeps frames in."""
+
+    @property
+    def tflop(self) -> float:
+        """Floating-point operations of matrix products, convolutions and attention, 10^12; two a multiplication."""
+        return sum(k.flop * k.count for k in self.kernels) / 1e12
+
+    @property
+    def moved_gib(self) -> float:
+        """Read and written by the operations as they stand, each by itself."""
+        return sum(k.moved_bytes * k.count for k in self.kernels) / GIB
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Stage":
+        """The stage that `dataclasses.asdict` turned into `plain`."""
+        largest = [Alive(**{**a, "shape": tuple(a["shape"])}) for a in plain["largest"]]
+        kernels = [Kernel(**k) for k in plain["kernels"]]
+        return cls(**{**plain, "largest": largest, "kernels": kernels})
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction of a job."""
+
+    stages: dict[str, Stage]
+    notes: list[str] = field(default_factory=list)
+    """Where the simulation differs from what will run."""
+
+    @property
+    def peak_gib(self) -> float:
+        """Of the whole run."""
+        return max(stage.peak_gib for stage in self.stages.values())
+
+    @property
+    def peak_stage(self) -> str:
+        """The stage that decides."""
+        return max(self.stages, key=lambda name: self.stages[name].peak_gib)
+
+    @property
+    def tflop(self) -> float:
+        """Of the whole run."""
+        return sum(stage.tflop for stage in self.stages.values())
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Prediction":
+        """The summary that `to_plain` gave. Raises KeyError or TypeError for anything else."""
+        return cls({k: Stage.from_plain(v) for k, v in plain["stages"].items()}, list(plain["notes"]))

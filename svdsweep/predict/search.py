@@ -1,0 +1,180 @@
+"""The combinations of memory strategies that `fit` searches: what each keeps, needs and costs, by prediction."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from svdsweep.config import Job
+from svdsweep.errors import UserError
+from svdsweep.predict.allowance import ALLOWANCE, Allowance, needed_gib, verdict
+from svdsweep.predict.batch import outcomes, processes_here, simulators
+from svdsweep.predict.gpus import Gpu, eager_floor_s
+from svdsweep.predict.prediction import Prediction
+
+OFFLOADS = ("baseline", "model_offload", "group_offload", "group_offload_blocks", "sequential_offload")
+CHUNKS = (8, 2, 1)
+PARTS = 4
+"""Of the transformer blocks: at 25 frames, with more the peak is elsewhere."""
+BUDGETS_GIB = (8.0, 0.0)
+"""Of a streamed decode: all of 25 frames of 576×1024 fit the first."""
+PLAIN_UNET: dict[str, Any] = {"transformer_parts": None, "split_guidance": False}
+"""How the UNet runs makes no difference to a decode."""
+FRAMES, LATENTS, OTHER = "the frames", "the latents", "nothing"
+KEEPS = (FRAMES, LATENTS, OTHER)
+
+
+Jobs = Callable[[Sequence[str]], list[Job]]
+"""From settings, in the grammar of the command line, to the jobs of their grid."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is searched for: strategies under which a job fits `vram_gib`, ranked by their floor of latency on `gpu`."""
+
+    vram_gib: float
+    settings: Sequence[str]
+    gpu: Gpu
+    allowance: Allowance
+    jobs_of: Jobs
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A combination, what it keeps, what it needs and how fast it can at best be."""
+
+    job: Job
+    settings: list[str]
+    keeps: str
+    prediction: Prediction
+    floor_s: float
+    allowance: Allowance = ALLOWANCE
+
+    @property
+    def needed_gib(self) -> float:
+        """With the allowance for context and workspaces."""
+        return needed_gib(self.prediction, self.allowance)
+
+    @property
+    def command(self) -> str:
+        """What one types to run it."""
+        return " ".join(["svdsweep", *self.settings])
+
+
+def search(wish: Wish) -> list[Candidate]:
+    """Combinations that keep the latents, predicted, one offload after the other from the fastest on, until something
+    fits that a further one could not better; where nothing fits, also combinations that keep less. All frames are
+    decoded together as a whole where that fits, and streamed where it does not."""
+    with simulators(processes_here()) as pool:
+        return _searched(wish, pool)
+
+
+def _searched(wish: Wish, pool: Executor | None) -> list[Candidate]:
+    candidates: list[Candidate] = []
+    for exact in (True, False):
+        for offload in OFFLOADS:
+            fronts = _candidates(wish, _space(wish, offload, exact), pool)
+            candidates += fronts
+            best = fitting(candidates, wish.vram_gib)
+            if not best or best[0].keeps == LATENTS:
+                possible = [c for c in fronts if _fits_until_decode(c, wish.vram_gib)]
+                candidates += _streamed(wish, possible, pool)
+                best = fitting(candidates, wish.vram_gib)
+            if best and (best[0].keeps != LATENTS or not _frames_possible(candidates, wish.vram_gib)):
+                return candidates
+        if fitting(candidates, wish.vram_gib):
+            return candidates
+    return candidates
+
+
+def fitting(candidates: Sequence[Candidate], vram_gib: float) -> list[Candidate]:
+    """Those that surely fit: what keeps most first, then the fastest, then the smallest."""
+    fit = [c for c in candidates if verdict(c.prediction, vram_gib, c.allowance) == "yes"]
+    return sorted(fit, key=lambda c: (KEEPS.index(c.keeps), c.floor_s, c.needed_gib, c.command))
+
+
+def _frames_possible(candidates: Sequence[Candidate], vram_gib: float) -> bool:
+    """Whether a decode of all frames together could fit with every weight elsewhere: its activations are the same
+    under any offload."""
+    decodes = [c.prediction.stages["vae_decode"] for c in candidates if c.keeps == FRAMES]
+    return any(stage.peak_gib - stage.weights_gib <= vram_gib for stage in decodes)
+
+
+def _fits_until_decode(c: Candidate, vram_gib: float) -> bool:
+    others = {name: stage for name, stage in c.prediction.stages.items() if name != "vae_decode"}
+    return verdict(Prediction(others), vram_gib, c.allowance) == "yes"
+
+
+def _space(wish: Wish, offload: str, exact: bool) -> list[str]:
+    """The grid that is searched under one offload, as settings."""
+    (job, *others) = wish.jobs_of(wish.settings)
+    if others:
+        raise UserError("fit searches strategies for one job; give each setting one value.")
+    chunks = ["all", *(str(n) for n in CHUNKS if n < job.num_frames)]
+    guided = job.max_guidance_scale > 1
+    space = [
+        f"memory={offload}",
+        f"memory.transformer_parts=null,{PARTS}",
+        "memory.single_token_cross_attention=true",
+        f"decode_chunk_size={','.join(chunks)}",
+    ]
+    if exact:
+        return [*space, "memory.split_guidance=false,true"] if guided else space
+    return [*space, *(["memory.guidance=false"] if guided else []), "memory.unet_weights=full,fp8"]
+
+
+def _candidates(wish: Wish, space: Sequence[str], pool: Executor | None) -> list[Candidate]:
+    jobs = wish.jobs_of([*wish.settings, *space])
+    predicted = outcomes(jobs, pool=pool)
+    return [
+        _candidate(wish, job, prediction)
+        for job in jobs
+        if isinstance(prediction := predicted[job.key], Prediction)
+    ]
+
+
+def _streamed(wish: Wish, fronts: Sequence[Candidate], pool: Executor | None) -> list[Candidate]:
+    """Those that decode all frames together, with a streamed decode instead, which is simulated once for all."""
+    whole = [c for c in fronts if c.job.frames_per_decode == c.job.num_frames]
+    jobs = {
+        (i, gib): replace(c.job, memory=replace(c.job.memory, decode="streamed", decode_budget_gib=gib))
+        for gib in BUDGETS_GIB
+        if gib < wish.vram_gib
+        for i, c in enumerate(whole)
+    }
+    alone = {at: replace(job, memory=replace(job.memory, **PLAIN_UNET)) for at, job in jobs.items()}
+    predicted = outcomes({job.key: job for job in alone.values()}.values(), pool=pool)
+    candidates = []
+    for (i, gib), job in jobs.items():
+        decode, front = predicted[alone[i, gib].key], whole[i]
+        if isinstance(decode, Prediction):
+            stages = front.prediction.stages | {"vae_decode": decode.stages["vae_decode"]}
+            candidates.append(_candidate(wish, job, Prediction(stages, front.prediction.notes)))
+    return candidates
+
+
+def _candidate(wish: Wish, job: Job, prediction: Prediction) -> Candidate:
+    floor_s = eager_floor_s(prediction, wish.gpu)
+    return Candidate(job, _settings(wish, job), _keeps(job), prediction, floor_s, wish.allowance)
+
+
+def _keeps(job: Job) -> str:
+    m = job.memory
+    if m.unet_weights != "full" or not m.guidance:
+        return OTHER
+    return FRAMES if job.frames_per_decode == job.num_frames else LATENTS
+
+
+def _settings(wish: Wish, job: Job) -> list[str]:
+    """The settings that make this job of the search."""
+    m = job.memory
+    chosen = [list(wish.settings), [f"memory={m.name.split('+')[0]}"]]
+    chosen.append([f"memory.transformer_parts={m.transformer_parts}"] if m.transformer_parts else [])
+    chosen.append(["memory.split_guidance=true"] if m.split_guidance else [])
+    chosen.append(["memory.single_token_cross_attention=true"])
+    chosen.append(["memory.guidance=false"] if not m.guidance else [])
+    chosen.append([f"memory.unet_weights={m.unet_weights}"] if m.unet_weights != "full" else [])
+    streamed = ["memory.decode=streamed", f"memory.decode_budget_gib={m.decode_budget_gib:g}"]
+    chosen.append(streamed if m.decode == "streamed" else [])
+    chosen.append([f"decode_chunk_size={job.decode_chunk_size}"])
+    return [setting for part in chosen for setting in part]

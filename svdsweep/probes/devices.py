@@ -1,0 +1,123 @@
+"""Which devices a sweep may use, asked of NVML and never of torch, which would open a context in the driver."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from svdsweep.errors import UserError
+
+
+def discover(wanted: str) -> list[str]:
+    """The devices that `runner.devices` names, as CUDA_VISIBLE_DEVICES takes them (UUIDs if known), or `cpu`.
+
+    `auto` is every visible GPU, of a GPU in MIG mode every instance, and the CPU where there is none. Indices count the
+    visible GPUs, as torch does: under CUDA_VISIBLE_DEVICES=2,3 the device 0 is the GPU 2. Raises UserError."""
+    if wanted.strip() == "cpu":
+        return ["cpu"]
+    here = visible(installed(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if wanted.strip() == "auto":
+        return here or ["cpu"]
+    return [_chosen(name.strip(), here, wanted) for name in wanted.split(",") if name.strip()] or ["cpu"]
+
+
+def visible(gpus: Sequence[Sequence[str]], mask: str | None) -> list[str]:
+    """What the mask CUDA_VISIBLE_DEVICES lets through of `gpus`, each a list: its UUID, or its MIG instances'."""
+    if mask is None:
+        return [device for gpu in gpus for device in gpu]
+    seen: list[str] = []
+    for name in (part.strip() for part in mask.split(",")):
+        if name.isdigit() and int(name) < len(gpus):
+            seen += gpus[int(name)]
+        elif match := [device for gpu in gpus for device in gpu if name and device.startswith(name)]:
+            seen += match[:1]
+        else:
+            break  # CUDA itself stops at the first name that it does not know
+    return seen
+
+
+def installed() -> list[list[str]]:
+    """Every GPU of this machine in PCI order: its UUID, or the UUIDs of its MIG instances; empty without a driver."""
+    import pynvml as nvml
+
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return []
+    try:
+        return [_parts(nvml, i) for i in range(nvml.nvmlDeviceGetCount())]
+    finally:
+        nvml.nvmlShutdown()
+
+
+def vram_gib(device: str) -> float | None:
+    """Memory (GiB) of a device of `discover`; None for the CPU, or where the driver does not tell."""
+    memory = _told(device, "nvmlDeviceGetMemoryInfo")
+    return memory.total / 2**30 if memory else None
+
+
+def gpu_name(device: str) -> str | None:
+    """The name of a device of `discover`, as PyTorch has it too; None for the CPU."""
+    name = _told(device, "nvmlDeviceGetName")
+    return _text(name) if name else None
+
+
+def _told(device: str, question: str) -> Any:
+    """The driver's answer about a device; None where it gives none."""
+    import pynvml as nvml
+
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return None
+    try:
+        return getattr(nvml, question)(nvml.nvmlDeviceGetHandleByUUID(device))
+    except nvml.NVMLError:
+        return None
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _parts(nvml: Any, index: int) -> list[str]:
+    try:
+        gpu = nvml.nvmlDeviceGetHandleByIndex(index)
+    except nvml.NVMLError:  # a GPU that has fallen off the bus
+        return []
+    try:
+        if nvml.nvmlDeviceGetMigMode(gpu)[0] != nvml.NVML_DEVICE_MIG_ENABLE:
+            return [_text(nvml.nvmlDeviceGetUUID(gpu))]
+    except nvml.NVMLError:  # a GPU that knows no MIG
+        return [_text(nvml.nvmlDeviceGetUUID(gpu))]
+    instances = []
+    for i in range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
+        try:
+            instances.append(_text(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, i))))
+        except nvml.NVMLError:  # a slot without an instance
+            continue
+    return instances
+
+
+def _text(uuid: str | bytes) -> str:
+    return uuid.decode() if isinstance(uuid, bytes) else uuid
+
+
+def _chosen(name: str, here: Sequence[str], wanted: str) -> str:
+    if name == "cpu":
+        return name
+    if name.isdigit() and int(name) < len(here):
+        return here[int(name)]
+    if match := [device for device in here if not name.isdigit() and device.startswith(name)]:
+        return match[0]
+    have = ", ".join(f"{i}: {device}" for i, device in enumerate(here)) or "none, only the CPU"
+    raise UserError(
+        f"runner.devices={wanted}: there is no device {name} here. Visible devices are {have}. "
+        "Name them by index or UUID, or say auto or cpu."
+    )
+
+
+def cores() -> int:
+    """The CPU cores that this process may use: its affinity mask, less what SLURM has allotted to the task; a user who
+    sets OMP_NUM_THREADS has said it."""
+    for said in (os.environ.get("OMP_NUM_THREADS", ""), os.environ.get("SLURM_CPUS_PER_TASK", "")):
+        if said.isdigit() and int(said):
+            return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

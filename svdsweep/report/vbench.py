@@ -1,0 +1,118 @@
+"""A sweep's videos laid out and named as VBench-I2V's evaluation wants them; VBench needs an environment of its own.
+
+VBench-I2V (vbench2_beta_i2v of Vchitect/VBench) looks for `<prompt>-<0…4>.mp4` and for the image of each prompt in a
+JSON of its own form. SVD has no prompt: the picture's name stands for it, and dimensions that judge a text are left
+out."""
+
+import json
+import re
+import shlex
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from svdsweep.config import Job
+from svdsweep.errors import UserError
+from svdsweep.images import open_image
+from svdsweep.store.columns import asked_for, varying
+from svdsweep.store.rows import Row, Store
+
+DIMENSIONS = (
+    *("i2v_subject", "i2v_background", "subject_consistency", "background_consistency", "motion_smoothness"),
+    *("temporal_flickering", "dynamic_degree", "aesthetic_quality", "imaging_quality"),
+)
+SAMPLES = 5
+"""VBench looks for so many videos of a prompt."""
+ADVICE = """\
+Videos of a sweep, laid out for VBench-I2V; one folder a setting. Run from a checkout of Vchitect/VBench, in its own
+environment:
+
+{commands}
+
+Read with care: dynamic_degree depends on the frame rate in the file, so compare equal fps only; temporal_flickering
+means nothing on clips that move unless static_filter.py ran first; published means are over hundreds of images.
+"""
+
+
+def export(sweep_folder: Path, target: Path) -> list[str]:
+    """Copy the videos of a sweep's finished jobs to `target`; returns the command for each of its folders.
+
+    `target/<setting>/videos/<image>-<n>.mp4` (n counts the seeds), `images/<image>.png` as the pipeline saw it, and
+    `full_info.json`. Raises UserError when there are no videos, too many seeds, or `target` is not empty."""
+    rows = [
+        row
+        for row in Store(sweep_folder).rows().values()
+        if row.status == "ok" and video_of(sweep_folder, row)
+    ]
+    if not rows:
+        raise UserError(
+            f"{sweep_folder}: no finished job with a video is stored there. Give a sweep, runs/NAME."
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is not an empty folder; the export would mix with what is there.")
+    columns = [name for name in varying(row.job for row in rows) if name not in ("seed", "image")]
+    names = _image_names([row.job for row in rows])
+    samples = Counter((_cell(row.job, columns), names[_identity(row.job)]) for row in rows)
+    (cell, image), most = samples.most_common(1)[0]
+    if most > SAMPLES:
+        raise UserError(
+            f"VBench looks for at most {SAMPLES} videos of an image, and {cell} has {most} of {image}: narrow the "
+            f"sweep to {SAMPLES} seeds."
+        )
+    commands = []
+    for cell in dict.fromkeys(cell for cell, _ in samples):
+        members = [row for row in rows if _cell(row.job, columns) == cell]
+        commands.append(_export_cell(sweep_folder, target / cell, members, names))
+    (target / "README.txt").write_text(ADVICE.format(commands="\n".join(commands)), encoding="utf-8")
+    return commands
+
+
+def video_of(sweep_folder: Path, row: Row) -> Path | None:
+    """The row's video, when it is there."""
+    path = sweep_folder / "videos" / f"{row.key}.mp4"
+    return path if path.is_file() else None
+
+
+def _export_cell(sweep_folder: Path, folder: Path, rows: list[Row], names: dict[str, str]) -> str:
+    """One setting: its videos, images and JSON; returns the command."""
+    (folder / "videos").mkdir(parents=True)
+    (folder / "images").mkdir()
+    entries = []
+    for identity in dict.fromkeys(_identity(row.job) for row in rows):
+        same = sorted((r for r in rows if _identity(r.job) == identity), key=lambda r: r.job.seed)
+        job, name = same[0].job, names[identity]
+        picture = folder / "images" / f"{name}.png"
+        open_image(job.image, job.height, job.width).save(picture)
+        for number, row in enumerate(same):
+            video = video_of(sweep_folder, row)
+            assert video is not None
+            shutil.copyfile(video, folder / "videos" / f"{name}-{number}.mp4")
+        entries.append(
+            {"prompt_en": name, "dimension": [*DIMENSIONS], "custom_image_path": str(picture.resolve())}
+        )
+    info = folder / "full_info.json"
+    info.write_text(json.dumps(entries, indent=1, ensure_ascii=False), encoding="utf-8")
+    words = ["python", "evaluate_i2v.py", "--videos_path", str((folder / "videos").resolve())]
+    words += ["--full_json_dir", str(info.resolve()), "--dimension", *DIMENSIONS]
+    return shlex.join(words)
+
+
+def _cell(job: Job, columns: list[str]) -> str:
+    """A folder's name: the settings that vary, but for seed and image."""
+    asked = asked_for(job)
+    return _safe(",".join(f"{name}={asked[name]}" for name in columns)) or "all"
+
+
+def _identity(job: Job) -> str:
+    return job.image.sha256 or job.image.path
+
+
+def _image_names(jobs: list[Job]) -> dict[str, str]:
+    """A name for each picture; two of one name are told apart by their content's hash."""
+    plain = {_identity(job): _safe(job.image.name or Path(job.image.path).stem) for job in jobs}
+    shared = {name for name in plain.values() if list(plain.values()).count(name) > 1}
+    return {key: f"{name}-{key[:8]}" if name in shared else name for key, name in plain.items()}
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^\w.,=+-]+", "_", text)

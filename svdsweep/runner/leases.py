@@ -1,0 +1,131 @@
+"""Two drivers, one folder: a claim file a job, so that each runs once, without a lock that could outlive its holder."""
+
+import contextlib
+import json
+import os
+import threading
+import uuid
+from pathlib import Path
+
+import psutil
+
+from svdsweep.runner import host
+
+
+class Leases:
+    """The claims of one driver under `<folder>/claims/`, kept fresh by a thread while it is entered.
+
+    A claim is made by exclusive creation (atomic on NFS from version 3). Its life sign is the file's time of change by
+    the file server's clock, compared with that of a file just touched there, so that clocks of hosts may differ."""
+
+    def __init__(self, folder: Path, stale_s: float) -> None:
+        self.folder, self.stale_s = folder / "claims", stale_s
+        self.me = {
+            "machine": host.identity(),
+            "pid": os.getpid(),
+            "born": psutil.Process().create_time(),
+            "token": uuid.uuid4().hex,
+        }
+        self._held: dict[str, Path] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
+
+    def __enter__(self) -> "Leases":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for key in list(self._held):
+            self.release(key)
+        self._clock.unlink(missing_ok=True)
+
+    def take(self, key: str) -> bool:
+        """Claim a job; False while another living driver holds it, or was faster.
+
+        The claim of a dead driver is not replaced but outnumbered: whoever creates the file with the next number has
+        the job. So of several drivers that find it one gets it, and at no moment is there no claim."""
+        before = self._claims_of(key)
+        if not all(self._dead(path) for path in before):
+            return False
+        number = max((int(path.suffix[1:] or 0) for path in before), default=-1) + 1
+        path = self.folder / (f"{key}.{number}" if number else key)
+        try:
+            with path.open("x") as f:
+                self._held[key] = path
+                json.dump(self.me, f)
+        except FileExistsError:
+            return False
+        except OSError:
+            self._held.pop(key, None)
+            path.unlink(missing_ok=True)
+            raise
+        now = self._claims_of(key)
+        now.pop(path, None)
+        if now.items() - before.items():  # another has it since the listing, which was old
+            self.release(key)
+            return False
+        for dead in before:
+            dead.unlink(missing_ok=True)
+        return True
+
+    def free(self, key: str) -> bool:
+        """Whether nobody alive holds a job."""
+        return all(self._dead(path) for path in self._claims_of(key))
+
+    def release(self, key: str) -> None:
+        """Give a claim back; the job's row, if it has one, is stored by now."""
+        path = self._held.pop(key, None)
+        if path and _content(path) == self.me:  # it may have been taken over while this machine slept
+            path.unlink(missing_ok=True)
+
+    @property
+    def _clock(self) -> Path:
+        return self.folder / f".{self.me['token']}"
+
+    def _claims_of(self, key: str) -> dict[Path, tuple[int, int]]:
+        """A job's claim files, each with what tells it from a later one of the same name."""
+        found = {}
+        for path in (self.folder / key, *self.folder.glob(f"{key}.*")):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                found[path] = status.st_ino, status.st_mtime_ns
+        return found
+
+    def _dead(self, path: Path) -> bool:
+        owner = _content(path)
+        if owner and owner.get("machine") == self.me["machine"]:
+            return not _lives(owner)
+        try:
+            self._clock.touch()
+            return self._clock.stat().st_mtime - path.stat().st_mtime > self.stale_s
+        except FileNotFoundError:
+            return False
+
+    def _keep_fresh(self) -> None:
+        while not self._over.wait(self.stale_s / 5):
+            for path in list(self._held.values()):
+                with contextlib.suppress(OSError):
+                    os.utime(path)
+
+
+def _content(path: Path) -> dict[str, object] | None:
+    """Who holds a claim; None when it is gone or not yet written."""
+    try:
+        plain = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return plain if isinstance(plain, dict) else None
+
+
+def _lives(owner: dict[str, object]) -> bool:
+    try:
+        process = psutil.Process(int(str(owner["pid"])))
+        return (
+            abs(process.create_time() - float(str(owner["born"]))) < 1
+            and process.status() != psutil.STATUS_ZOMBIE
+        )
+    except (psutil.Error, KeyError, ValueError):
+        return False

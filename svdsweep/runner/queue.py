@@ -1,0 +1,224 @@
+"""What a driver with workers of its own keeps: jobs to give out that no other driver has, and the rows of them."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from svdsweep import config
+from svdsweep.config import Job
+from svdsweep.errors import UserError
+from svdsweep.runner.contract import Watch
+from svdsweep.runner.leases import Leases
+from svdsweep.runner.pending import MAKERS, from_other_machines, pending
+from svdsweep.runner.rounds import further_rounds, joined
+from svdsweep.runner.scheduler import Scheduler
+from svdsweep.runner.signals import Signals
+from svdsweep.runner.worker_main import UNWRITABLE
+from svdsweep.runner.worker_process import Unwritable
+from svdsweep.store.rows import Row, Store, Tail, last_rows
+
+LOOK_S = 1.0
+"""How often it is asked what became of the jobs that another driver holds, and how long the rest will take."""
+
+
+@contextmanager
+def open_queue(
+    jobs: Sequence[Job], options: config.Runner, folder: Path, watch: Watch, signals: bool = True
+) -> Iterator["Queue"]:
+    """The ledger of a sweep's folder; claims are released and signals restored at the end.
+
+    What makes the folder unwritable leaves it as one UserError."""
+    try:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        with Leases(folder, options.claim_stale_s) as claims, Signals(signals) as stopping:
+            yield Queue(jobs, options, folder, watch, claims, stopping)
+    except OSError as e:
+        if isinstance(e, Unwritable) or e.errno in UNWRITABLE:
+            raise UserError(
+                f"The sweep has stopped, for its results cannot be written to {folder}: {str(e).splitlines()[0]}. Rows "
+                "that are there are whole and stay; make room or change the folder's rights, and the same command goes "
+                "on from here."
+            ) from e
+        raise
+
+
+class Queue:
+    """The jobs of one driver: claimed when given out, released when their row is stored."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        options: config.Runner,
+        folder: Path,
+        watch: Watch,
+        claims: Leases,
+        stopping: Signals,
+    ) -> None:
+        self._options, self._watch, self._claims, self._stopping = options, watch, claims, stopping
+        self._store = Store(folder)
+        self._tail = Tail(folder, but=self._store.path.name)
+        known = last_rows(self._tail.new())
+        self._attempts = {key: row.attempt for key, row in known.items()}
+        todo = pending(jobs, known, options)
+        self._schedule = Scheduler(todo)
+        self._rounds: dict[str, Row] = {}
+        """By key: rows that another round of this driver adds to."""
+        if not options.fresh and "ok" not in options.retry:
+            self._rounds = {job.key: known[job.key] for job in further_rounds(todo, known)}
+        self._earlier = list(known.values())
+        """Rows of earlier runs, until they have been compared with this run's first."""
+        self._elsewhere: dict[str, Job] = {}
+        """By key: jobs that another driver has claimed."""
+        self._others: set[str] = set()
+        """Keys of rows that other drivers have stored since the start."""
+        self._looked = self._estimated = 0.0
+        self._left_s: float | None = None
+        self.jobs = len(todo)
+        self.writer = self._store.path.stem
+        """This driver's name, with which its workers' names begin."""
+        self.stopped = False
+        """Whether nothing more is given out."""
+
+    def __len__(self) -> int:
+        """Jobs that are neither given out nor done."""
+        return len(self._schedule) + len(self._elsewhere)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that could be given out now."""
+        return len(self._schedule)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user has asked to stop."""
+        return self._stopping.asked > 0
+
+    def take(self, worker: str, idle_s: float = 0.0) -> Job | None:
+        """The next job of a worker, claimed: one that no other driver has."""
+        while job := self._schedule.take(worker, idle_s):
+            if not self._claims.take(job.key):
+                self._elsewhere[job.key] = job
+            elif job.key in self._done_by_others():  # between our listing and our claim
+                self._claims.release(job.key)
+                self._watch.elsewhere(1)
+            else:
+                return job
+        return None
+
+    def attempt(self, job: Job) -> int:
+        """The number of the job's next attempt, from 1."""
+        return self._attempts.get(job.key, 0) + 1
+
+    def put_back(self, job: Job) -> None:
+        """A job that was taken and not begun."""
+        self._claims.release(job.key)
+        if not self.stopped:
+            self._schedule.put_back(job)
+
+    def leave(self, worker: str) -> None:
+        """A worker no longer has anything loaded."""
+        self._schedule.leave(worker)
+
+    def next_round(self) -> int:
+        """Begin another round of the jobs that this driver has measured and that are due for one; returns how many.
+
+        To be asked when nothing is left and nothing under way: then all strategies have had this round."""
+        if self.stopped:
+            return 0
+        due = further_rounds([row.job for row in self._rounds.values()], self._rounds)
+        if due:
+            self._schedule.begin(due)
+            self._watch.added(len(due))
+        return len(due)
+
+    def keep(self, row: Row, seconds: float, workers: int, under_way: Sequence[Job]) -> Row:
+        """Store a row that took so long, joined with the job's rounds before, tell it and return it.
+
+        Raises Unwritable when the disk is at fault, not the job."""
+        if row.status == "failed" and row.phase == "write":
+            _check_writable(self._store.folder, row.error)
+        failed, worker = row.status in ("failed", "crashed", "timeout"), str(row.provenance["worker"])
+        if earlier := self._rounds.get(row.key):
+            row = joined(earlier, row)
+        if row.job.measure.rounds > 1:
+            self._rounds[row.key] = row
+        try:
+            self._store.append(row)
+        except OSError as e:
+            raise Unwritable(str(e)) from e
+        self._claims.release(row.key)
+        self._attempts[row.key] = row.attempt
+        loaded = row.values.get("load_s")
+        self._schedule.learn(row.job, seconds, loaded if isinstance(loaded, float) else 0.0)
+        if time.monotonic() - self._estimated > LOOK_S:
+            self._estimated, self._left_s = time.monotonic(), self._schedule.left_s(workers, under_way)
+        self._compare_with_earlier(row)
+        self._watch.finished(worker, row, self._left_s)
+        if self._options.fail_fast and failed:
+            self._drain(f"Stopping at the first failure (runner.fail_fast): {row.key} {row.status}.")
+        return row
+
+    def look(self) -> None:
+        """Heed the user's wish to stop, and what became of the jobs that others hold.
+
+        Raises KeyboardInterrupt at the second wish."""
+        if self._stopping.asked > 1:
+            raise KeyboardInterrupt
+        if self._stopping.asked:
+            self._drain("Stopping after the jobs under way; once more drops them.")
+        if not self._elsewhere or time.monotonic() - self._looked < LOOK_S:
+            return
+        self._looked = time.monotonic()
+        done = self._done_by_others()
+        for key, job in list(self._elsewhere.items()):
+            if key in done:
+                self._watch.elsewhere(1)
+            elif self._claims.free(key):  # its driver is dead
+                self._schedule.put_back(job)
+            else:
+                continue
+            del self._elsewhere[key]
+
+    def _compare_with_earlier(self, row: Row) -> None:
+        """Tell once if earlier rows come from another GPU or other versions than this run's first that says so."""
+        if not any(row.provenance.get(name) for name in MAKERS):
+            return
+        if strangers := from_other_machines(self._earlier, row.provenance):
+            theirs, ours = (
+                ", ".join(f"{name} {r.provenance.get(name)}" for name in MAKERS if r.provenance.get(name))
+                for r in (strangers[0], row)
+            )
+            self._watch.told(
+                f"{len(strangers)} rows of this sweep were made elsewhere ({theirs}; now {ours}). They are kept, and "
+                "their columns say so; runner.fresh=true makes them anew."
+            )
+        self._earlier.clear()
+
+    def _drain(self, why: str) -> None:
+        if not self.stopped:
+            self.stopped = True
+            self._watch.told(why)
+            self._schedule.clear()
+            self._elsewhere.clear()
+
+    def _done_by_others(self) -> set[str]:
+        """The keys of which another driver has stored a row since the start; `attempt` takes note."""
+        for row in self._tail.new():
+            self._others.add(row.key)
+            self._attempts[row.key] = max(row.attempt, self._attempts.get(row.key, 0))
+        return self._others
+
+
+def _check_writable(folder: Path, error: str) -> None:
+    """Raise Unwritable if a failure to write was the disk's: by its error number, or as a trial write fails too."""
+    if any(f"[Errno {number}]" in error for number in UNWRITABLE):
+        raise Unwritable(error)
+    trial = folder / f".trial-{os.getpid()}"
+    try:
+        trial.write_bytes(bytes(2**20))
+    except OSError as e:
+        raise Unwritable(str(e)) from e
+    finally:
+        trial.unlink(missing_ok=True)

@@ -1,0 +1,116 @@
+"""Rounds: all strategies one after the other, then all of them again, so that a machine that changes is fair to each.
+
+Every round of a job is an attempt of its own, whose row takes over the repeats of the rounds before. No torch."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from svdsweep.config import Job
+from svdsweep.probes.latency import ROUND, time_columns
+from svdsweep.store.columns import STAGES
+from svdsweep.store.rows import Row, Scalar
+
+REPEATED = ("total_s", *(f"{stage}_s" for stage in STAGES), "step_s")
+"""The series with one entry a repeat."""
+DEVICE = ("device", "gpu", "host")
+"""The provenance that rounds must share; what is unknown differs from nothing."""
+
+
+def further_rounds(jobs: Iterable[Job], rows: Mapping[str, Row]) -> list[Job]:
+    """The jobs that are due for another round: `measure.rounds` asks for more than their rows hold, and it is
+    affordable: to load, compile and warm up again takes no longer than what is then measured, over all jobs that
+    share the pipeline."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for job in jobs:
+        row = rows.get(job.key)
+        if row and row.status == "ok" and begun(row) < job.measure.rounds:
+            groups[job.pipeline_key].append(row)
+    return [row.job for group in groups.values() if _affordable(group) for row in group]
+
+
+def begun(row: Row) -> int:
+    """How many rounds of a job have been begun."""
+    rounds = row.values.get("rounds")
+    return rounds if isinstance(rounds, int) else 1
+
+
+def joined(earlier: Row, later: Row) -> Row:
+    """The row of a job after another round: the repeats of both, with everything that follows from them anew.
+
+    Peaks are the larger ones; what is judged of the frames is that of the first round, whose frames are the same. A
+    round that failed, or ran on another device, is told in a note and adds nothing."""
+    number = begun(earlier) + 1
+    if reason := _unfit(earlier, later):
+        note = f"round {number} is missing: {reason}"
+        return replace(
+            earlier,
+            attempt=later.attempt,
+            values={**earlier.values, "rounds": number},
+            notes=[*earlier.notes, note],
+        )
+    series = {
+        name: [*earlier.series[name], *later.series[name]]
+        for name in REPEATED
+        if name in earlier.series and name in later.series
+    }
+    before, now = len(earlier.series["total_s"]), len(later.series["total_s"])
+    series[ROUND] = [*earlier.series.get(ROUND, [1] * before), *[number] * now]
+    times = time_columns(series, later.job.num_frames)
+    own = {note for row in (earlier, later) for note in _time_notes(row)}
+    notes = [n for n in dict.fromkeys([*earlier.notes, *later.notes]) if n not in own]
+    return replace(
+        later,
+        values={
+            **later.values,
+            **earlier.values,
+            **_of_both(earlier, later),
+            **times.values,
+            "rounds": number,
+        },
+        series={**later.series, **earlier.series, **series},
+        notes=[*notes, *times.notes],
+    )
+
+
+def _affordable(rows: Iterable[Row]) -> bool:
+    prepared_s = measured_s = 0.0
+    for row in rows:
+        untimed = (row.values.get(name) for name in ("load_s", "compile_s", "warmup_s"))
+        prepared_s += sum(s for s in untimed if isinstance(s, float))
+        rounds = set(row.series.get(ROUND, [1]))
+        measured_s += sum(row.series.get("total_s", [])) / len(rounds)
+    return prepared_s <= measured_s
+
+
+def _unfit(earlier: Row, later: Row) -> str:
+    """Why a round's repeats cannot stand beside the earlier ones; empty if they can."""
+    if later.status != "ok":
+        where = f" in {later.phase}" if later.phase else ""
+        return f"it ended as {later.status}{where} ({later.error.splitlines()[0] if later.error else 'no message'})"
+    for name in DEVICE:
+        here, there = later.provenance.get(name), earlier.provenance.get(name)
+        if here is not None and there is not None and here != there:
+            return f"it ran on {name} {here}, the others on {there}"
+    return ""
+
+
+def _time_notes(row: Row) -> list[str]:
+    return time_columns(row.series, row.job.num_frames).notes
+
+
+def _of_both(earlier: Row, later: Row) -> dict[str, Scalar]:
+    """The larger peaks, the mean energy of a run, all loads."""
+    values: dict[str, Scalar] = {}
+    for name in earlier.values.keys() & later.values.keys():
+        there, here = earlier.values[name], later.values[name]
+        if not isinstance(here, int | float) or not isinstance(there, int | float):
+            continue
+        if name.endswith("_peak_gib"):
+            values[name] = max(here, there)
+        elif name == "energy_j":
+            rounds = begun(earlier)
+            values[name] = (rounds * there + here) / (rounds + 1)
+        elif name == "loads":
+            values[name] = there + here
+    return values

@@ -1,0 +1,136 @@
+"""Which job a worker does next: what it has loaded, else what lets all workers end together."""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Sequence
+
+from svdsweep.config import Job
+
+
+def cost(job: Job) -> float:
+    """Work of a job in arbitrary units, known before anything ran: steps × frames × pixels, twice with guidance."""
+    guided = 2 if job.max_guidance_scale > 1 else 1
+    runs = job.measure.warmup + job.measure.repeats
+    return float(job.num_inference_steps * job.num_frames * job.height * job.width * guided * runs)
+
+
+class Scheduler:
+    """The jobs to give out, in groups of equal pipeline settings, with the seconds that they take as they are learnt.
+
+    A worker is any hashable name. Groups with baselines come first, then the longest; a worker stays with its group;
+    when no group is left untouched it helps where that ends sooner, counting the load that it costs."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._todo: dict[str, deque[Job]] = {}
+        self._cost: dict[str, float] = {}
+        self._at: dict[str, str] = {}
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._units: dict[str, float] = defaultdict(float)
+        self._loads: list[float] = []
+        self._left = 0
+        self.begin(jobs)
+
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """Give out these jobs from now on: nothing is left of those before, what was learnt from them stays."""
+        baselines = {job.baseline for job in jobs if job.baseline}
+        groups: dict[str, list[Job]] = defaultdict(list)
+        for job in jobs:
+            groups[job.pipeline_key].append(job)
+        leads = {key: any(job.key in baselines for job in members) for key, members in groups.items()}
+        order = sorted(groups, key=lambda key: (not leads[key], -sum(map(cost, groups[key]))))
+        self._todo = {
+            key: deque(sorted(groups[key], key=lambda job: (job.key not in baselines, -cost(job))))
+            for key in order
+        }
+        self._cost = {key: sum(map(cost, groups[key])) for key in order}
+        self._left = len(jobs)
+
+    def __len__(self) -> int:
+        return self._left
+
+    def take(self, worker: str, idle_s: float = 0.0) -> Job | None:
+        """The next job of a worker that has idled so long; None when there is none, or none that it would not delay.
+
+        An estimate may be wrong: who has idled for as long as its help would cost helps after all."""
+        if not self._left:
+            return None
+        group: str | None = self._at.get(worker)
+        if group not in self._todo:
+            self.leave(worker)
+            group = self._other(idle_s)
+            if group is None:
+                return None
+            self._at[worker] = group
+        jobs = self._todo[group]
+        job = jobs.popleft()
+        if not jobs:
+            del self._todo[group]
+        self._cost[group] -= cost(job)
+        self._left -= 1
+        return job
+
+    def put_back(self, job: Job) -> None:
+        """A job that was taken and not begun: the next of its group."""
+        self._todo.setdefault(job.pipeline_key, deque()).appendleft(job)
+        self._cost[job.pipeline_key] += cost(job)
+        self._left += 1
+
+    def leave(self, worker: str) -> None:
+        """A worker no longer has anything loaded."""
+        self._at.pop(worker, None)
+
+    def learn(self, job: Job, seconds: float, load_s: float = 0.0) -> None:
+        """A job took so long, of which `load_s` to load its pipeline."""
+        self._seconds[job.pipeline_key] += max(seconds - load_s, 0.0)
+        self._units[job.pipeline_key] += cost(job)
+        if load_s > 0:
+            self._loads.append(load_s)
+
+    def clear(self) -> list[Job]:
+        """Give up all jobs that nobody has taken, and return them."""
+        jobs = [job for group in self._todo.values() for job in group]
+        self._todo.clear()
+        self._cost = dict.fromkeys(self._cost, 0.0)
+        self._left = 0
+        return jobs
+
+    def seconds(self, jobs: Iterable[Job]) -> float | None:
+        """Estimated seconds of jobs, without loading; None until something has been learnt."""
+        total = 0.0
+        for job in jobs:
+            rate = self._rate(job.pipeline_key)
+            if rate is None:
+                return None
+            total += cost(job) * rate
+        return total
+
+    def left_s(self, workers: int, under_way: Iterable[Job]) -> float | None:
+        """Estimated seconds until all is done by so many workers; None until something has been learnt."""
+        rates = {key: self._rate(key) for key in self._todo}
+        running = self.seconds(under_way)
+        if running is None or any(rate is None for rate in rates.values()):
+            return None
+        waiting = sum(self._cost[key] * (rate or 0.0) for key, rate in rates.items())
+        return (waiting + running / 2) / max(workers, 1)
+
+    def _rate(self, group: str) -> float | None:
+        """Seconds a unit of cost: of this group, else of all together."""
+        if self._units[group]:
+            return self._seconds[group] / self._units[group]
+        units = sum(self._units.values())
+        return sum(self._seconds.values()) / units if units else None
+
+    def _other(self, idle_s: float) -> str | None:
+        helpers = Counter(self._at.values())
+        for group in self._todo:
+            if group not in helpers:
+                return group
+        if not self._todo:
+            return None
+        group = max(self._todo, key=lambda g: self._cost[g] * (self._rate(g) or 1.0) / helpers[g])
+        rate = self._rate(group)
+        if rate is None or not self._loads:
+            return group
+        load_s = sum(self._loads) / len(self._loads)
+        ends_without = self._cost[group] * rate / helpers[group]
+        ends_with = load_s + cost(self._todo[group][0]) * rate / 2
+        return group if ends_with < ends_without + idle_s else None

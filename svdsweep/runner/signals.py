@@ -1,0 +1,30 @@
+"""Ctrl-C and SIGTERM while a sweep runs: asked once, it drains; asked twice, it ends."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+
+class Signals:
+    """While entered, the two signals only count: an exception in the middle of a write would lose a row.
+
+    Outside the main thread, and under `signals=False` (a batch system has its own handlers), nothing is changed."""
+
+    def __init__(self, signals: bool = True) -> None:
+        self.asked = 0
+        self._signals = signals and threading.current_thread() is threading.main_thread()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        if self._signals:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _count(self, number: int, frame: FrameType | None) -> None:
+        self.asked += 1

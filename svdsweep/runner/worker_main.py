@@ -1,0 +1,149 @@
+"""The life of a worker process: load once, answer jobs, tell the phase, and go when the driver goes."""
+
+import contextlib
+import errno
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from svdsweep.config import Job
+from svdsweep.errors import UserError
+from svdsweep.probes.out_of_memory import is_out_of_memory
+from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Load, Report, Slot, Work
+
+UNWRITABLE = {
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EEXIST")
+}
+"""What the system says when results cannot be written: no fault of a job, so the sweep stops."""
+
+BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[3]); from svdsweep.runner.worker_main import main; main()"
+
+
+def name_of(load: Load) -> str:
+    """`module:function` of a load, as the worker's process imports it. Raises UserError for a lambda or a method."""
+    module, name = getattr(load, "__module__", ""), getattr(load, "__qualname__", "")
+    if not module or not name.isidentifier():
+        raise UserError(
+            f"load={name or load!r} cannot be imported by a worker: it must be a function of a module."
+        )
+    return f"{module}:{name}"
+
+
+def environment(place: Slot) -> dict[str, str]:
+    """The environment of a worker: its device is its only GPU, and its libraries keep to its share of the cores.
+
+    It must stand before the interpreter starts, for torch, OpenMP and CUDA read it when they are loaded."""
+    threads = str(place.threads)
+    return {
+        # else threads spin at the end of each of a small model's many loops, while their partner waits for its core: on
+        # a busy machine a job of a second takes twenty
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **os.environ,
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": "" if place.device == "cpu" else place.device,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "PYTHONUNBUFFERED": "1",  # what a killed process printed is in its log
+    }
+
+
+def command(pipe: int, lifeline: int) -> list[str]:
+    """The command line of a worker; the two file descriptors must be passed on to it."""
+    paths = [path or os.getcwd() for path in sys.path]
+    return [sys.executable, "-c", BOOT, str(pipe), str(lifeline), json.dumps(paths)]
+
+
+def main() -> None:
+    """Entry point of a worker's process: `command` says with which arguments."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(
+            number, signal.SIG_IGN
+        )  # SLURM signals every process of a step; ending is the driver's business
+    faulthandler.enable()
+    pipe, lifeline = int(sys.argv[1]), int(sys.argv[2])
+    for descriptor in (pipe, lifeline):
+        os.set_inheritable(descriptor, False)
+    sys.argv[1:] = []
+    threading.Thread(target=_die_with_the_driver, args=(lifeline,), daemon=True).start()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the driver has hung up
+        serve(Connection(pipe))
+
+
+def serve(driver: Connection) -> None:
+    """Load what the first message names, then answer jobs until the driver hangs up.
+
+    To the worker: (load, place), then (job, attempt). To the driver: ("ready",) or ("broken", why); for each job
+    ("taken",), any number of ("phase", name, vram_peak_gib), and ("row", json) or ("unwritable", why)."""
+    load, place = driver.recv()
+    try:
+        work = resolved(load)(place)
+    except BaseException as e:
+        driver.send(("broken", str(e) if isinstance(e, UserError) else _story(e)))
+        return
+    lock = threading.Lock()
+
+    def send(*message: Any) -> None:
+        with lock:
+            driver.send(message)
+
+    def report(phase: str, vram_peak_gib: float | None = None) -> None:
+        send("phase", phase, vram_peak_gib)
+
+    send("ready")
+    while True:
+        job, attempt = driver.recv()
+        send("taken")
+        send(*_answer(work, job, attempt, report, place.folder))
+
+
+def resolved(name: str) -> Load:
+    """The load that `name_of` named."""
+    module, _, function = name.partition(":")
+    load: Load = getattr(importlib.import_module(module), function)
+    return load
+
+
+def _answer(work: Work, job: Job, attempt: int, report: Report, folder: Path) -> tuple[str, str]:
+    try:
+        row = work(job, attempt, report)
+    except BaseException as e:
+        if isinstance(e, OSError) and _is_the_disks(e, folder):
+            return "unwritable", f"{type(e).__name__}: {e}"
+        row = Row(job, "oom" if is_out_of_memory(e) else "failed", attempt, error=_story(e))
+    try:
+        if not isinstance(row, Row):
+            raise TypeError(f"the worker answered {type(row).__name__}, not a Row")
+        return "row", row.to_json()
+    except Exception as e:
+        refused = Row(
+            job, "failed", attempt, error=f"The answer cannot be stored. {_story(e)}", phase="answer"
+        )
+        return "row", refused.to_json()
+
+
+def _is_the_disks(e: OSError, folder: Path) -> bool:
+    """Whether no other job could write either: a full disk, or no right to write in the sweep's folder."""
+    ours = isinstance(e.filename, str | os.PathLike) and Path(e.filename).is_relative_to(folder)
+    return e.errno in (errno.ENOSPC, errno.EDQUOT) or (ours and e.errno in UNWRITABLE)
+
+
+def _story(e: BaseException) -> str:
+    """The exception in one line, then where it came from."""
+    return f"{type(e).__name__}: {e}\n" + "".join(traceback.format_exception(e)).rstrip()
+
+
+def _die_with_the_driver(lifeline: int) -> None:
+    """Wait for the end of file that the driver's death is, then end this process and what it has started."""
+    while os.read(lifeline, 1):
+        pass
+    os.killpg(0, signal.SIGKILL)

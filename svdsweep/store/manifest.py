@@ -1,0 +1,56 @@
+"""`sweep.json`: the command, the axes and the keys of a sweep, for those who follow or read it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from svdsweep.config.version import __version__
+from svdsweep.store.files import renamed_when_done
+
+FILE = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the last command of a sweep asked for."""
+
+    name: str
+    settings: Sequence[str]
+    config_dir: str | None
+    axes: Mapping[str, Sequence[str]]
+    keys: Sequence[str]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `sweep.json` into a sweep's folder."""
+    facts = {
+        **asdict(manifest),
+        "svdsweep": __version__,
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with renamed_when_done(folder / FILE) as part:
+        part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Mapping[str, Any]:
+    """What `sweep.json` says, as plain data; what is not of the form that is written here is left out.
+
+    Raises OSError and ValueError where it cannot be read."""
+    plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    kinds = {"name": str, "settings": list, "axes": dict, "keys": list}
+    return {
+        name: value
+        for name, value in (plain.items() if isinstance(plain, dict) else ())
+        if isinstance(value, kinds.get(name, object))
+    }
+
+
+def wanted_keys(folder: Path) -> set[str] | None:
+    """The keys of the sweep's last command; None where the manifest does not tell."""
+    try:
+        return {str(key) for key in read_manifest(folder)["keys"]}
+    except (OSError, ValueError, KeyError):
+        return None

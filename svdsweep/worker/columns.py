@@ -1,0 +1,110 @@
+"""From what was measured to the columns of a row: peaks, energy and what was untimed as values, raw times as series."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from svdsweep.probes import nvml
+from svdsweep.probes.stages import Timing
+from svdsweep.probes.vram import Peak
+from svdsweep.store.columns import STAGES
+from svdsweep.store.measurements import Measurements
+from svdsweep.worker.measuring import Measured
+
+
+def time_series(timings: Sequence[Timing]) -> dict[str, list[Any]]:
+    """The raw seconds of each repeat: of the whole, of the stages that every repeat entered, of the steps."""
+    series: dict[str, list[Any]] = {"total_s": [t.total_s for t in timings]}
+    for stage in STAGES:
+        if seconds := [t.stage_s[stage] for t in timings if stage in t.stage_s]:
+            series[f"{stage}_s"] = seconds
+    steps = [t.step_s for t in timings]
+    if all(steps):
+        series["step_s"] = steps
+    return series
+
+
+def untimed_columns(measured: Measured) -> Measurements:
+    """`compile_s`: what the first run of a compiled shape took beyond a steady one. `warmup_s`: all runs between."""
+    columns = Measurements()
+    if measured.compile_run_s is not None:
+        steady_s = statistics.median(measured.total_s)
+        columns.values["compile_s"] = max(0.0, measured.compile_run_s - steady_s)
+    if measured.warmup_s:
+        columns.values["warmup_s"] = sum(measured.warmup_s)
+        columns.series["warmup_s"] = measured.warmup_s
+    return columns
+
+
+def first_run_notes(measured: Measured, cold: bool, device_kind: str) -> list[str]:
+    """What is to be said of times that were taken in the first run of a shape, on a GPU: on an H200 that run of SVD-XT
+    took 1.2 s more than the next, 5 s where host memory had to be page-locked."""
+    if not cold or measured.untimed_s or device_kind != "cuda":
+        return []
+    return [
+        "timed without a warm-up: libraries start and caches are filled in the first run of a shape, a second or more "
+        "on a large GPU; measure=standard runs once before"
+    ]
+
+
+def memory_columns(timings: Sequence[Timing]) -> Measurements:
+    """Peaks of device memory (GiB), the largest over the repeats; None on a device that does not count."""
+    columns, most = Measurements(), {}
+    for kind in ("allocated", "reserved"):
+        peaks = {
+            stage: max(
+                (
+                    gib
+                    for t in timings
+                    if (p := t.peaks.get(stage)) and (gib := getattr(p, f"{kind}_gib")) is not None
+                ),
+                default=None,
+            )
+            for stage in STAGES
+        }
+        most[kind] = max((p for p in peaks.values() if p is not None), default=0.0)
+        columns.values[f"vram_{kind}_peak_gib"] = most[kind] or None
+        columns.values |= {f"{stage}_vram_{kind}_peak_gib": peak for stage, peak in peaks.items()}
+    if most["reserved"] < most["allocated"]:  # that of a stage which was not this job's own is not known
+        columns.values["vram_reserved_peak_gib"] = None
+    return columns
+
+
+def device_columns(
+    before: nvml.State, after: nvml.State, total_s: Sequence[float], warmup_s: Sequence[float]
+) -> Measurements:
+    """Energy of one run (the warm-up's share taken out by time) and the state of the GPU, by NVML."""
+    columns = Measurements(
+        values={
+            "vram_process_peak_gib": after.process_gib,
+            "vram_device_gib": after.device_gib,
+            "sm_clock_mhz": after.sm_clock_mhz,
+            "memory_clock_mhz": after.memory_clock_mhz,
+            "temperature_c": after.temperature_c,
+            "throttle": after.throttle,
+            "other_processes": after.other_processes,
+            "energy_j": None,
+        }
+    )
+    if before.energy_j is not None and after.energy_j is not None:
+        spent_j = after.energy_j - before.energy_j
+        columns.values["energy_j"] = spent_j * statistics.fmean(total_s) / (sum(total_s) + sum(warmup_s))
+    if after.throttle:
+        columns.notes.append(f"the GPU was slowed down: {after.throttle}")
+    if after.other_processes:
+        columns.notes.append(f"measured beside {after.other_processes} other processes on the GPU")
+    return columns
+
+
+def with_shared(own: Sequence[Timing], donor: Sequence[Timing]) -> list[Timing]:
+    """Timings of whole runs, made of a donor's stages before the decode and of decodes of its latents. What the
+    allocator reserved in the donor's stages it had kept from the donor's own decode: not known of a job that decodes
+    otherwise."""
+    merged = []
+    for decoded, whole in zip(own, donor, strict=False):
+        stage_s = {**whole.stage_s, "vae_decode": decoded.stage_s["vae_decode"]}
+        theirs = {stage: peak and Peak(peak.allocated_gib, None) for stage, peak in whole.peaks.items()}
+        peaks = {**theirs, "vae_decode": decoded.peaks["vae_decode"]}
+        total_s = whole.total_s - whole.stage_s["vae_decode"] + decoded.total_s
+        merged.append(Timing(total_s, stage_s, whole.step_s, peaks, decoded.calls))
+    return merged

@@ -1,0 +1,34 @@
+"""What a worker is: it is loaded on a slot, answers jobs with rows, and tells the phase that it is in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from svdsweep.config import Job
+from svdsweep.store.rows import Row
+
+Report = Callable[[str, float | None], None]
+"""`report(phase, vram_peak_gib)`: a worker says where it is, so that a row can tell even if the process dies there."""
+
+
+class Work(Protocol):
+    """A loaded worker: answers jobs, keeping the pipeline of the last settings warm between them."""
+
+    def __call__(self, job: Job, attempt: int, report: Report) -> Row:
+        """Run a job. Exceptions become rows inside (`oom`, `failed`, `rejected`); one that escapes is `failed` too."""
+        ...
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a worker stands: the device, the sweep's folder (for videos and logs) and its share of the cores."""
+
+    device: str
+    """`cpu`, or what CUDA_VISIBLE_DEVICES takes: an index, a UUID, a MIG name. The worker sees it as its only GPU."""
+    folder: Path
+    threads: int = 1
+
+
+Load = Callable[[Slot], Work]
+"""Made in the worker's own process, after CUDA_VISIBLE_DEVICES is set and before torch is imported."""

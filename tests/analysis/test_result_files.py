@@ -1,0 +1,52 @@
+"""The tables that a sweep leaves: every row and every raw value, whatever the rows lack."""
+
+import made_up
+import pandas as pd
+
+from svdsweep.analysis import files
+from svdsweep.analysis.files import raw_series, results, write_results
+from svdsweep.store.columns import flat, union
+from svdsweep.store.rows import Row
+
+ROWS = [
+    made_up.ok(made_up.job(seed=0), [1.5, 2], never=None, flag=True, count=3),
+    Row(made_up.job(seed=1), "failed", error="boom", phase="denoise"),
+    made_up.ok(made_up.job(seed=2), [3.0], flag=None, late="word"),
+    Row(made_up.job(seed=3), "ok", series={"step_s": [[0.1, 0.2], [0.3]], "motion_px": [1, None, 2.5]}),
+]
+
+
+def test_results_are_one_line_a_row_of_all_columns():
+    lines = [flat(row) for row in ROWS]
+    plain = pd.DataFrame(lines, columns=union(lines)).convert_dtypes()
+    pd.testing.assert_frame_equal(results(ROWS), plain)
+    assert len(results([])) == 0
+
+
+def test_raw_values_are_in_long_form_with_the_run_of_each_step():
+    found = raw_series(ROWS).drop(columns="key").to_numpy().tolist()
+    unknown = pd.NA
+    assert str(found) == str(
+        [
+            ["total_s", unknown, 0, 1.5],
+            ["total_s", unknown, 1, 2.0],
+            ["total_s", unknown, 0, 3.0],
+            *(["step_s", 0, 0, 0.1], ["step_s", 0, 1, 0.2], ["step_s", 1, 0, 0.3]),
+            *(["motion_px", unknown, 0, 1.0], ["motion_px", unknown, 2, 2.5]),
+        ]
+    )
+
+
+def test_the_files_hold_what_the_tables_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "SERIES_AT_ONCE", 1)
+    for rows in (ROWS, ROWS[1:2]):
+        write_results(tmp_path, rows)
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "series.parquet"), raw_series(rows))
+        assert pd.read_csv(tmp_path / "results.csv")["key"].tolist() == [row.key for row in rows]
+        assert pd.read_parquet(tmp_path / "results.parquet")["status"].tolist() == [
+            row.status for row in rows
+        ]
+        assert "failed" in (tmp_path / "results.md").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("results.csv", "results.parquet", "results.md", "series.parquet")
+    }

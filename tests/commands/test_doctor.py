@@ -1,0 +1,183 @@
+"""The doctor tells what is there, and each trouble with its cure."""
+
+import json
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from svdsweep import cli
+from svdsweep.commands.doctor import device, host, rates
+from svdsweep.models import locate
+from svdsweep.predict import here
+from svdsweep.probes import devices
+
+
+def test_it_tells_of_everything_and_ends_by_its_troubles(tmp_path, capsys):
+    code = cli.main(["doctor", "--quick", "--json", "--runs-dir", str(tmp_path)])
+    told = json.loads(capsys.readouterr().out)
+    names = {finding["name"] for finding in told}
+    assert {
+        "torch",
+        "diffusers",
+        "ffmpeg",
+        "model tiny",
+        "model svd_xt",
+        "runs",
+        "weights' cache",
+        "host memory",
+    } <= names
+    assert any(name.startswith("attention") for name in names)
+    assert all(finding["cure"] for finding in told if finding["state"] == "trouble")
+    assert code == int(any(finding["state"] == "trouble" for finding in told))
+
+
+def test_the_terminal_shows_a_cure_under_its_trouble(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(host.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**30))
+    assert cli.main(["doctor", "--quick", "--runs-dir", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "TROUBLE" in out
+    assert "runs_dir=FOLDER" in out
+
+
+def test_measured_rates_are_rates_and_without_a_gpu_nothing_is_kept(monkeypatch, tmp_path):
+    import torch
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    matrix, memory, kept = rates.examine(torch, torch.device("cpu"))
+    assert matrix.value > 1e-4
+    assert memory.value > 0.01
+    assert kept.state == "note"
+    assert "no GPU here" in kept.found
+    assert not list(tmp_path.iterdir())
+
+
+class OnTheCpu:
+    """PyTorch with a GPU whose work this processor does: what doctor asks for on a GPU, with its devices replaced."""
+
+    def __init__(self, torch):
+        self.torch, self.asked = torch, []
+        facts = SimpleNamespace(name="NVIDIA GeForce RTX 4090", total_memory=24 * 2**30)
+        self.cuda = SimpleNamespace(get_device_properties=lambda _: facts, synchronize=lambda _: None)
+
+    def __getattr__(self, name):
+        real = getattr(self.torch, name)
+        if name not in ("randn", "zeros", "empty"):
+            return real
+
+        def make(*args, device=None, pin_memory=False, **kwargs):
+            self.asked.append((name, str(device), pin_memory, self.torch.get_float32_matmul_precision()))
+            return real(*args, **kwargs)
+
+        return make
+
+
+def test_the_rates_of_a_gpu_are_kept_where_predict_finds_them(monkeypatch, tmp_path):
+    import torch
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(rates, "GPU_SIZE", 64)
+    monkeypatch.setattr(rates, "GPU_BYTES", 2**16)
+    before = torch.get_float32_matmul_precision()
+    gpu = OnTheCpu(torch)
+    found = {f.name: f for f in rates.examine(gpu, torch.device("cuda:0"))}
+    assert found["rates, cuda:0"].state == "ok"
+    kept = here.measured_gpus()["NVIDIA GeForce RTX 4090"]
+    assert (kept.memory_gib, kept.host_gb_s) == (24, found["copy rate, cuda:0"].value)
+    assert min(kept.float16_tflops, kept.tf32_tflops, kept.float32_tflops, kept.memory_gb_s) > 0
+    assert [a[3] for a in gpu.asked if a[0] == "randn"][1:] == ["high", "highest"]
+    assert ("zeros", "None", True, before) in gpu.asked  # pinned, on the host
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_rates_that_cannot_be_kept_are_a_trouble(monkeypatch, tmp_path):
+    import torch
+
+    (tmp_path / "svdsweep").write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(rates, "GPU_SIZE", 8)
+    monkeypatch.setattr(rates, "GPU_BYTES", 2**10)
+    finding = rates.examine(OnTheCpu(torch), torch.device("cuda:0"))[-1]
+    assert (finding.state, "XDG_CACHE_HOME" in finding.cure) == ("trouble", True)
+
+
+def test_a_driver_that_does_not_answer_is_a_trouble(monkeypatch):
+    monkeypatch.setattr(devices, "installed", list)
+    monkeypatch.setattr(Path, "glob", lambda *_: [Path("/dev/nvidia0")])
+    (finding,) = host.gpus()
+    assert (finding.state, "--gpus all" in finding.cure) == ("trouble", True)
+
+
+def test_hidden_gpus_are_a_trouble(monkeypatch):
+    monkeypatch.setattr(devices, "installed", lambda: [["GPU-1234"]])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    (finding,) = host.gpus()
+    assert "CUDA_VISIBLE_DEVICES=7" in finding.found
+    assert "nvidia-smi -L" in finding.cure
+
+
+@pytest.mark.parametrize(("cuda", "cure"), [(None, "build of PyTorch for CUDA"), ("13.0", "NVIDIA driver")])
+def test_a_torch_that_cannot_use_the_gpu_is_a_trouble(monkeypatch, cuda, cure):
+    monkeypatch.setattr(devices, "installed", lambda: [["GPU-1234"]])
+    torch = SimpleNamespace(
+        __version__="9", version=SimpleNamespace(cuda=cuda), cuda=SimpleNamespace(is_available=lambda: False)
+    )
+    finding = device.build(torch)
+    assert finding.state == "trouble"
+    assert cure in finding.cure
+
+
+def test_an_ffmpeg_without_the_encoder_is_a_trouble(monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stdout="mpeg4"))
+    assert host.ffmpeg().state == "trouble"
+
+
+def test_a_half_downloaded_model_is_a_trouble(monkeypatch, tmp_path):
+    monkeypatch.setattr(locate, "folder_of", lambda _: tmp_path)
+    found = {f.name: f for f in host.weights()}
+    assert found["model svd_xt"].state == "trouble"
+    assert "hf download" in found["model svd_xt"].cure
+
+
+def test_a_compiler_that_fails_is_a_trouble():
+    import torch
+
+    def broken(_):
+        raise RuntimeError("no g++")
+
+    fake = SimpleNamespace(compile=broken, inference_mode=torch.inference_mode, ones=torch.ones)
+    finding = device.compiler(fake, torch.device("cpu"))
+    assert finding.state == "trouble"
+    assert "g++" in finding.cure
+
+
+def test_an_attention_kernel_that_answers_nonsense_does_not_work():
+    import torch
+
+    cpu = torch.device("cpu")
+    assert "not finite" in device._tried(torch, cpu, lambda: torch.tensor(float("nan")))
+    assert device._tried(torch, cpu, lambda: torch.tensor(1.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("release", "cudnn", "state"),
+    [
+        ("2.8.0+cu128", 91002, "ok"),
+        ("2.9.0+cu128", 91002, "trouble"),
+        ("2.9.0+cu130", 91501, "trouble"),
+        ("2.9.1+cu128", 91002, "trouble"),
+        ("2.9.1+cu130", 91501, "ok"),
+        ("2.9.1+cu126", 90701, "ok"),
+        ("2.10.0+cu128", 91002, "trouble"),
+        ("2.11.0+cu130", 91900, "ok"),
+    ],
+)
+def test_a_pytorch_that_convolves_frames_without_cudnn_is_told(release, cudnn, state):
+    torch = SimpleNamespace(
+        __version__=release, backends=SimpleNamespace(cudnn=SimpleNamespace(version=lambda: cudnn))
+    )
+    (found,) = device.convolution(torch, SimpleNamespace(type="cuda"))
+    assert found.state == state
+    assert ("temporal_conv2d" in found.cure) == (state == "trouble")
+    assert device.convolution(torch, SimpleNamespace(type="cpu")) == []

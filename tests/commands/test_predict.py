@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+from foreseen import made_up
+
+from svdsweep.commands import predict
+from svdsweep.config import Job
+from svdsweep.errors import UserError
+from svdsweep.predict import calibration, here
+from svdsweep.predict.batch import Outcome, Unpredicted
+from svdsweep.predict.calibration import Calibration
+from svdsweep.predict.gpus import Gpu
+from svdsweep.probes import devices
+
+
+@pytest.fixture(autouse=True)
+def no_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcomes(jobs: list[Job], processes: int = 1) -> dict[str, Outcome]:
+        known = {"none": made_up(11.0), "model": made_up(7.6)}
+        return {j.key: known.get(j.memory.offload, Unpredicted("no such luck")) for j in jobs}
+
+    monkeypatch.setattr(predict, "outcomes", outcomes)
+
+
+def test_a_table_of_peaks_and_cards_without_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict.main(["model=svd_xt", "memory=baseline,model_offload,group_offload"]) == 0
+    header, baseline, model, *rest = capsys.readouterr().out.splitlines()
+    cells = dict(zip(header.replace(" GB", "GB").split(), model.split(), strict=True))
+    assert (cells["peak_gib"], cells["8GB"], cells["10GB"]) == ("7.60", "-", "yes")
+    assert baseline.startswith("baseline")
+    assert "not predicted: no such luck  (group_offload)" in rest
+
+
+def test_json_tells_units_stages_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    predict.main(["model=svd_xt", "memory=baseline,group_offload", "--json", "--gpu", "rtx4090"])
+    one, other = json.loads(capsys.readouterr().out)
+    assert one["predicted_vram_gib"] == 11.0
+    assert one["fits"]["12 GB"] == "tight"
+    assert one["stages"]["denoise"]["operation"] == "add"
+    assert one["floor_s"] > 0
+    assert other["predicted_vram_gib"] is None
+    assert other["reason"] == "no such luck"
+
+
+def test_details_name_the_place_of_the_peak(capsys: pytest.CaptureFixture[str]) -> None:
+    predict.main(["model=svd_xt", "--details"])
+    assert "denoise: 11.00 GiB at add in unet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [["--gqu", "x"], ["--gpu"], ["--gpu", "abacus"], ["no_such_setting=1"]])
+def test_wrong_input_is_a_sentence(argv: list[str]) -> None:
+    with pytest.raises(UserError):
+        predict.main(argv)
+
+
+def test_what_measured_sweeps_say_of_a_gpu_counts_for_it_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted = {
+        "NVIDIA GeForce RTX 4090": Calibration("NVIDIA GeForce RTX 4090", 0.9, 0.5, 0.4, True, 12, 30.0)
+    }
+    calibration.write(tmp_path / "measured", fitted)
+    asked = ["model=svd_xt", "memory=baseline", f"runs_dir={tmp_path}", "--json"]
+    for flags, needed in ([], 11.0 * 1.05 + 0.5), (["--gpu", "rtx4090"], 11.9):
+        predict.main([*asked, *flags])
+        (one,) = json.loads(capsys.readouterr().out)
+        assert one["needed_vram_gib"] == pytest.approx(needed)
+    assert "calibration.json" in one["allowance"]
+    predict.main([*asked[:-1], "--gpu", "rtx4090"])
+    assert "fitted to 12 measured rows of NVIDIA GeForce RTX 4090" in capsys.readouterr().out
+
+
+def test_the_gpu_at_hand_is_the_measured_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(devices, "discover", lambda _: ["GPU-1"])
+    monkeypatch.setattr(devices, "gpu_name", lambda _: "NVIDIA L4")
+    assert here.gpu_asked("here").basis == "its published rates"
+    slow = Gpu("NVIDIA L4", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", measured_at="2026-01-02")
+    assert here.keep(slow)
+    assert here.gpu_asked("here") == slow
+    predict.main(["model=svd_xt", "--gpu=here"])
+    assert (
+        "Seconds on NVIDIA L4 at the rates that svdsweep doctor measured on 2026-01-02"
+        in capsys.readouterr().out
+    )
+    monkeypatch.setattr(devices, "gpu_name", lambda _: "NVIDIA Z9")
+    with pytest.raises(UserError, match="svdsweep doctor"):
+        here.gpu_asked("here")
+    monkeypatch.setattr(devices, "gpu_name", lambda _: None)
+    with pytest.raises(UserError, match="no GPU here"):
+        here.gpu_asked("here")
+
+
+def test_rates_that_cannot_be_kept_or_read_are_none(cache_home: Path) -> None:
+    gpu = Gpu("A", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", measured_at="2026-01-02")
+    assert here.keep(gpu)
+    here.rates_file().write_text("{")
+    assert here.measured_gpus() == {}
+    here.rates_file().unlink()
+    here.rates_file().mkdir()
+    assert not here.keep(gpu)

@@ -1,0 +1,217 @@
+"""The main job as its user runs it: a real process, the real pipeline, real videos."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio_ffmpeg
+import pandas as pd
+import PIL.Image
+import pytest
+
+from svdsweep.store.rows import Store
+
+FEW = ("num_inference_steps=2", "runner.devices=cpu")
+
+
+def svdsweep(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """`python -m svdsweep` with imports of torch in the driver forbidden."""
+    guard = "import sys; sys.modules['torch'] = None; from svdsweep.cli import main; sys.exit(main())"
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", guard, *arguments],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """The first command that a stranger runs, with fewer steps."""
+    cwd = tmp_path_factory.mktemp("first")
+    done = svdsweep("motion_bucket_id=60,120,180", *FEW, cwd=cwd)
+    (folder,) = (cwd / "runs").iterdir()
+    return cwd, folder, done
+
+
+def test_the_first_command_ends_well_and_shows_a_line_a_job(swept):
+    _, folder, done = swept
+    assert done.returncode == 0, done.stderr
+    keys = list(Store(folder).rows())
+    assert len(keys) == 3
+    assert all(key in done.stdout for key in keys)
+    assert "3 ok" in done.stdout
+    assert "results.csv" in done.stdout
+
+
+def test_every_job_has_a_playable_video_and_a_contact_sheet(swept):
+    _, folder, _ = swept
+    for row in Store(folder).rows().values():
+        reader = imageio_ffmpeg.read_frames(str(folder / str(row.values["video"])))
+        about = next(reader)
+        assert (about["codec"], about["fps"]) == ("h264", row.job.fps)
+        assert sum(1 for _ in reader) == row.job.num_frames
+        with PIL.Image.open(folder / str(row.values["contact_sheet"])) as sheet:
+            assert sheet.width > 500
+
+
+def test_the_tables_have_the_promised_columns_in_all_their_forms(swept):
+    _, folder, _ = swept
+    csv, parquet = pd.read_csv(folder / "results.csv"), pd.read_parquet(folder / "results.parquet")
+    assert list(csv.columns) == list(parquet.columns)
+    assert sorted(csv["motion_bucket_id"]) == [60, 120, 180]
+    for column in (
+        "key",
+        "status",
+        "model",
+        "memory",
+        "seed",
+        "total_s",
+        "denoise_s",
+        "vae_decode_s",
+        "host_ram_peak_gib",
+    ):
+        assert csv[column].notna().all(), column
+    for column in ("adj_psnr_db", "adj_ssim", "adj_mae_255"):
+        assert csv[column].notna().all(), column
+    assert csv["vram_allocated_peak_gib"].isna().all()  # unknown on a CPU, and not 0
+    assert "motion_bucket_id" in (folder / "results.md").read_text()
+
+
+def test_stages_sum_to_the_total_and_steps_are_counted(swept):
+    _, folder, _ = swept
+    for row in Store(folder).rows().values():
+        values = row.values
+        parts = sum(float(values[f"{s}_s"]) for s in ("image_encode", "vae_encode", "denoise", "vae_decode"))
+        assert parts == pytest.approx(float(values["total_s"]), rel=0.02)
+        assert len(row.series["step_s"][0]) == 2
+        assert values["fps_id"] == row.job.fps - 1
+
+
+def test_one_load_serves_jobs_of_equal_settings(swept):
+    _, folder, _ = swept
+    assert sum(int(row.values["loads"]) for row in Store(folder).rows().values()) == 1
+
+
+def test_the_same_command_again_says_that_all_is_done(swept):
+    cwd, folder, first = swept
+    before = {p: p.read_bytes() for p in (folder / "rows").iterdir()}
+    again = svdsweep("motion_bucket_id=60,120,180", *FEW, cwd=cwd)
+    assert again.returncode == 0
+    assert again.stdout == first.stdout
+    assert {p: p.read_bytes() for p in (folder / "rows").iterdir()} == before
+
+
+def test_a_wider_grid_under_the_same_name_runs_only_what_is_new(swept):
+    cwd, folder, _ = swept
+    wider = svdsweep("motion_bucket_id=60,120,180,240", f"name={folder.name}", *FEW, cwd=cwd)
+    assert wider.returncode == 0, wider.stderr
+    assert len(Store(folder).rows()) == 4
+    assert "3 ok, 1 to do" in wider.stderr
+
+
+def test_plan_shows_what_is_done_and_runs_nothing(swept):
+    cwd, folder, _ = swept
+    plan = svdsweep(
+        "plan",
+        "motion_bucket_id=60,61",
+        "memory=baseline,sequential_offload",
+        f"name={folder.name}",
+        *FEW,
+        cwd=cwd,
+    )
+    assert plan.returncode == 0, plan.stderr
+    assert "to do" in plan.stdout
+    assert "ok" in plan.stdout
+    assert "impossible here: offload=sequential needs a GPU" in plan.stdout
+    assert "pipeline 2" in plan.stdout
+
+
+def test_json_is_one_document_and_nothing_else(swept):
+    cwd, folder, _ = swept
+    run = json.loads(svdsweep("motion_bucket_id=60", f"name={folder.name}", "--json", *FEW, cwd=cwd).stdout)
+    assert run["rows"][0]["motion_bucket_id"] == 60
+    plan = json.loads(
+        svdsweep("plan", "motion_bucket_id=60,61", f"name={folder.name}", "--json", *FEW, cwd=cwd).stdout
+    )
+    assert [job["state"] for job in plan["jobs"]] == ["ok", "to do"]
+
+
+@pytest.mark.slow
+def test_a_grid_of_twentyfour_loads_once_for_each_settings_and_equal_jobs_have_equal_frames(tmp_path):
+    axes = (
+        "seed=0,1",
+        "motion_bucket_id=20,120,240",
+        "noise_aug_strength=0.02,0.5",
+        "memory=baseline,split_guidance",
+    )
+    few = ("num_inference_steps=1", "num_frames=4", "runner.devices=cpu", "metrics=none")
+    done = svdsweep(*axes, *few, "name=grid", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = Store(tmp_path / "runs" / "grid").rows()
+    assert len(rows) == 24
+    assert (
+        sum(int(row.values["loads"]) for row in rows.values())
+        == len({row.job.pipeline_key for row in rows.values()})
+        == 2
+    )
+    again = svdsweep("seed=1", "motion_bucket_id=120", *few, "name=again", cwd=tmp_path)
+    assert again.returncode == 0
+    ((key, row),) = Store(tmp_path / "runs" / "again").rows().items()
+    assert rows[key].values["frames_sha256"] == row.values["frames_sha256"]
+    assert len({r.values["frames_sha256"] for r in rows.values() if r.job.memory.name == "baseline"}) == 12
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["motion_bucket_id=300"],
+        ["motion_bucket_id=abc"],
+        ["memory=nonexistent"],
+        ["seeed=1"],
+        ["image=missing.png"],
+        ["model=svd_xt"],
+        ["num_frames=1"],
+        ["height=100"],
+        ["runs_dir=/proc/nowhere"],
+        ["--nonsense"],
+        ["nonsense"],
+        ["--config-dir", "nowhere"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_input_exits_2_with_one_paragraph_and_starts_nothing(arguments, tmp_path):
+    done = svdsweep(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    paragraph = [line for line in done.stderr.splitlines() if line.startswith("svdsweep: ")]
+    assert len(paragraph) == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["plan", "--help"], ["--version"], ["--cfg", "job"], ["--info", "searchpath"]]
+)
+def test_help_and_its_kin_answer_without_torch(arguments, tmp_path):
+    done = svdsweep(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cfg_of_a_sweep_points_to_plan(tmp_path):
+    done = svdsweep("--cfg", "job", "seed=1,2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "svdsweep plan" in done.stderr
+
+
+def test_an_odd_height_is_warned_of(tmp_path):
+    done = svdsweep("plan", "height=72", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "warning: 64×72" in done.stderr

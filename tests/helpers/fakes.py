@@ -1,0 +1,143 @@
+"""Fake workers: what a job does is written in its image's name, so that a test can say it in the grid."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from svdsweep.config import Image, Job, Memory
+from svdsweep.errors import UserError
+from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Report, Slot, Work
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch names its own."""
+
+
+def job(seed: int = 0, does: str = "", **settings: object) -> Job:
+    """A job whose fake worker `does` something: `raise`, `exit 3`, `sleep 0.1` …; `offload=` parts it into groups."""
+    memory = Memory(**{k: settings.pop(k) for k in list(settings) if k in Memory.__dataclass_fields__})
+    return Job(seed=seed, image=Image(name=does), memory=memory, **settings)
+
+
+def load(place: Slot) -> Work:
+    """Answer `ok`, unless the job's image's name says otherwise. Every run leaves a line in <folder>/ran."""
+    loaded = []
+
+    def work(job: Job, attempt: int, report: Report) -> Row:
+        with (place.folder / "ran").open("a") as f:
+            f.write(f"{job.key} {os.getpid()} {job.pipeline_key}\n")
+        values = {"pid": os.getpid(), "total_s": 0.1, "threads": os.environ["OMP_NUM_THREADS"]}
+        if loaded != [job.pipeline_key]:
+            report("load", None)
+            values |= {"load_s": 0.05, "loads": 1}
+            loaded[:] = [job.pipeline_key]
+        report("denoise", 1.5)
+        print("working on", job.seed)
+        answer = act(job, place, attempt)
+        return answer or Row(job, "ok", values=values)
+
+    return work
+
+
+def load_never(place: Slot) -> Work:
+    raise UserError("planted: the weights are gone")
+
+
+def load_dies(place: Slot) -> Work:
+    print("dying words")
+    os._exit(7)
+
+
+def load_hangs(place: Slot) -> Work:
+    time.sleep(3000)
+    raise AssertionError
+
+
+def load_once_in_two(place: Slot) -> Work:
+    """Every second process dies while it loads."""
+    marks = place.folder / "starts"
+    marks.mkdir(exist_ok=True)
+    mark = marks / str(os.getpid())
+    mark.touch()
+    if len(list(marks.iterdir())) % 2:
+        os._exit(9)
+    return load(place)
+
+
+def load_dies_before_its_first_job(place: Slot) -> Work:
+    """The first process dies when it has been given a job and has not yet taken it."""
+    mark, receive = place.folder / "started", Connection.recv
+    if not mark.exists():
+        mark.touch()
+        Connection.recv = lambda self: (receive(self), os._exit(5))  # type: ignore[method-assign]
+    return load(place)
+
+
+def load_noop(place: Slot) -> Work:
+    return lambda job, attempt, report: Row(job, "ok")
+
+
+def act(job: Job, place: Slot, attempt: int) -> object:
+    name, _, value = job.image.name.partition(" ")
+    match name:
+        case "":
+            pass
+        case "sleep":
+            time.sleep(float(value))
+        case "timed":  # and dead at the attempt that is named
+            if value and attempt == int(value):
+                os._exit(3)
+            return Row(job, "ok", values={"load_s": 0.01}, series={"total_s": [float(attempt)]})
+        case "raise":
+            raise ValueError("planted")
+        case "once":
+            if attempt == 1:
+                raise ValueError("planted once")
+        case "oom":
+            raise OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
+        case "poison":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        case "exit":
+            os._exit(int(value))
+        case "sysexit":
+            sys.exit(int(value))
+        case "kill":
+            os.kill(os.getpid(), getattr(signal, value or "SIGKILL"))
+        case "hang":
+            subprocess.Popen(["sleep", "3000"])
+            time.sleep(3000)
+        case "held":  # dies while another process holds its end of the pipe
+            if os.fork() == 0:
+                time.sleep(3000)
+            os._exit(4)
+        case "strange":
+            return Row(Job(), "ok", values={"x": lambda: 0})  # type: ignore[dict-item]
+        case "nan":
+            return Row(Job(), "ok", values={"x": float("nan")})
+        case "norow":
+            return {"status": "ok"}
+        case "full":
+            raise OSError(errno.ENOSPC, "No space left on device", str(place.folder / "videos" / "x.mp4"))
+        case "torch":
+            return Row(job, "ok", provenance={"torch": value, "gpu": None})
+        case "video":
+            (place.folder / "videos").mkdir(exist_ok=True)
+            (place.folder / "videos" / f"{job.key}.mp4").write_bytes(job.key.encode() * 1000)
+        case "fullrow":
+            return Row(job, "failed", phase="write", error="OSError: [Errno 28] No space left on device")
+        case "badvideo":
+            return Row(job, "failed", phase="write", error="RuntimeError: ffmpeg ended with code 1")
+        case "denied":
+            raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/picture.png")
+        case "wait":
+            while not Path(place.folder / value).exists():
+                time.sleep(0.02)
+        case _:
+            raise AssertionError(name)
+    return None

@@ -1,0 +1,61 @@
+"""Conditioning images of every kind reach the pipeline as RGB of the right size; the rest is refused."""
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from svdsweep import images
+from svdsweep.config import Image
+from svdsweep.errors import UserError
+
+PACKAGED = sorted(p for p in images.PACKAGED.iterdir() if p.suffix in images.SUFFIXES)
+
+
+@pytest.mark.parametrize("path", PACKAGED, ids=lambda p: p.name)
+def test_packaged_pictures_open_and_their_licence_is_recorded(path):
+    picture = images.open_image(Image(path=path.name, sha256=images.identify(path)), height=64, width=128)
+    assert (picture.size, picture.mode) == ((128, 64), "RGB")
+    text = (images.PACKAGED / "README.md").read_text()
+    assert path.name in text or path.stem.rstrip("0123456789") in text
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "I;16", "1", "CMYK", "LA"])
+def test_other_modes_become_rgb(tmp_path, mode):
+    suffix = "tif" if mode == "CMYK" else "png"
+    PIL.Image.new(mode, (90, 70)).save(tmp_path / f"a.{suffix}")
+    assert images.open_image(Image(path=str(tmp_path / f"a.{suffix}")), 64, 64).mode == "RGB"
+
+
+def test_transparent_parts_are_white(tmp_path):
+    PIL.Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(tmp_path / "a.png")
+    assert images.open_image(Image(path=str(tmp_path / "a.png")), 64, 64).getpixel((5, 5)) == (255, 255, 255)
+
+
+def test_cropping_is_about_the_centre(tmp_path):
+    stripes = np.zeros((60, 180, 3), np.uint8)
+    stripes[:, 60:120] = 255
+    PIL.Image.fromarray(stripes).save(tmp_path / "a.png")
+    opened = np.asarray(images.open_image(Image(path=str(tmp_path / "a.png")), 60, 60))
+    assert opened.min() == 255
+
+
+def test_a_picture_changed_since_the_plan_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    PIL.Image.new("RGB", (64, 64), "red").save(path)
+    with pytest.raises(UserError, match="changed"):
+        images.open_image(Image(path=str(path), sha256="0" * 64), 64, 64)
+
+
+def test_what_is_no_picture_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_text("hello")
+    with pytest.raises(UserError, match="cannot be read as a picture"):
+        images.identify(path)
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="cannot be read as a picture"):
+        images.identify(path)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no pictures there"):
+        images.expand(str(tmp_path))

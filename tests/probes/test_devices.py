@@ -1,0 +1,104 @@
+"""Which devices there are, from a made-up NVML."""
+
+import sys
+
+import pytest
+
+from svdsweep.errors import UserError
+from svdsweep.probes import devices
+
+GPUS = [["GPU-aa"], ["GPU-bb"], ["MIG-1", "MIG-2"]]
+
+
+@pytest.mark.parametrize(
+    ("mask", "seen"),
+    [
+        (None, ["GPU-aa", "GPU-bb", "MIG-1", "MIG-2"]),
+        ("", []),
+        ("-1", []),
+        ("1,0", ["GPU-bb", "GPU-aa"]),
+        ("GPU-b", ["GPU-bb"]),
+        ("MIG-2", ["MIG-2"]),
+        ("0,9,1", ["GPU-aa"]),
+    ],
+)
+def test_the_mask_is_read_as_cuda_reads_it(mask, seen):
+    assert devices.visible(GPUS, mask) == seen
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ("auto", ["GPU-aa", "GPU-bb", "MIG-1", "MIG-2"]),
+        ("cpu", ["cpu"]),
+        ("1", ["GPU-bb"]),
+        ("1,0", ["GPU-bb", "GPU-aa"]),
+        ("GPU-aa", ["GPU-aa"]),
+        ("MIG-2,0", ["MIG-2", "GPU-aa"]),
+    ],
+)
+def test_devices_by_index_uuid_and_mig_name(monkeypatch, wanted, chosen):
+    monkeypatch.setattr(devices, "installed", lambda: GPUS)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices.discover(wanted) == chosen
+
+
+def test_indices_count_what_the_mask_leaves(monkeypatch):
+    monkeypatch.setattr(devices, "installed", lambda: GPUS)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert devices.discover("0") == ["GPU-bb"]
+    with pytest.raises(UserError, match=r"no device 1 here.*0: GPU-bb"):
+        devices.discover("1")
+
+
+@pytest.mark.parametrize("wanted", ["0", "GPU-zz", "MIG-1", "gpu"])
+def test_without_a_gpu_auto_is_the_cpu_and_a_gpu_is_refused(monkeypatch, wanted):
+    monkeypatch.setattr(devices, "installed", list)
+    assert devices.discover("auto") == ["cpu"]
+    with pytest.raises(UserError, match="none, only the CPU"):
+        devices.discover(wanted)
+
+
+class Nvml:
+    """A plain GPU, one in two MIG instances (and an empty slot), one that knows no MIG, one that is lost."""
+
+    NVML_DEVICE_MIG_ENABLE = 1
+
+    class NVMLError(Exception):
+        pass
+
+    def __getattr__(self, name):
+        return {"nvmlInit": lambda: None, "nvmlShutdown": lambda: None, "nvmlDeviceGetCount": lambda: 4}[name]
+
+    def nvmlDeviceGetHandleByIndex(self, i):
+        if i == 3:
+            raise self.NVMLError("GPU is lost")
+        return f"gpu{i}"
+
+    def nvmlDeviceGetMigMode(self, gpu):
+        if gpu == "gpu2":
+            raise self.NVMLError("not supported")
+        return (1, 1) if gpu == "gpu1" else (0, 0)
+
+    def nvmlDeviceGetUUID(self, handle):
+        return f"UUID-{handle}".encode()
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, gpu):
+        return 3
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, gpu, i):
+        if i == 1:
+            raise self.NVMLError("not found")
+        return f"{gpu}.{i}"
+
+
+def test_nvml_is_asked_for_gpus_and_mig_instances(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml())
+    assert devices.installed() == [["UUID-gpu0"], ["UUID-gpu1.0", "UUID-gpu1.2"], ["UUID-gpu2"], []]
+
+
+def test_a_machine_without_a_driver_has_no_gpu(monkeypatch):
+    nvml = Nvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(nvml, "nvmlInit", lambda: nvml.nvmlDeviceGetHandleByIndex(3))
+    assert devices.installed() == []

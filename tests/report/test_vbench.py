@@ -1,0 +1,90 @@
+"""A sweep's videos, laid out and named for VBench-I2V."""
+
+import json
+
+import pytest
+from PIL import Image as Pictures
+
+from svdsweep.commands.score import main
+from svdsweep.config import Image, Job
+from svdsweep.errors import UserError
+from svdsweep.images import identify, locate
+from svdsweep.report.vbench import SAMPLES, export
+from svdsweep.store.rows import Row, Store
+
+
+def sweep(folder, jobs, status="ok"):
+    store = Store(folder)
+    (folder / "videos").mkdir(parents=True, exist_ok=True)
+    for job in jobs:
+        store.append(Row(job, status))
+        (folder / "videos" / f"{job.key}.mp4").write_bytes(job.key.encode())
+    return folder
+
+
+def picture(name, shown=None):
+    return Image(name=shown or name, path=f"{name}.jpg", sha256=identify(locate(f"{name}.jpg")))
+
+
+def jobs(images=("rocket", "coffee"), seeds=(7, 3), buckets=(60, 180)):
+    return [Job(image=picture(i), seed=s, motion_bucket_id=b) for i in images for s in seeds for b in buckets]
+
+
+def test_videos_are_named_by_picture_and_counted_by_seed_in_a_folder_a_setting(tmp_path):
+    made = jobs()
+    commands = export(sweep(tmp_path / "sweep", made), tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "README.txt",
+        "motion_bucket_id=180",
+        "motion_bucket_id=60",
+    ]
+    videos = tmp_path / "out" / "motion_bucket_id=60" / "videos"
+    assert sorted(p.name for p in videos.iterdir()) == [
+        *("coffee-0.mp4", "coffee-1.mp4", "rocket-0.mp4", "rocket-1.mp4")
+    ]
+    first = next(j for j in made if (j.image.name, j.seed, j.motion_bucket_id) == ("rocket", 3, 60))
+    assert (videos / "rocket-0.mp4").read_text() == first.key
+    assert len(commands) == 2
+    assert "--full_json_dir" in commands[0]
+
+
+def test_the_json_names_each_picture_as_the_pipeline_saw_it(tmp_path):
+    export(sweep(tmp_path / "sweep", jobs(buckets=(60,))), tmp_path / "out")
+    cell = tmp_path / "out" / "all"
+    entries = json.loads((cell / "full_info.json").read_text())
+    assert [e["prompt_en"] for e in entries] == ["rocket", "coffee"]
+    assert "i2v_subject" in entries[0]["dimension"]
+    with Pictures.open(entries[0]["custom_image_path"]) as seen:
+        assert seen.size == (64, 64)
+
+
+def test_two_pictures_of_one_name_are_told_apart(tmp_path):
+    two = [Job(image=picture(name, shown="it")) for name in ("rocket", "coffee")]
+    export(sweep(tmp_path / "sweep", two), tmp_path / "out")
+    names = sorted(p.name for p in (tmp_path / "out" / "all" / "videos").iterdir())
+    assert names == sorted(f"it-{job.image.sha256[:8]}-0.mp4" for job in two)
+
+
+def test_jobs_that_did_not_end_well_are_left_out(tmp_path):
+    good, bad = jobs(images=("rocket",), seeds=(0, 1), buckets=(60,))
+    sweep(tmp_path / "sweep", [good])
+    sweep(tmp_path / "sweep", [bad], status="oom")
+    export(tmp_path / "sweep", tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out" / "all" / "videos").iterdir()] == ["rocket-0.mp4"]
+
+
+def test_more_seeds_than_vbench_looks_for_are_refused_before_anything_is_written(tmp_path):
+    folder = sweep(tmp_path / "sweep", jobs(seeds=range(SAMPLES + 1)))
+    with pytest.raises(UserError, match="at most 5"):
+        export(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_sweep_or_a_full_target_is_one_sentence(tmp_path, capsys):
+    assert main([str(tmp_path), "--vbench-layout", str(tmp_path / "out")]) == 2
+    assert "no finished job" in capsys.readouterr().err
+    folder = sweep(tmp_path / "sweep", jobs())
+    assert main([str(folder), "--vbench-layout", str(tmp_path)]) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+    assert main([str(folder), "--vbench-layout", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.count("evaluate_i2v.py") == 2

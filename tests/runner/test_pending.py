@@ -1,0 +1,66 @@
+"""What is still to be done, and whose rows are foreign."""
+
+import time
+from dataclasses import replace
+
+import fakes
+import pytest
+
+from svdsweep.config import Runner
+from svdsweep.errors import UserError
+from svdsweep.runner.pending import from_other_machines, pending
+from svdsweep.store.rows import FINAL, STATUSES, Row, last_rows
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_final_rows_are_done_and_others_are_tried_up_to_the_attempts(status):
+    job = fakes.job()
+    for attempt in (1, 2, 3, 4):
+        again = pending([job], {job.key: Row(job, status, attempt)}, Runner(attempts=3))
+        assert bool(again) == (status not in FINAL and attempt < 3)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_retry_names_statuses_and_fresh_runs_all(status):
+    job = fakes.job()
+    rows = {job.key: Row(job, status, attempt=9)}
+    assert pending([job], rows, Runner(retry=[status])) == [job]
+    assert pending([job], rows, Runner(fresh=True)) == [job]
+
+
+def test_a_status_that_does_not_exist_is_refused():
+    with pytest.raises(UserError, match="Did you mean oom"):
+        pending([], {}, Runner(retry=["ooms"]))
+
+
+def test_a_job_that_is_asked_for_twice_runs_once():
+    assert len(pending([fakes.job(1), fakes.job(1), fakes.job(2)], {}, Runner())) == 2
+
+
+def test_only_the_job_decides_not_its_labels():
+    done = fakes.job(1, "one name")
+    assert pending([fakes.job(1, "another")], {done.key: Row(done, "ok")}, Runner()) == []
+    assert len(pending([replace(done, motion_bucket_id=3)], {done.key: Row(done, "ok")}, Runner())) == 1
+
+
+def test_of_several_rows_of_a_key_the_last_attempt_counts_whatever_the_order():
+    job = fakes.job()
+    crashed, ok, again = Row(job, "crashed", 1), Row(job, "ok", 2), Row(job, "crashed", 2)
+    for rows in ([crashed, ok], [ok, crashed], [ok, again], [again, ok]):
+        assert last_rows(rows)[job.key] is ok
+
+
+def test_rows_of_another_gpu_torch_or_diffusers_are_foreign_and_unknown_ones_are_not():
+    here = {"gpu": "A", "torch": "2.6", "diffusers": None}
+    mine = Row(fakes.job(), "ok", provenance={"gpu": "A", "torch": "2.6", "diffusers": "0.40"})
+    other = replace(mine, provenance={"gpu": "B", "torch": "2.6"})
+    older = replace(mine, provenance={"gpu": "A", "torch": "2.5"})
+    assert from_other_machines([mine, other, older, replace(mine, provenance={})], here) == [other, older]
+
+
+def test_ten_thousand_jobs_are_sorted_out_without_delay():
+    jobs = [fakes.job(i) for i in range(10_000)]
+    rows = {job.key: Row(job, "ok") for job in jobs[::2]}
+    began = time.process_time()
+    assert len(pending(jobs, rows, Runner())) == 5_000
+    print(f"{time.process_time() - began:.3f} s")

@@ -1,0 +1,105 @@
+"""Rounds: which jobs are due for another, and what their rows become."""
+
+from typing import Any
+
+import pytest
+
+from svdsweep.config import Job, Measure, Memory
+from svdsweep.probes.latency import time_columns
+from svdsweep.runner.rounds import begun, further_rounds, joined
+from svdsweep.store.rows import Row
+
+JOB = Job(num_frames=14, measure=Measure(rounds=3))
+SLOW = Job(num_frames=14, measure=Measure(rounds=3), memory=Memory(offload="model"))
+
+
+def row(job: Job = JOB, seconds: tuple[float, ...] = (2.0, 2.1), **more: Any) -> Row:
+    series = {"total_s": list(seconds), "denoise_s": [s - 1 for s in seconds], "luma": [0.5, 0.6]}
+    series["step_s"] = [[s / 4, s / 2] for s in seconds]
+    times = time_columns(series, job.num_frames)
+    values = {**times.values, "adj_psnr_db": 40.0, "host_ram_peak_gib": 1.0, "energy_j": 10.0, "loads": 1}
+    values |= more.pop("values", {})
+    notes = [*times.notes, *more.pop("notes", [])]
+    return Row(job, **{"status": "ok", "values": values, "series": series, "notes": notes, **more})
+
+
+def test_a_job_is_due_until_it_has_its_rounds() -> None:
+    assert further_rounds([JOB], {}) == []
+    assert further_rounds([JOB], {JOB.key: row()}) == [JOB]
+    assert further_rounds([JOB], {JOB.key: row(values={"rounds": 3})}) == []
+    assert further_rounds([JOB], {JOB.key: row(status="oom")}) == []
+    assert further_rounds([Job()], {Job().key: row(Job())}) == []
+
+
+def test_a_strategy_that_takes_longer_to_prepare_than_to_measure_gets_one_round() -> None:
+    other = Job(seed=1, num_frames=14, measure=SLOW.measure, memory=SLOW.memory)
+    rows = {SLOW.key: row(SLOW, values={"load_s": 1.0, "compile_s": 9.0}), other.key: row(other)}
+    rows[JOB.key] = row(values={"load_s": 1.0, "warmup_s": 3.0})
+    assert further_rounds([SLOW, other, JOB], rows) == [
+        JOB
+    ]  # 10 s for 4.1 + 4.1, though `other` itself took none
+    third = Job(seed=2, num_frames=14, measure=SLOW.measure, memory=SLOW.memory)
+    rows[third.key] = row(third)
+    assert further_rounds([SLOW, other, third], rows) == [SLOW, other, third]
+
+
+def test_the_repeats_of_rounds_are_joined_and_all_that_follows_from_them_is_made_anew() -> None:
+    first = row(seconds=(2.0, 2.2))
+    second = row(seconds=(3.0, 3.2), attempt=2, values={"host_ram_peak_gib": 1.5, "energy_j": 20.0})
+    both = joined(first, second)
+    assert both.series["total_s"] == [2.0, 2.2, 3.0, 3.2]
+    assert both.series["step_s"][2] == [0.75, 1.5]
+    assert both.series["round"] == [1, 1, 2, 2]
+    assert both.series["luma"] == [0.5, 0.6]
+    assert both.values["total_s"] == 2.6
+    assert both.values["repeats"] == 4
+    assert both.values["denoise_s"] == 1.6
+    assert (both.values["rounds"], begun(both), both.attempt) == (2, 2, 2)
+    assert both.values["host_ram_peak_gib"] == 1.5
+    assert both.values["energy_j"] == 15.0
+    assert both.values["loads"] == 2
+    assert both.values["adj_psnr_db"] == 40.0
+    assert any("varies by more than" in note for note in both.notes)
+    three = joined(both, row(seconds=(2.0, 2.0), attempt=3, values={"energy_j": 30.0}))
+    assert three.values["energy_j"] == pytest.approx(20.0)
+    assert three.series["round"] == [1, 1, 2, 2, 3, 3]
+
+
+def test_from_three_rounds_on_the_interval_is_that_of_the_rounds() -> None:
+    pooled = [1.0, 1.001, 1.2, 1.201, 1.4, 1.401]
+    one = time_columns({"total_s": pooled}, 14).values
+    three = time_columns({"total_s": pooled, "round": [1, 1, 2, 2, 3, 3]}, 14).values
+    means = time_columns({"total_s": [1.0005, 1.2005, 1.4005]}, 14).values
+    assert three["total_s_low"] == pytest.approx(means["total_s_low"], rel=1e-4)
+    assert three["total_s_high"] - three["total_s_low"] > one["total_s_high"] - one["total_s_low"]
+    assert one["total_s_median_low"] is not None
+    assert three["total_s_median_low"] is None
+
+
+def test_notes_on_times_are_not_heaped_up() -> None:
+    first = row(seconds=(2.0, 3.0), notes=["the GPU was slowed down: power cap"])
+    assert any("varies" in note for note in first.notes)
+    both = joined(first, row(seconds=(2.0, 3.0), attempt=2))
+    assert len(both.notes) == 2
+    assert "the GPU was slowed down: power cap" in both.notes
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        (
+            row(status="oom", error="CUDA out of memory\nTried", phase="denoise"),
+            "oom in denoise (CUDA out of memory)",
+        ),
+        (row(status="crashed"), "crashed (no message)"),
+        (row(provenance={"device": "cuda:1"}), "on device cuda:1, the others on cuda:0"),
+    ],
+)
+def test_a_round_that_failed_or_ran_elsewhere_is_told_and_takes_nothing_away(later: Row, said: str) -> None:
+    first = row(provenance={"device": "cuda:0"})
+    both = joined(first, later)
+    assert both.status == "ok"
+    assert both.series == first.series
+    assert both.values == {**first.values, "rounds": 2}
+    assert said in both.notes[-1]
+    assert both.notes[-1].startswith("round 2 is missing")

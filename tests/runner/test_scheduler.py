@@ -1,0 +1,119 @@
+"""Which job a worker does next, tried on a simulated clock."""
+
+import heapq
+import random
+from dataclasses import replace
+from itertools import pairwise
+
+import fakes
+
+from svdsweep.runner.scheduler import Scheduler, cost
+
+
+def simulate(jobs, workers, seconds, load_s):
+    """Give all jobs to workers on a simulated clock: (end, busy seconds with loads, order of (worker, job))."""
+    schedule = Scheduler(jobs)
+    clock = [(0.0, str(i), None) for i in range(workers)]
+    loaded, busy, order, end = {}, 0.0, [], 0.0
+    waiting = []
+    while clock:
+        now, worker, done = heapq.heappop(clock)
+        end = max(end, now)
+        if done:
+            schedule.learn(*done)
+        for name in [worker, *waiting]:
+            if job := schedule.take(name):
+                load = 0.0 if loaded.get(name) == job.pipeline_key else load_s
+                loaded[name] = job.pipeline_key
+                took = seconds(job) + load
+                busy += took
+                order.append((name, job))
+                heapq.heappush(clock, (now + took, name, (job, took, load)))
+                if name in waiting:
+                    waiting.remove(name)
+            elif name not in waiting:
+                waiting.append(name)
+    assert len(order) == len(jobs)
+    assert not len(schedule)
+    return end, busy, order
+
+
+def groups(count, jobs_each):
+    return [
+        fakes.job(seed, forward_chunk_size=group or None, num_inference_steps=steps)
+        for group in range(count)
+        for seed, steps in enumerate(jobs_each(group))
+    ]
+
+
+def test_one_worker_loads_each_settings_once():
+    jobs = groups(5, lambda g: [10] * 6)
+    random.Random(0).shuffle(jobs)
+    _, _, order = simulate(jobs, 1, cost, 1.0)
+    settings = [job.pipeline_key for _, job in order]
+    assert sum(a != b for a, b in pairwise(settings)) == 4
+
+
+def test_the_longest_group_is_begun_first_and_within_it_the_longest_job():
+    jobs = groups(3, lambda g: [5, 10 * (g + 1)])
+    _, _, order = simulate(jobs, 1, cost, 1.0)
+    assert [job.num_inference_steps for _, job in order] == [30, 5, 20, 5, 10, 5]
+
+
+def test_baselines_come_before_all_others():
+    long = [fakes.job(i, forward_chunk_size=2, num_inference_steps=50) for i in range(4)]
+    base = fakes.job(7)
+    late = fakes.job(9, num_inference_steps=40)
+    jobs = [*(replace(job, baseline=base.key) for job in long), late, base]
+    _, _, order = simulate(jobs, 1, cost, 1.0)
+    assert [job.key for _, job in order[:2]] == [base.key, late.key]
+
+
+def test_eight_devices_are_busy_for_95_percent_of_200_uneven_jobs_in_10_groups():
+    draw = random.Random(1)
+    jobs = groups(10, lambda g: [draw.randint(4, 50) for _ in range(20)])
+    noise = {job.key: draw.uniform(0.8, 1.25) for job in jobs}
+    end, busy, _ = simulate(jobs, 8, lambda job: job.num_inference_steps * noise[job.key], load_s=30.0)
+    print(f"utilisation {busy / (8 * end):.3f}, makespan {end:.0f} s")
+    assert busy / (8 * end) > 0.95
+
+
+def test_uneven_groups_are_shared_so_that_no_device_is_left_with_the_longest():
+    jobs = groups(10, lambda g: [10] * (110 if g == 0 else 10))
+    end, busy, _ = simulate(jobs, 8, lambda job: 10.0, load_s=5.0)
+    assert busy / (8 * end) > 0.95
+
+
+def test_a_worker_does_not_load_for_one_last_short_job():
+    jobs = groups(2, lambda g: [10, 10] if g == 0 else [10])
+    end, _, order = simulate(jobs, 2, lambda job: 1.0, load_s=60.0)
+    assert end == 62.0
+    assert len({name for name, job in order if job.pipeline_key == jobs[0].pipeline_key}) == 1
+
+
+def test_a_worker_that_has_idled_longer_than_a_load_takes_helps_after_all():
+    jobs = groups(1, lambda g: [10] * 6)
+    schedule = Scheduler(jobs)
+    schedule.learn(schedule.take("a"), 61.0, load_s=60.0)
+    schedule.take("a")
+    assert schedule.take("b") is None
+    assert schedule.take("b", idle_s=59.0)
+
+
+def test_a_job_that_is_put_back_comes_again_and_nothing_is_lost():
+    jobs = groups(2, lambda g: [10] * 3)
+    schedule = Scheduler(jobs)
+    first = schedule.take("a")
+    schedule.put_back(first)
+    assert len(schedule) == 6
+    seen = {job.key for _ in range(6) if (job := schedule.take("a"))}
+    assert seen == {job.key for job in jobs}
+    assert schedule.take("a") is None
+
+
+def test_the_time_left_is_learnt_from_what_jobs_took():
+    jobs = groups(1, lambda g: [10] * 5)
+    schedule = Scheduler(jobs)
+    assert schedule.left_s(2, []) is None
+    schedule.learn(schedule.take("a"), 9.0, load_s=5.0)
+    assert schedule.left_s(2, []) == 8.0

@@ -1,0 +1,157 @@
+"""The house: which folder may import which, no circles, nothing too long; CONTRIBUTING.md says what each folder is for."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "svdsweep"
+FLOORS = (
+    {"errors"},
+    {"config"},
+    {"store"},
+    {"terminal", "images"},
+    {"models", "memory", "probes", "metrics"},
+    {"predict"},
+    {"worker", "analysis"},
+    {"grid", "runner", "report"},
+    {"commands"},
+    {"cli"},
+    {"", "__main__"},
+)
+"""From the ground up: a folder imports from floors below its own."""
+LOOSE = {"__init__", "__main__", "cli", "errors", "terminal"}
+LINES, FUNCTION_LINES, BRANCHES = 300, 50, 12
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+OURS = [path for path in TREES if "tiny" not in path.parts]
+"""The training program of the embedded model is a laboratory of its own."""
+
+
+def module_of(path: Path) -> str:
+    """`svdsweep.store.rows`; a folder's `__init__` is the folder."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in TREES}
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """The modules of svdsweep that a file imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "svdsweep":
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+
+
+GRAPH = {name: {m for m in imports(TREES[path]) if m != name} for name, path in MODULES.items()}
+
+
+def folder_of(module: str) -> str:
+    """The folder, or the loose module, that a module is in; empty for the package's own face."""
+    return (module.split(".") + [""])[1]
+
+
+def floor_of(module: str) -> int:
+    return next(i for i, folders in enumerate(FLOORS) if folder_of(module) in folders)
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as e:
+        return list(e.args[1])
+    return []
+
+
+def test_every_module_is_in_a_folder_that_the_house_has():
+    assert {path.stem for path in PACKAGE.glob("*.py")} == LOOSE
+    known = set().union(*FLOORS)
+    assert {folder_of(module) for module in MODULES} <= known
+
+
+def test_no_two_files_import_each_other():
+    assert not circle(GRAPH)
+
+
+def test_no_two_folders_import_each_other():
+    folders: dict[str, set[str]] = {}
+    for module, imported in GRAPH.items():
+        here = folder_of(module)
+        folders.setdefault(here, set()).update(folder_of(m) for m in imported if folder_of(m) != here)
+    assert not circle(folders)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module):
+    upwards = [
+        m for m in GRAPH[module] if folder_of(m) != folder_of(module) and floor_of(m) >= floor_of(module)
+    ]
+    assert not upwards
+
+
+def test_config_needs_nothing_but_omegaconf():
+    files = [path for path in OURS if path.parent.name == "config"]
+    names = {
+        name.split(".")[0]
+        for path in files
+        for node in ast.walk(TREES[path])
+        for name in (
+            [a.name for a in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    import sys
+
+    assert names <= {*sys.stdlib_module_names, "omegaconf", "svdsweep"}
+
+
+def test_no_module_holds_two_things():
+    long = {str(p.relative_to(PACKAGE)): n for p in OURS if (n := len(p.read_text().splitlines())) > LINES}
+    assert not long
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path in OURS:
+        for node in ast.walk(TREES[path]):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(PACKAGE)}:{node.name}", node
+
+
+def branches(function: ast.AST) -> int:
+    """Decisions in a function, those of functions inside it left out: if, loops, cases, handlers, conditions of
+    comprehensions and each `and` and `or`."""
+    count = 0
+    stack = list(ast.iter_child_nodes(function))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(
+            node, ast.If | ast.IfExp | ast.For | ast.AsyncFor | ast.While | ast.ExceptHandler
+        ) or isinstance(node, ast.match_case):
+            count += 1
+        elif isinstance(node, ast.comprehension):
+            count += 1 + len(node.ifs)
+        elif isinstance(node, ast.BoolOp):
+            count += len(node.values) - 1
+        stack.extend(ast.iter_child_nodes(node))
+    return count
+
+
+def test_no_function_is_longer_than_a_screen():
+    long = {name: n for name, f in functions() if (n := (f.end_lineno or 0) - f.lineno + 1) > FUNCTION_LINES}
+    assert not long
+
+
+def test_no_function_has_more_branches_than_one_remembers():
+    crooked = {name: n for name, f in functions() if (n := branches(f)) > BRANCHES}
+    assert not crooked

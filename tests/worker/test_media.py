@@ -1,0 +1,68 @@
+"""Videos play at the job's rate with the job's colours; nothing half-written is left behind."""
+
+import re
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import PIL.Image
+import pytest
+
+from svdsweep.store.files import renamed_when_done
+from svdsweep.worker.media import write_contact_sheet, write_video
+
+
+def clip(count=14, height=64, width=128):
+    frames = np.zeros((count, height, width, 3), np.uint8)
+    frames[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)
+    frames[..., 1] = np.linspace(0, 200, count, dtype=np.uint8)[:, None, None]
+    return frames
+
+
+def test_a_video_has_every_frame_the_rate_and_the_codec_that_players_know(tmp_path):
+    write_video(tmp_path / "a.mp4", clip(), fps=7)
+    reader = imageio_ffmpeg.read_frames(str(tmp_path / "a.mp4"))
+    about = next(reader)
+    assert (about["codec"], about["fps"], tuple(about["size"])) == ("h264", 7.0, (128, 64))
+    assert about["pix_fmt"].startswith("yuv420p")
+    assert sum(1 for _ in reader) == 14
+
+
+def test_colours_come_back_within_what_compression_costs(tmp_path):
+    frames = clip()
+    write_video(tmp_path / "a.mp4", frames, fps=7)
+    reader = imageio_ffmpeg.read_frames(
+        str(tmp_path / "a.mp4"), output_params=["-vf", "scale=in_color_matrix=bt709"]
+    )
+    next(reader)
+    back = np.stack([np.frombuffer(f, np.uint8).reshape(64, 128, 3) for f in reader])
+    assert np.abs(back.astype(int) - frames).mean() < 2.5
+
+
+def test_the_stream_says_which_colours_it_has(tmp_path):
+    write_video(tmp_path / "a.mp4", clip(), fps=7)
+    tool = imageio_ffmpeg.get_ffmpeg_exe()
+    said = subprocess.run(
+        [tool, "-i", str(tmp_path / "a.mp4")], capture_output=True, text=True, check=False
+    ).stderr
+    assert re.search(r"yuv420p\(.*bt709", said)
+
+
+def test_a_contact_sheet_shows_every_frame(tmp_path):
+    frames = np.zeros((14, 64, 64, 3), np.uint8)
+    frames[:] = np.arange(10, 150, 10, dtype=np.uint8)[:, None, None, None]
+    write_contact_sheet(tmp_path / "a.png", frames)
+    sheet = np.asarray(PIL.Image.open(tmp_path / "a.png"))
+    assert set(range(10, 150, 10)) <= set(np.unique(sheet))
+    assert sheet.shape[1] <= 1300
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
+    def write():
+        with renamed_when_done(tmp_path / "a.txt") as part:
+            part.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+    assert list(tmp_path.iterdir()) == []
