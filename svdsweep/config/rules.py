@@ -80,25 +80,24 @@ def _own_rules(kind: Any) -> tuple[tuple[str, Rule], ...]:
 
 def check(name: str, value: Any, rule: Rule) -> None:
     """Raise `UserError` unless `value` obeys `rule`; None always does (it means `not set`)."""
-    if value is None or isinstance(value, bool | list | tuple):
-        return
     if isinstance(value, str):
         if rule.words and value not in rule.words:
             raise UserError(
                 f"{name}={value} is not possible: allowed is {rule.allowed}.{nearest(value, rule.words)}"
             )
-        if not rule.words or value in rule.words:
-            return
-    outside = (
-        (isinstance(value, float) and not math.isfinite(value))
-        or (rule.low is not None and value < rule.low)
-        or (rule.high is not None and value > rule.high)
-        or (rule.multiple_of is not None and value % rule.multiple_of != 0)
-    )
-    if outside:
+    elif not isinstance(value, bool | list | tuple | None) and not _is_within(value, rule):
         raise UserError(
             f"{name}={value} is outside its range: allowed is {rule.allowed or 'a finite number'}. {rule.help}"
         )
+
+
+def _is_within(value: float, rule: Rule) -> bool:
+    """Whether a number is finite and obeys the rule's bounds."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    low = -math.inf if rule.low is None else rule.low
+    high = math.inf if rule.high is None else rule.high
+    return low <= value <= high and (rule.multiple_of is None or value % rule.multiple_of == 0)
 
 
 def typed(value: Any) -> str:

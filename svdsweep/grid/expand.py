@@ -20,8 +20,8 @@ from svdsweep.grid.presets import Configs, check_key, configs, converted
 from svdsweep.metrics import family
 
 PRESET = "experiment"
-OF_THE_SWEEP = ("name", "runs_dir", "runner")
-"""Settings that hold for the sweep as a whole; no job knows them."""
+SWEEP_SETTINGS = ("name", "runs_dir", "runner")
+"""Settings, and groups of them, that hold for the sweep as a whole; no job knows them."""
 DEVICES = "runner.devices"
 
 
@@ -50,31 +50,36 @@ class Grid:
 
 def expand(arguments: Sequence[str], config_dir: str | None = None) -> Grid:
     """The grid of a command line in Hydra's grammar. Raises UserError when any part of it is wrong."""
-    with configs(config_dir) as known:
-        overrides = known.parse(arguments)
-        for override in overrides:
-            _check(known, override)
-        presets = [o for o in overrides if o.key_or_group == PRESET]
-        overrides = [*_grid_inside(known, presets, overrides), *(o for o in overrides if o not in presets)]
-        lines = [o.input_line or "" for o in presets]
-        place = _place(known, lines, [o for o in overrides if _of_the_sweep(o)])
-        axes = {o.key_or_group: _values(o) for o in overrides if not _of_the_sweep(o)}
-        points = Points(known, lines)
-        jobs: dict[str, Job] = {}
-        for point in _product(axes):
-            job = points.job(point)
-            jobs.setdefault(job.key, job)
-        for families in {tuple(job.metrics.families) for job in jobs.values()}:
-            for name in families:
-                family(name)
+    with configs(config_dir) as presets:
+        typed = presets.parse(arguments)
+        for override in typed:
+            _check(presets, override)
+        experiments = [o for o in typed if o.key_or_group == PRESET]
+        others = [o for o in typed if o.key_or_group != PRESET]
+        overrides = [*_grid_inside(presets, experiments, typed), *others]
+        lines = [o.input_line or "" for o in experiments]
+        config = _sweep_config(presets, lines, [o for o in overrides if _is_of_the_sweep(o)])
+        axes = {o.key_or_group: _values(o) for o in overrides if not _is_of_the_sweep(o)}
+        jobs = _jobs(Points(presets, lines), axes)
     return Grid(
-        jobs=with_needed_baselines(list(jobs.values())),
+        jobs=with_needed_baselines(jobs),
         axes={key: values for key, values in axes.items() if len(values) > 1},
-        runner=place.runner,
-        runs_dir=Path(place.runs_dir),
-        given_name=_checked_name(place.name) or "-".join(_names(presets)) or None,
-        warnings=sorted({warning for job in jobs.values() for warning in doubts(job)}),
+        runner=config.runner,
+        runs_dir=Path(config.runs_dir),
+        given_name=_checked_name(config.name) or "-".join(_names(experiments)) or None,
+        warnings=sorted({warning for job in jobs for warning in doubts(job)}),
     )
+
+
+def _jobs(points: Points, axes: Mapping[str, list[str]]) -> list[Job]:
+    """The jobs of the product of the axes, each key once. Raises UserError, also for metrics that do not exist."""
+    jobs: dict[str, Job] = {}
+    for point in _product(axes):
+        job = points.job(point)
+        jobs.setdefault(job.key, job)
+    for name in {name for job in jobs.values() for name in job.metrics.families}:
+        family(name)
+    return list(jobs.values())
 
 
 def expand_without_weights(settings: Sequence[str], config_dir: str | None = None) -> Grid:
@@ -93,19 +98,19 @@ def with_needed_baselines(jobs: list[Job]) -> list[Job]:
 
 def doubts(job: Job) -> list[str]:
     """What will run, but perhaps not as hoped."""
-    found = []
+    warnings = []
     if job.height % 64 or job.width % 64:
-        found.append(
+        warnings.append(
             f"{job.width}×{job.height}: SVD's networks expect multiples of 64; others run with odd borders."
         )
     if job.num_frames > job.model.max_num_frames:
-        found.append(
+        warnings.append(
             f"num_frames={job.num_frames}: {job.model.name} was trained for {job.model.max_num_frames}."
         )
-    return found
+    return warnings
 
 
-def _check(known: Configs, override: Override) -> None:
+def _check(presets: Configs, override: Override) -> None:
     """Raise UserError unless the override names settings, groups and options that exist."""
     key = override.key_or_group
     if override.is_delete():
@@ -117,19 +122,19 @@ def _check(known: Configs, override: Override) -> None:
         )
     if key == PRESET:
         for name in _names([override]):
-            _check_option(known, PRESET, name)
+            _check_option(presets, PRESET, name)
         return
     if override.is_add():
         raise UserError(f"{override.input_line}: this setting exists already; leave out the `+`.")
-    check_key(key, known.groups())
-    if key in known.groups():
+    check_key(key, presets.groups())
+    if key in presets.groups():
         for value in _elements(override):
             if not (key == "image" and images.is_file_name(value)):
-                _check_option(known, key, value)
+                _check_option(presets, key, value)
 
 
-def _check_option(known: Configs, group: str, name: str) -> None:
-    options = known.options(group)
+def _check_option(presets: Configs, group: str, name: str) -> None:
+    options = presets.options(group)
     if name not in options:
         more = " A path, folder or glob works too." if group == "image" else ""
         allowed = ", ".join(options)
@@ -138,29 +143,32 @@ def _check_option(known: Configs, group: str, name: str) -> None:
         )
 
 
-def _grid_inside(known: Configs, presets: Sequence[Override], typed: Sequence[Override]) -> list[Override]:
-    """What the presets' `hydra.sweeper.params` ask for, unless the command line says otherwise."""
-    if not presets:
+def _grid_inside(
+    presets: Configs, experiments: Sequence[Override], typed: Sequence[Override]
+) -> list[Override]:
+    """What the experiments' `hydra.sweeper.params` ask for, unless the command line says otherwise."""
+    if not experiments:
         return []
-    cfg = known.compose([o.input_line or "" for o in presets], with_hydra=True)
+    cfg = presets.compose([o.input_line or "" for o in experiments], with_hydra=True)
     params: Mapping[str, Any] = cfg.hydra.sweeper.params or {}
     taken = {o.key_or_group for o in typed}
-    inside = known.parse([f"{key}={value}" for key, value in params.items() if key not in taken])
+    inside = presets.parse([f"{key}={value}" for key, value in params.items() if key not in taken])
     for override in inside:
-        _check(known, override)
+        _check(presets, override)
     return inside
 
 
-def _names(presets: Sequence[Override]) -> list[str]:
-    values = [o.value() for o in presets]
+def _names(experiments: Sequence[Override]) -> list[str]:
+    """The names in `+experiment=a` and `+experiment=[a,b]`."""
+    values = [o.value() for o in experiments]
     return [str(name) for value in values for name in (value if isinstance(value, list) else [value])]
 
 
-def _of_the_sweep(override: Override) -> bool:
-    return override.key_or_group.split(".")[0] in OF_THE_SWEEP
+def _is_of_the_sweep(override: Override) -> bool:
+    return override.key_or_group.split(".")[0] in SWEEP_SETTINGS
 
 
-def _place(known: Configs, presets: list[str], overrides: Sequence[Override]) -> Config:
+def _sweep_config(presets: Configs, experiments: list[str], overrides: Sequence[Override]) -> Config:
     """The configuration that says where the sweep runs; `runner.devices=0,1` is one value, not a sweep."""
     choices: list[str] = []
     plain: list[str] = []
@@ -169,12 +177,12 @@ def _place(known: Configs, presets: list[str], overrides: Sequence[Override]) ->
         if len(values) > 1 and key != DEVICES:
             raise UserError(f"{override.input_line}: {key} holds for the whole sweep; give it one value.")
         value = f"'{','.join(values)}'" if key == DEVICES else values[0]
-        (choices if key in known.groups() else plain).append(f"{key}={value}")
-    cfg = known.compose([*presets, *choices])
-    for override in known.parse(plain):
+        (choices if key in presets.groups() else plain).append(f"{key}={value}")
+    cfg = presets.compose([*experiments, *choices])
+    for override in presets.parse(plain):
         converted(cfg, override.key_or_group, override.value())
-    place: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
-    return place
+    config: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
+    return config
 
 
 def _checked_name(name: str | None) -> str | None:

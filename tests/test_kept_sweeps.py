@@ -1,0 +1,117 @@
+"""Sweeps that version 0.1.0 made, with every status: they go on, and every verb that reads one reads them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import svdsweep
+from svdsweep.cli import main
+from svdsweep.store.rows import Store
+
+KEPT = Path(__file__).parent / "data" / "kept_sweeps"
+NAMES = ("strategies", "endings")
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    return {key: row.status for key, row in Store(folder).rows().items()}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for name in NAMES:
+        shutil.copytree(KEPT / name, tmp_path / name)
+    return tmp_path
+
+
+def again(runs: Path, name: str, *more: str) -> "subprocess.CompletedProcess[str]":
+    """The command that made a sweep, typed once more."""
+    settings = json.loads((KEPT / name / "sweep.json").read_text())["settings"]
+    return subprocess.run(
+        [sys.executable, "-m", "svdsweep", *settings, f"runs_dir={runs}", "runner.devices=cpu", *more],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(KEPT), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=runs,
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_are_what_they_were(name: str) -> None:
+    stored = [json.loads(line)["key"] for path in (KEPT / name / "rows").iterdir() for line in path.open()]
+    assert list(Store(KEPT / name).rows()) == stored
+
+
+def test_a_finished_sweep_runs_nothing_again(runs: Path) -> None:
+    before = (runs / "strategies" / "rows").iterdir()
+    sizes = {path: path.stat().st_size for path in before}
+    done = again(runs, "strategies")
+    assert done.returncode == 0, done.stderr
+    assert "12 ok, 4 rejected" in done.stderr
+    assert "to do" not in done.stderr
+    assert {path: path.stat().st_size for path in (runs / "strategies" / "rows").iterdir()} == sizes
+
+
+def test_what_did_not_end_well_is_tried_again_and_nothing_else(runs: Path) -> None:
+    done = again(runs, "endings", "runner.timeout_s=5")
+    assert done.returncode == 1, done.stderr
+    assert "1 ok, 1 oom, 1 failed, 1 crashed, 1 timeout, 3 to do" in done.stderr
+    rows = Store(runs / "endings").rows()
+    attempts = {row.status: row.attempt for row in rows.values()}
+    assert attempts == {"ok": 1, "oom": 1, "failed": 2, "crashed": 2, "timeout": 2}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_job_is_reported(runs: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(runs / name)]) == 0
+    assert not capsys.readouterr().err
+    page = (runs / name / "report.html").read_text(encoding="utf-8")
+    text = (runs / name / "report.md").read_text(encoding="utf-8")
+    assert all(key in page for key in statuses(runs / name))
+    for status in set(statuses(runs / name).values()) - {"ok"}:
+        assert f"| {status} |" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_has_the_columns_and_values_that_it_had(name: str, tmp_path: Path) -> None:
+    from svdsweep.analysis.files import write_results
+
+    then = pd.read_csv(KEPT / name / "results.csv").set_index("key")
+    write_results(tmp_path, Store(KEPT / name).rows().values())
+    now = pd.read_csv(tmp_path / "results.csv").set_index("key")
+    pd.testing.assert_frame_equal(now.loc[then.index, list(then.columns)], then)
+
+
+def test_it_compares_with_itself_without_a_difference(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(runs / "strategies")
+    assert main(["compare", folder, str(KEPT / "strategies"), "--fail-above", "1%", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert sum(change["pairs"] for change in document["changes"]) == 12
+    assert not any(change["regressed"] for change in document["changes"])
+    assert not document["differing"]
+
+
+def test_parts_of_it_merge_to_the_whole(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = (KEPT / "strategies" / "rows").iterdir()
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    for name, part in (("a", lines[:9]), ("b", lines[7:])):
+        (runs / name / "rows").mkdir(parents=True)
+        (runs / name / "rows" / f"{name}-1.jsonl").write_text("".join(part), encoding="utf-8")
+    assert main(["merge", str(runs / "a"), str(runs / "b"), "--into", str(runs / "whole")]) == 0
+    assert statuses(runs / "whole") == statuses(KEPT / "strategies")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_watched_and_opened(runs: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", str(runs / name), "--json"]) == 0
+    standing = json.loads(capsys.readouterr().out)
+    assert standing["jobs"] == sum(standing["statuses"].values()) == len(statuses(runs / name))
+    assert not svdsweep.open(runs / name).problems
