@@ -16,6 +16,12 @@ def test_it_is_stored_without_outputs():
         assert cell.cell_type == "markdown" or (cell.outputs == [] and cell.execution_count is None)
 
 
+def test_it_uses_the_public_face_alone():
+    code = "".join(c.source for c in nbformat.read(PATH, as_version=4).cells if c.cell_type == "code")
+    assert "import svdsweep\n" in code
+    assert "svdsweep." not in code.replace("svdsweep.open(", "")
+
+
 def outputs(folder, monkeypatch):
     monkeypatch.setenv("SVDSWEEP_FOLDER", str(folder))
     notebook = nbformat.read(PATH, as_version=4)
@@ -31,5 +37,5 @@ def test_it_runs_on_a_fresh_sweep(tmp_path, monkeypatch):
     few = ["num_inference_steps=1", "num_frames=9"]
     assert main([*grid, *few, f"runs_dir={tmp_path}", "name=fresh", "runner.devices=cpu"]) == 0
     told = outputs(tmp_path / "fresh", monkeypatch)
-    for part in ("chunked_decode", "motion_px", "tabular", "<svg", "python -m svdsweep"):
+    for part in ("chunked_decode", "motion_px", "tabular", "image/png", "python -m svdsweep"):
         assert part in told
