@@ -39,15 +39,17 @@ class Parser(argparse.ArgumentParser):
         parse = self.parse_known_intermixed_args if takes_grid else self.parse_known_args
         asked, unknown = parse(list(arguments))
         if unknown:
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            known = [action.option_strings[0] for action in self._actions if action.option_strings]
-            name = unknown[0].partition("=")[0]
-            raise UserError(
-                f"{name} is no flag of {self.prog}.{nearest(name, flags)} They are {', '.join(known)}."
-                if name.startswith("-")
-                else f"{unknown[0]} is one argument too many for {self.prog}; `{self.prog} --help` tells what it takes."
-            )
+            raise UserError(self._refusal(unknown[0]))
         return asked
+
+    def _refusal(self, argument: str) -> str:
+        """What is said to an argument that the verb does not take."""
+        if not argument.startswith("-"):
+            return f"{argument} is one argument too many for {self.prog}; `{self.prog} --help` tells what it takes."
+        flag = argument.partition("=")[0]
+        told = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        flags = [max(action.option_strings, key=len) for action in told if action.option_strings]
+        return f"{flag} is no flag of {self.prog}.{nearest(flag, flags)} They are {', '.join(flags)}."
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse found wrong as a UserError, not as an exit with the usage."""
