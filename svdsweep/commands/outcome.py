@@ -1,17 +1,13 @@
 """The table of results on the terminal: what varies, how each job ended, time, memory and the headline metrics."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from svdsweep.metrics import COLUMNS
-from svdsweep.store.columns import flat, varying
+from svdsweep.metrics import Column, catalogue, headlines
+from svdsweep.store.columns import flat, union, varying
 from svdsweep.store.rows import Row
 from svdsweep.terminal import SHORT, cell, is_number, table
 
-LOWER_IS_BETTER = ("total_s", "vram_allocated_peak_gib", "host_ram_peak_gib")
-MEASURED = ("load_s", "denoise_s", "vae_decode_s", "total_s")
-IN_SHORT = ("adj_psnr_db", "adj_ssim", "mc_flicker_255", "motion_px", "first_psnr_db", "psnr_to_baseline_db")
 BEST = "*"
 
 
@@ -20,37 +16,39 @@ def outcome(rows: Sequence[Row]) -> str:
     if not rows:
         return "no rows yet"
     tables = [flat(row) for row in rows]
-    ended = Counter(row.status for row in rows)
-    on_gpu = any(t.get("vram_allocated_peak_gib") is not None for t in tables)
-    memory = "vram_allocated_peak_gib" if on_gpu else "host_ram_peak_gib"
-    measured = [*MEASURED, memory, *IN_SHORT]
-    measured = [name for name in measured if any(t.get(name) is not None for t in tables)]
     asked = varying(row.job for row in rows) or ["motion_bucket_id"]
-    best = {name: found for name in measured if (found := _best(tables, name)) is not None}
-    status = ["status"] if set(ended) != {"ok"} else []
-    lines = [
-        [cell(t["key"]), *(cell(t[n]) for n in asked), *(str(t[n]) for n in status)]
-        + [
-            cell(t.get(n)) + (BEST if n in best and t.get(n) == best[n] else " " * (n in best))
-            for n in measured
-        ]
-        for t in tables
-    ]
-    header = ["job", *(SHORT.get(n, n) for n in asked), *status]
-    header += [SHORT.get(n, n) + " " * (n in best) for n in measured]
-    right = [
-        False,
-        *(is_number(tables, n) for n in asked),
-        *(False for _ in status),
-        *(True for _ in measured),
-    ]
-    return table(header, lines, right)
+    if any(row.status != "ok" for row in rows):
+        asked.append("status")
+    columns = catalogue({family for row in rows for family in row.job.metrics.families})
+    best = best_values(tables, columns)
+    header = ["job", *(SHORT.get(n, n) for n in asked)]
+    header += [SHORT.get(n, n) + ("" if best[n] is None else " " * len(BEST)) for n in best]
+    right = [False, *(is_number(tables, n) for n in asked)] + [True] * len(best)
+    return table(header, [_line(t, asked, best) for t in tables], right)
 
 
-def _best(tables: Sequence[Mapping[str, Any]], name: str) -> float | None:
+def best_values(
+    tables: Sequence[Mapping[str, Any]], columns: Mapping[str, Column]
+) -> dict[str, float | None]:
+    """The headline columns in which any job has a value, each with the value worth a star. Of memory, VRAM where a
+    GPU counted it, else the host's."""
+    names = [n for n in headlines(union(tables), 2, columns) if any(t.get(n) is not None for t in tables)]
+    if "vram_allocated_peak_gib" in names and "host_ram_peak_gib" in names:
+        names.remove("host_ram_peak_gib")
+    return {name: best_value(tables, columns[name]) for name in names}
+
+
+def best_value(tables: Sequence[Mapping[str, Any]], column: Column) -> float | None:
     """The value worth a star: none where neither direction is better, or where all are equal."""
-    better = "lower" if name in LOWER_IS_BETTER else COLUMNS[name].better if name in COLUMNS else None
-    values: set[float] = {t[name] for t in tables if isinstance(t.get(name), int | float)}
-    if better is None or len(values) < 2:
+    values: set[float] = {t[column.name] for t in tables if isinstance(t.get(column.name), int | float)}
+    if column.better is None or len(values) < 2:
         return None
-    return min(values) if better == "lower" else max(values)
+    return min(values) if column.better == "lower" else max(values)
+
+
+def _line(job: Mapping[str, Any], asked: Sequence[str], best: Mapping[str, float | None]) -> list[str]:
+    line = [cell(job["key"]), *(cell(job[name]) for name in asked)]
+    for name, value in best.items():
+        star = "" if value is None else BEST if job.get(name) == value else " " * len(BEST)
+        line.append(cell(job.get(name)) + star)
+    return line

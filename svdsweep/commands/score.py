@@ -10,14 +10,9 @@ from typing import Any
 
 from svdsweep.commands.request import Parser
 from svdsweep.errors import DONE, WRONG_INPUT, UserError
-from svdsweep.metrics import COLUMNS, Context, score
+from svdsweep.metrics import COLUMNS, Context, headlines, score
 from svdsweep.store.measurements import Measurements
-
-HEADLINE = (
-    *("mc_flicker_255", "motion_px", "flow_coverage", "sharpness_mean", "warp_psnr_db", "flow_accel_px"),
-    *("luma_flicker_255", "adj_ssim", "first_psnr_db", "lpips_adj"),
-)
-"""What a line shows when there are several clips: consistency beside motion, coverage and sharpness."""
+from svdsweep.terminal import cell, table
 
 
 @dataclass(frozen=True)
@@ -155,8 +150,6 @@ def families_of(preset: str) -> list[str]:
 
 def one_table(judged: Judged) -> str:
     """Every number about a clip with its unit, what is better, and what it is; what is said in words follows."""
-    from svdsweep.terminal import cell, table
-
     lines = [
         [name, cell(value), column.unit, column.better or "", _first_sentence(column.help)]
         for name, value in judged.scores.values.items()
@@ -171,15 +164,16 @@ def one_table(judged: Judged) -> str:
 
 
 def lines_table(judged: Sequence[Judged]) -> str:
-    """A line a clip with the columns of `HEADLINE` that some clip has."""
-    from svdsweep.terminal import cell, table
-
-    known = [n for n in HEADLINE if any(one.scores.values.get(n) is not None for one in judged)]
+    """A line a clip with the headline metrics that some clip has: consistency beside motion, coverage and sharpness."""
+    values = [one.scores.values for one in judged]
+    names = [n for n in headlines(values[0], 1) if any(v.get(n) is not None for v in values)]
+    names.sort(key=lambda name: -COLUMNS[name].headline)
     lines = [
-        [str(one.path), str(one.frames), *(cell(one.scores.values.get(n)) for n in known)] for one in judged
+        [str(one.path), str(one.frames), *(cell(one.scores.values.get(n)) for n in names)] for one in judged
     ]
     notes = dict.fromkeys(f"note: {one.path.name}: {note}" for one in judged for note in one.scores.notes)
-    return "\n".join([table(["clip", "frames", *known], lines, [False] + [True] * (len(known) + 1)), *notes])
+    right = [False] + [True] * (len(names) + 1)
+    return "\n".join([table(["clip", "frames", *names], lines, right), *notes])
 
 
 def _first_sentence(text: str) -> str:

@@ -8,20 +8,31 @@ with a dot is the import path of a module of your own.
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from svdsweep.errors import UserError, nearest
 from svdsweep.metrics.contract import Context
-from svdsweep.store.columns import Column
+from svdsweep.store.columns import MEASURED, Column
 from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "FAMILIES", "Column", "Context", "Measurements", "score"]
+__all__ = [
+    "CATALOGUE",
+    "COLUMNS",
+    "FAMILIES",
+    "Column",
+    "Context",
+    "Measurements",
+    "catalogue",
+    "headlines",
+    "score",
+]
 
 FAMILIES = tuple(
     sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "contract")
@@ -48,6 +59,20 @@ def family(name: str) -> ModuleType:
 
 COLUMNS: dict[str, Column] = {column.name: column for name in FAMILIES for column in family(name).COLUMNS}
 """Every metric by its column's name."""
+CATALOGUE: dict[str, Column] = {column.name: column for column in MEASURED} | COLUMNS
+"""Every column of numbers that tables, plots and the page know: what a job measures, and the metrics."""
+
+
+def catalogue(families: Iterable[str]) -> dict[str, Column]:
+    """`CATALOGUE` with the `COLUMNS` of modules of one's own. Only of those that this process has imported: what the
+    rows of a sweep name is never imported for it."""
+    own = [sys.modules[name] for name in families if name not in FAMILIES and name in sys.modules]
+    return CATALOGUE | {column.name: column for module in own for column in getattr(module, "COLUMNS", ())}
+
+
+def headlines(names: Iterable[str], least: int, columns: Mapping[str, Column] = CATALOGUE) -> list[str]:
+    """Those of `names` that are shown at the prominence `least`: see `Column.headline`."""
+    return [name for name in names if name in columns and columns[name].headline >= least]
 
 
 def score(frames: "NDArray[np.uint8]", context: Context, families: Sequence[str]) -> Measurements:

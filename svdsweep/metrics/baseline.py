@@ -11,51 +11,35 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     Column(
-        "bit_equal_to_baseline",
-        "",
-        0,
-        1,
-        "higher",
-        "Whether every value of every frame is the baseline's.",
-        "How much a difference matters.",
+        "bit_equal_to_baseline", "", better="higher", low=0, high=1,
+        help="Whether every value of every frame is the baseline's.",
+        blind_to="How much a difference matters.",
     ),
     Column(
-        "max_abs_diff_to_baseline",
-        "levels of 255",
-        0,
-        255,
-        "lower",
-        "Largest difference of any value.",
-        "How many values differ.",
+        "max_abs_diff_to_baseline", "levels of 255", better="lower", low=0, high=255,
+        help="Largest difference of any value.",
+        blind_to="How many values differ.",
     ),
     Column(
-        "psnr_to_baseline_db",
-        "dB",
-        0,
-        100,
-        "higher",
-        "PSNR over all frames; 100 when equal.",
-        "Whether the difference is a worse picture or only another one.",
+        "psnr_to_baseline_db", "dB", better="higher", low=0, high=100, headline=2,
+        help="PSNR over all frames; 100 when equal.",
+        blind_to="Whether the difference is a worse picture or only another one.",
     ),
     Column(
-        "ssim_to_baseline",
-        "",
-        -1,
-        1,
-        "higher",
-        "Structural similarity, mean over the frames.",
-        "As psnr_to_baseline_db.",
+        "ssim_to_baseline", "", better="higher", low=-1, high=1,
+        help="Structural similarity, mean over the frames.",
+        blind_to="As psnr_to_baseline_db.",
     ),
-)
+)  # fmt: skip
 
 
 def score(footage: "Footage", context: Context) -> Measurements:
-    """See `COLUMNS`; nothing at all without a baseline. Series a frame, which show where chunks meet:
+    """Compute `COLUMNS`; nothing at all without a baseline. Series with a value a frame, which show where chunks meet:
     psnr_to_baseline_db, ssim_to_baseline."""
     import numpy as np
 
     from svdsweep.metrics.shared.footage import as_tensor, mean_known
-    from svdsweep.metrics.shared.likeness import Windowed, psnr_db, ssim
+    from svdsweep.metrics.shared.likeness import Windowed, psnr_db, squared_error, ssim
 
     if context.reference is None:
         return Measurements()
@@ -64,8 +48,8 @@ def score(footage: "Footage", context: Context) -> Measurements:
     largest, squares, likeness = 0, [], []
     for mine, theirs in zip(footage.frames, context.reference, strict=True):
         largest = max(largest, int(np.abs(mine.astype(np.int16) - theirs).max()))
+        squares.append(squared_error(mine, theirs))
         a, b = (Windowed(as_tensor(frame[None], footage.device)) for frame in (mine, theirs))
-        squares.append(float((a.x - b.x).square().mean()))
         likeness.append(ssim(a, b))
     return Measurements(
         values={

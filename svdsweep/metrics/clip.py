@@ -14,35 +14,24 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     Column(
-        "clip_consistency",
-        "cosine",
-        0,
-        1,
-        "higher",
-        "Mean over the frames of the likeness to the frame before and to the first (VBench's formula, with the "
-        "pipeline's own encoder: not VBench's number).",
-        "Texture, flicker and small things; near 1 for anything that keeps its subject; a standing picture is perfect.",
+        "clip_consistency", "cosine", better="higher", low=0, high=1,
+        help="Mean over the frames of the likeness to the frame before and to the first (VBench's formula, with the "
+             "pipeline's own encoder: not VBench's number).",
+        blind_to="Texture, flicker and small things; near 1 for anything that keeps its subject; a standing picture "
+                 "is perfect.",
     ),
     Column(
-        "clip_to_image",
-        "cosine",
-        -1,
-        1,
-        "higher",
-        "Mean likeness of the frames to the conditioning image.",
-        "As clip_consistency.",
+        "clip_to_image", "cosine", better="higher", low=-1, high=1,
+        help="Mean likeness of the frames to the conditioning image.",
+        blind_to="As clip_consistency.",
     ),
     Column(
-        "clip_to_image_drift",
-        "cosine",
-        -2,
-        2,
-        None,
-        "Likeness to the conditioning image over the last fifth of the frames, less that of the first frame.",
-        "As clip_consistency.",
+        "clip_to_image_drift", "cosine", low=-2, high=2,
+        help="Likeness to the conditioning image over the last fifth of the frames, less that of the first frame.",
+        blind_to="As clip_consistency.",
     ),
-    Column("clip_status", "", None, None, None, "`ok`, or why there are no numbers.", ""),
-)
+    Column("clip_status", "", help="`ok`, or why there are no numbers."),
+)  # fmt: skip
 
 
 def score(footage: "Footage", context: Context) -> Measurements:

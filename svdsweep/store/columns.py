@@ -1,8 +1,8 @@
 """The flat table's columns: one row a job, stable names, units in the names; without pandas, for the terminal."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from svdsweep.config import Job, Memory
 from svdsweep.store.rows import Row, Scalar
@@ -14,29 +14,49 @@ GENERATION = (
     *("num_frames", "height", "width", "num_inference_steps"),
     *("decode_chunk_size", "min_guidance_scale", "max_guidance_scale"),
 )
-MEASURED = (
-    *("load_s", "compile_s", "image_encode_s", "vae_encode_s", "denoise_s", "step_s", "vae_decode_s"),
-    *("total_s", "total_s_low", "total_s_high", "frames_per_s"),
-    *("vram_allocated_peak_gib", "vram_reserved_peak_gib", "vram_process_peak_gib"),
-    *(f"{stage}_vram_allocated_peak_gib" for stage in STAGES),
-    *("host_ram_peak_gib", "energy_j", "predicted_vram_gib"),
-)
 LAST = ("video", "contact_sheet", "host", "device", "gpu", "torch", "diffusers", "started_at")
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a table and the report page have to know about a metric. `low` and `high` bound its values."""
+    """What tables, plots and the page have to know about a column of numbers."""
 
     name: str
     unit: str
-    low: float | None
-    high: float | None
-    better: str | None
-    """`higher`, `lower`, or None: a description, not a merit."""
     help: str
-    blind_to: str
+    blind_to: str = ""
     """What the number does not see, or mistakes for something else."""
+    better: str | None = field(default=None, kw_only=True)
+    """`higher`, `lower`, or None: a description, not a merit."""
+    low: float | None = field(default=None, kw_only=True)
+    high: float | None = field(default=None, kw_only=True)
+    """`low` and `high` bound the values."""
+    headline: int = field(default=0, kw_only=True)
+    """Where it is shown: 0 in the files only; 1 also where `score` compares clips; 2 also in a sweep's table on the
+    terminal; 3 also on the page's plots and among its strategies."""
+
+
+MEASURED = (
+    Column("load_s", "s", "Loading of the pipeline.", headline=2),
+    Column("compile_s", "s", "What the first run of a compiled shape took beyond a steady one."),
+    Column("image_encode_s", "s", "Stage: the picture's embedding by CLIP."),
+    Column("vae_encode_s", "s", "Stage: the picture's latents."),
+    Column("denoise_s", "s", "Stage: all steps of the UNet.", headline=2),
+    Column("step_s", "s", "One step of the UNet."),
+    Column("vae_decode_s", "s", "Stage: from latents to frames.", headline=2),
+    Column("total_s", "s", "Latency of one video, median over the repeats.", better="lower", headline=2),
+    Column("total_s_low", "s", "Lower end of the 95 % interval of total_s."),
+    Column("total_s_high", "s", "Upper end of the 95 % interval of total_s."),
+    Column("frames_per_s", "frames/s", "Frames over total_s."),
+    Column("vram_allocated_peak_gib", "GiB", "VRAM in tensors, the peak.", better="lower", headline=2),
+    Column("vram_reserved_peak_gib", "GiB", "VRAM that PyTorch's allocator held, the peak."),
+    Column("vram_process_peak_gib", "GiB", "VRAM of the process as the driver counts it."),
+    *(Column(f"{s}_vram_allocated_peak_gib", "GiB", f"VRAM in tensors, the peak of {s}.") for s in STAGES),
+    Column("host_ram_peak_gib", "GiB", "Host memory of the worker, the peak.", better="lower", headline=2),
+    Column("energy_j", "J", "Energy of one video as the GPU counts it."),
+    Column("predicted_vram_gib", "GiB", "VRAM in tensors, the peak that was predicted."),
+)
+"""What every job measures beside the metrics of its frames. Only the whole has a better end: its parts describe."""
 
 
 def flat(row: Row) -> dict[str, Scalar]:
@@ -50,7 +70,7 @@ def flat(row: Row) -> dict[str, Scalar]:
         "error": row.error,
         "phase": row.phase,
     }
-    middle = {name: values.get(name) for name in MEASURED}
+    middle = {column.name: values.get(column.name) for column in MEASURED}
     rest = {name: value for name, value in values.items() if name not in middle and name not in LAST}
     return {**identity, **asked, **middle, **rest, **{name: values.get(name) for name in LAST}}
 
@@ -74,9 +94,9 @@ def asked_for(job: Job) -> dict[str, Scalar]:
     }
 
 
-def union(tables: Iterable[Mapping[str, Scalar]]) -> list[str]:
+def union(rows: Iterable[Iterable[str]]) -> list[str]:
     """All columns of some flat rows, in the order in which they first appear, those at the end kept there."""
-    seen = {name: None for table in tables for name in table}
+    seen = {name: None for row in rows for name in row}
     return [name for name in seen if name not in LAST] + [name for name in LAST if name in seen]
 
 

@@ -10,6 +10,7 @@ import pytest
 from clips import Surface, flicker, pan
 from PIL import Image
 
+from svdsweep import cli
 from svdsweep.commands.score import main
 from svdsweep.metrics import COLUMNS, Context, score
 from svdsweep.worker.media import write_video
@@ -172,7 +173,7 @@ def test_one_bad_clip_does_not_hide_the_others(tmp_path, frames, capsys):
     ids=lambda flags: flags[0],
 )
 def test_impossible_flags_are_one_sentence(tmp_path, frames, capsys, flags):
-    assert main([str(as_folder(tmp_path / "clip", frames)), *flags]) == 2
+    assert cli.main(["score", str(as_folder(tmp_path / "clip", frames)), *flags]) == 2
     assert flags[0] in capsys.readouterr().err
 
 
@@ -232,8 +233,8 @@ def test_a_family_of_the_users_own_is_used_by_import_path(tmp_path, frames, monk
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "__init__.py").touch()
     (tmp_path / "mine" / "brightness.py").write_text(
-        "from svdsweep.metrics import Scores\n\n\ndef score(footage, context):\n"
-        "    return Scores(values={'mean_255': float(footage.frames.mean())})\n"
+        "from svdsweep.metrics import Measurements\n\n\ndef score(footage, context):\n"
+        "    return Measurements(values={'mean_255': float(footage.frames.mean())})\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert score(frames, Context(), ["mine.brightness"]).values["mean_255"] == pytest.approx(frames.mean())

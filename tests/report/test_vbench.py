@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image as Pictures
 
-from svdsweep.commands.score import main
+from svdsweep import cli
 from svdsweep.config import Image, Job
 from svdsweep.errors import UserError
 from svdsweep.images import identify, locate
@@ -81,10 +81,15 @@ def test_more_seeds_than_vbench_looks_for_are_refused_before_anything_is_written
 
 
 def test_a_folder_that_is_no_sweep_or_a_full_target_is_one_sentence(tmp_path, capsys):
-    assert main([str(tmp_path), "--vbench-layout", str(tmp_path / "out")]) == 2
+    assert exported(tmp_path, tmp_path / "out") == 2
     assert "no finished job" in capsys.readouterr().err
     folder = sweep(tmp_path / "sweep", jobs())
-    assert main([str(folder), "--vbench-layout", str(tmp_path)]) == 2
+    assert exported(folder, tmp_path) == 2
     assert "not an empty folder" in capsys.readouterr().err
-    assert main([str(folder), "--vbench-layout", str(tmp_path / "out")]) == 0
+    assert exported(folder, tmp_path / "out") == 0
     assert capsys.readouterr().out.count("evaluate_i2v.py") == 2
+
+
+def exported(folder, into):
+    """The exit code of the verb."""
+    return cli.main(["export", str(folder), "--to", "vbench", "--into", str(into)])
