@@ -10,6 +10,7 @@ from pathlib import Path
 from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError
 from svdsweep.runner import batch_of
+from svdsweep.runner.leases import under_way
 from svdsweep.runner.progress import clock, for_terminal
 from svdsweep.store.manifest import wanted_keys
 from svdsweep.store.rows import STATUSES, Row, Tail, last_rows, read_rows
@@ -60,14 +61,6 @@ def in_words(now: dict[str, object]) -> str:
     tasks = now["slurm_tasks"]
     queue = f"; array {now['slurm_array']}: {tasks or 'not in the queue'}" if now["slurm_array"] else ""
     return f"{now['folder']}: {done}{of} jobs have a row ({counts or 'none'}), {now['under_way']} under way{queue}"
-
-
-def under_way(folder: Path) -> int:
-    """How many jobs drivers have claimed."""
-    claims = folder / "claims"
-    if not claims.is_dir():
-        return 0
-    return len({path.stem for path in claims.iterdir() if path.name[0] != "."})  # key, or key.number
 
 
 def follow(folder: Path, every_s: float) -> int:

@@ -10,32 +10,8 @@ from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Load
 
 
-class Engine(Protocol):
-    """A module of this folder that `runner=` names."""
-
-    def run(
-        self, jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: "Watch"
-    ) -> Iterator[Row]:
-        """Run jobs, each once, and yield each row when it is stored; see `svdsweep.runner.run_jobs`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a cluster's queue holds for a sweep whose driver may be gone."""
-
-    name: str
-    tasks: dict[str, int] | None
-    """Tasks that are not over, by state; None where the cluster does not answer."""
-
-    @property
-    def over(self) -> bool:
-        """Whether no task of it is left."""
-        return self.tasks == {}
-
-
-class Watch(Protocol):
-    """What an engine tells while it runs; a worker is named as its log file is."""
+class Watch:
+    """What an engine tells while it runs; this one passes it over, others show it. A worker is named as its log is."""
 
     def opened(self, jobs: int, workers: Sequence[str]) -> None:
         """The sweep begins: so many jobs to do, on these workers (more may come)."""
@@ -56,7 +32,31 @@ class Watch(Protocol):
         """So many jobs are run once more, in another round (`measure.rounds`)."""
 
     def told(self, text: str) -> None:
-        """One sentence for the user."""
+        """One sentence is for the user."""
 
     def closed(self) -> None:
         """The sweep ends, whatever the reason."""
+
+
+class Engine(Protocol):
+    """A module of this folder that `runner=` names."""
+
+    def run(
+        self, jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch
+    ) -> Iterator[Row]:
+        """Run jobs, each once, and yield each row when it is stored; see `svdsweep.runner.run_jobs`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a cluster's queue holds for a sweep whose driver may be gone."""
+
+    name: str
+    tasks: dict[str, int] | None
+    """Tasks that are not over, by state; None where the cluster does not answer."""
+
+    @property
+    def over(self) -> bool:
+        """Whether no task of it is left."""
+        return self.tasks == {}

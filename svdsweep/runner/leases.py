@@ -1,4 +1,4 @@
-"""Two drivers, one folder: a claim file a job, so that each runs once, without a lock that could outlive its holder."""
+"""Leases of jobs: several drivers share a folder, and each job runs once, without a lock that outlives its holder."""
 
 import contextlib
 import json
@@ -11,15 +11,23 @@ import psutil
 
 from svdsweep.runner import host
 
+FOLDER = "claims"
+"""Where the lease files are, in the sweep's folder; each is named by its job's key, or key.number."""
+
+
+def under_way(folder: Path) -> int:
+    """How many jobs of a sweep drivers have taken, also those of drivers that are dead."""
+    return len({path.stem for path in (folder / FOLDER).glob("[!.]*")})
+
 
 class Leases:
-    """The claims of one driver under `<folder>/claims/`, kept fresh by a thread while it is entered.
+    """The leases of one driver, files under `<folder>/claims/`, kept fresh by a thread while it is entered.
 
-    A claim is made by exclusive creation (atomic on NFS from version 3). Its life sign is the file's time of change by
+    A lease is taken by exclusive creation (atomic on NFS from version 3). Its life sign is the file's time of change by
     the file server's clock, compared with that of a file just touched there, so that clocks of hosts may differ."""
 
     def __init__(self, folder: Path, stale_s: float) -> None:
-        self.folder, self.stale_s = folder / "claims", stale_s
+        self.folder, self.stale_s = folder / FOLDER, stale_s
         self.me = {
             "machine": host.identity(),
             "pid": os.getpid(),
@@ -43,11 +51,11 @@ class Leases:
         self._clock.unlink(missing_ok=True)
 
     def take(self, key: str) -> bool:
-        """Claim a job; False while another living driver holds it, or was faster.
+        """Take the lease of a job; False while another living driver holds it, or was faster.
 
-        The claim of a dead driver is not replaced but outnumbered: whoever creates the file with the next number has
-        the job. So of several drivers that find it one gets it, and at no moment is there no claim."""
-        before = self._claims_of(key)
+        The lease of a dead driver is not replaced but outnumbered: whoever creates the file with the next number has
+        the job. So of several drivers that see it one gets it, and at no moment is there no lease."""
+        before = self._leases_of(key)
         if not all(self._dead(path) for path in before):
             return False
         number = max((int(path.suffix[1:] or 0) for path in before), default=-1) + 1
@@ -62,7 +70,7 @@ class Leases:
             self._held.pop(key, None)
             path.unlink(missing_ok=True)
             raise
-        now = self._claims_of(key)
+        now = self._leases_of(key)
         now.pop(path, None)
         if now.items() - before.items():  # another has it since the listing, which was old
             self.release(key)
@@ -73,10 +81,10 @@ class Leases:
 
     def free(self, key: str) -> bool:
         """Whether nobody alive holds a job."""
-        return all(self._dead(path) for path in self._claims_of(key))
+        return all(self._dead(path) for path in self._leases_of(key))
 
     def release(self, key: str) -> None:
-        """Give a claim back; the job's row, if it has one, is stored by now."""
+        """Give a lease back; the job's row, if it has one, is stored by now."""
         path = self._held.pop(key, None)
         if path and _content(path) == self.me:  # it may have been taken over while this machine slept
             path.unlink(missing_ok=True)
@@ -85,14 +93,14 @@ class Leases:
     def _clock(self) -> Path:
         return self.folder / f".{self.me['token']}"
 
-    def _claims_of(self, key: str) -> dict[Path, tuple[int, int]]:
-        """A job's claim files, each with what tells it from a later one of the same name."""
-        found = {}
+    def _leases_of(self, key: str) -> dict[Path, tuple[int, int]]:
+        """A job's lease files, each with what tells it from a later one of the same name."""
+        files = {}
         for path in (self.folder / key, *self.folder.glob(f"{key}.*")):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
-                found[path] = status.st_ino, status.st_mtime_ns
-        return found
+                files[path] = status.st_ino, status.st_mtime_ns
+        return files
 
     def _dead(self, path: Path) -> bool:
         owner = _content(path)
@@ -112,7 +120,7 @@ class Leases:
 
 
 def _content(path: Path) -> dict[str, object] | None:
-    """Who holds a claim; None when it is gone or not yet written."""
+    """Who holds a lease; None when it is gone or not yet written."""
     try:
         plain = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -13,7 +13,7 @@ from svdsweep.runner.queue import Queue, open_queue
 from svdsweep.runner.worker_main import name_of
 from svdsweep.runner.worker_process import WorkerProcess
 from svdsweep.store.rows import Row
-from svdsweep.worker.contract import Load
+from svdsweep.worker.contract import Load, Slot
 
 TICK_S = 0.5
 """How often deadlines, deaths that closed no pipe, and other drivers' jobs are looked at."""
@@ -28,97 +28,104 @@ def run(
     signals: bool = True,
 ) -> Iterator[Row]:
     """Run jobs on this machine's devices; see `run_jobs`. `signals=False` leaves SIGINT and SIGTERM to the caller."""
-    folder, name = folder.resolve(), name_of(load)
+    folder, load_name = folder.resolve(), name_of(load)
     devices = discover(options.devices)
     if options.workers_per_device > 1 and devices != ["cpu"]:
         raise UserError(
             f"runner.workers_per_device={options.workers_per_device} is only for runner.devices=cpu: processes "
             "that share a GPU would spoil each other's times and memory."
         )
-    places = [device for device in devices for _ in range(options.workers_per_device)]
-    threads = max(1, cores() // len(places))
-    with open_queue(jobs, options, folder, watch, signals) as ledger:
-        names = _names(places[: ledger.jobs], ledger.writer)
-        seats = [
-            WorkerProcess(worker, device, threads, folder, name, options, watch)
-            for worker, device in zip(names, places, strict=False)
+    devices = [device for device in devices for _ in range(options.workers_per_device)]
+    threads = max(1, cores() // len(devices))
+    with open_queue(jobs, options, folder, watch, signals) as queue:
+        devices = devices[: queue.jobs]
+        workers = [
+            WorkerProcess(name, Slot(device, folder, threads), load_name, options, watch)
+            for name, device in zip(_names(devices, queue.writer), devices, strict=True)
         ]
-        yield from _Pool(ledger, seats, watch).run()
+        yield from _Pool(queue, workers, watch).run()
 
 
 class _Pool:
     """One run of the pool; its methods are the parts of `run`'s loop."""
 
-    def __init__(self, ledger: Queue, seats: Sequence[WorkerProcess], watch: Watch) -> None:
-        self.ledger, self.seats, self.watch = ledger, seats, watch
+    def __init__(self, queue: Queue, workers: Sequence[WorkerProcess], watch: Watch) -> None:
+        self.queue, self.workers, self.watch = queue, workers, watch
         self.reserved: dict[str, Job] = {}
-        """By worker: a claimed job that waits for its fresh process."""
-        self.told_lost: set[str] = set()
+        """By worker: a leased job that waits for its fresh process."""
+        self.causes: list[str] = []
+        """Why workers were given up."""
 
     def run(self) -> Iterator[Row]:
         """Yield each row when it is stored; KeyboardInterrupt after a drain, UserError when no worker comes up."""
-        self.watch.opened(self.ledger.jobs, [seat.name for seat in self.seats])
+        self.watch.opened(self.queue.jobs, [worker.name for worker in self.workers])
         try:
             while self._goes_on():
-                for seat in self.seats:
-                    self._occupy(seat)
-                readable = wait([seat.pipe for seat in self.seats if seat.pipe], timeout=TICK_S)
-                for seat in self.seats:
-                    row = None if seat.empty else seat.step(seat.pipe in readable)
-                    if row:
-                        working = sum(not seat.lost for seat in self.seats)
-                        under_way = [s.job for s in self.seats if s.job]
-                        yield self.ledger.keep(row, seat.seconds, working, under_way)
-                    if seat.returned:
-                        self.ledger.put_back(seat.returned)
-                        seat.returned = None
-            if self.ledger.interrupted:
+                for worker in self.workers:
+                    self._occupy(worker)
+                readable = wait([worker.pipe for worker in self.workers if worker.pipe], timeout=TICK_S)
+                for worker in self.workers:
+                    if not worker.empty and (row := self._step(worker, worker.pipe in readable)):
+                        yield row
+            if self.queue.interrupted:
                 raise KeyboardInterrupt
         finally:
-            for seat in self.seats:
-                seat.stop()
+            for worker in self.workers:
+                worker.stop()
             self.watch.closed()
 
     def _goes_on(self) -> bool:
-        self.ledger.look()
-        if self.ledger.stopped:
+        self.queue.look()
+        if self.queue.stopped:
             for job in self.reserved.values():
-                self.ledger.put_back(job)
+                self.queue.put_back(job)
             self.reserved.clear()
-        busy = any(seat.job for seat in self.seats)
-        left = len(self.ledger) + len(self.reserved)
-        if left and not busy and all(seat.lost for seat in self.seats):
-            causes = list(dict.fromkeys(seat.cause.strip() for seat in self.seats))
-            raise UserError(f"No worker comes up, so {left} jobs are left: {'; '.join(causes)}")
-        return bool(left or busy or self.ledger.next_round())
+        if any(worker.lost for worker in self.workers):
+            self._give_up_the_lost()
+        left = len(self.queue) + len(self.reserved)
+        if left and not self.workers:
+            raise UserError(
+                f"No worker comes up, so {left} jobs are left: {'; '.join(dict.fromkeys(self.causes))}"
+            )
+        return bool(left or any(worker.job for worker in self.workers) or self.queue.next_round())
 
-    def _occupy(self, seat: WorkerProcess) -> None:
-        """Give an idle worker a job, or an empty seat a process."""
-        if seat.lost:
-            self._give_up(seat)
-        elif seat.empty:
-            self.ledger.leave(seat.name)
-            if seat.name in self.reserved or self.ledger.waiting:
-                seat.start()
-        elif seat.idle:
-            job = self.reserved.pop(seat.name, None) or self.ledger.take(seat.name, seat.idle_s)
-            if job and seat.needs_fresh_process(job):
-                self.reserved[seat.name] = job
-                seat.stop()
-                seat.start()
+    def _give_up_the_lost(self) -> None:
+        """Devices whose processes do not come up leave their jobs to the others."""
+        lost = [worker for worker in self.workers if worker.lost]
+        self.workers = [worker for worker in self.workers if not worker.lost]
+        for worker in lost:
+            self.causes.append(worker.cause.strip())
+            self.queue.leave(worker.name)
+            if job := self.reserved.pop(worker.name, None):
+                self.queue.put_back(job)
+            if self.workers:
+                self.watch.told(f"{worker.name} is given up, the others go on: {worker.cause.strip()}")
+
+    def _occupy(self, worker: WorkerProcess) -> None:
+        """Give an idle worker a job, or an empty slot a process."""
+        if worker.empty:
+            self.queue.leave(worker.name)
+            if worker.name in self.reserved or self.queue.waiting:
+                worker.start()
+        elif worker.idle:
+            job = self.reserved.pop(worker.name, None) or self.queue.take(worker.name, worker.idle_s)
+            if job and worker.needs_fresh_process(job):
+                self.reserved[worker.name] = job
+                worker.stop()
+                worker.start()
             elif job:
-                seat.give(job, self.ledger.attempt(job))
+                worker.give(job, self.queue.attempt(job))
 
-    def _give_up(self, seat: WorkerProcess) -> None:
-        """A device whose processes do not come up: its jobs are for the others."""
-        if seat.name in self.told_lost:
-            return
-        self.told_lost.add(seat.name)
-        self.ledger.leave(seat.name)
-        if job := self.reserved.pop(seat.name, None):
-            self.ledger.put_back(job)
-        if not all(other.lost for other in self.seats):
-            self.watch.told(f"{seat.name} is given up, the others go on: {seat.cause.strip()}")
+    def _step(self, worker: WorkerProcess, readable: bool) -> Row | None:
+        """Hear a worker; the row, stored, of the job that is over by it."""
+        row = worker.step(readable)
+        if worker.returned:
+            self.queue.put_back(worker.returned)
+            worker.returned = None
+        if row is None or worker.given is None:
+            return None
+        under_way = [other.job for other in self.workers if other.job]
+        return self.queue.keep(row, worker.given.seconds, len(self.workers), under_way)
 
 
 def _names(devices: Sequence[str], driver: str) -> list[str]:

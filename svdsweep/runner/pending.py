@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from svdsweep.config import Job, Runner
 from svdsweep.errors import UserError, nearest
-from svdsweep.runner.rounds import further_rounds
+from svdsweep.runner.rounds import differing, further_rounds
 from svdsweep.store.rows import STATUSES, Row, Scalar
 
 MAKERS = ("gpu", "torch", "diffusers")
@@ -15,8 +15,7 @@ def pending(jobs: Sequence[Job], rows: Mapping[str, Row], options: Runner) -> li
     """The jobs to run, each key once, in the given order; `rows` holds the last row of each key.
 
     Final statuses are done, unless further rounds are due; others are tried again up to `options.attempts`; `retry` and
-    `fresh` widen that.
-    Raises UserError for a status that does not exist."""
+    `fresh` widen that. Raises UserError for a status that does not exist."""
     for status in options.retry:
         if status not in STATUSES:
             raise UserError(
@@ -36,13 +35,4 @@ def _again(row: Row | None, options: Runner) -> bool:
 
 def from_other_machines(rows: Iterable[Row], here: Mapping[str, Scalar]) -> list[Row]:
     """The rows made under another GPU, torch or diffusers than `here`'s; what is unknown differs from nothing."""
-    return [
-        row
-        for row in rows
-        if any(
-            here.get(name) is not None
-            and row.provenance.get(name) is not None
-            and row.provenance[name] != here[name]
-            for name in MAKERS
-        )
-    ]
+    return [row for row in rows if differing(row.provenance, here, MAKERS)]

@@ -19,35 +19,7 @@ def for_terminal(stream: TextIO | None = None) -> Watch:
     return Bar(stream) if stream.isatty() else Lines(stream)
 
 
-class Silent:
-    """Tells nothing: the base of the others, and the watch of tests."""
-
-    def opened(self, jobs: int, workers: Sequence[str]) -> None:
-        """See `Watch`."""
-
-    def started(self, worker: str, job: Job, attempt: int) -> None:
-        """See `Watch`."""
-
-    def reached(self, worker: str, phase: str, vram_peak_gib: float | None) -> None:
-        """See `Watch`."""
-
-    def finished(self, worker: str, row: Row, left_s: float | None) -> None:
-        """See `Watch`."""
-
-    def elsewhere(self, jobs: int) -> None:
-        """See `Watch`."""
-
-    def added(self, jobs: int) -> None:
-        """See `Watch`."""
-
-    def told(self, text: str) -> None:
-        """See `Watch`."""
-
-    def closed(self) -> None:
-        """See `Watch`."""
-
-
-class Lines(Silent):
+class Lines(Watch):
     """One plain line for each row, for logs and pipes."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -78,14 +50,17 @@ class Lines(Silent):
         print(text, file=self.stream, flush=True)
 
 
-class Bar(Silent):
+class Bar(Watch):
     """One bar for the sweep with the statuses and the time left; below it, what each worker does; findings above it."""
+
+    bar: "tqdm[NoReturn]"
+    lines: "dict[str, tqdm[NoReturn]]"
+    """What each worker does, by its name."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.counts: Counter[str] = Counter()
         self.doing: dict[str, str] = {}
-        self.bar: tqdm[NoReturn] | None = None
 
     def opened(self, jobs: int, workers: Sequence[str]) -> None:
         """Draw the bar and one line for each worker (as many as fit)."""
@@ -113,25 +88,20 @@ class Bar(Silent):
         self.counts[row.status] += 1
         if row.status != "ok":
             self.told(headline(row))
-        if self.bar is not None:
-            counts = ", ".join(
-                f"{status} {self.counts[status]}" for status in STATUSES if self.counts[status]
-            )
-            left = f", {clock(left_s)} left" if left_s is not None else ""
-            self.bar.set_postfix_str(counts + left, refresh=False)
-            self.bar.update()
+        counts = ", ".join(f"{status} {self.counts[status]}" for status in STATUSES if self.counts[status])
+        left = f", {clock(left_s)} left" if left_s is not None else ""
+        self.bar.set_postfix_str(counts + left, refresh=False)
+        self.bar.update()
         self._does(worker, "idle")
 
     def elsewhere(self, jobs: int) -> None:
         """Advance the bar by what another driver did."""
-        if self.bar is not None:
-            self.bar.update(jobs)
+        self.bar.update(jobs)
 
     def added(self, jobs: int) -> None:
         """Lengthen the bar by another round."""
-        if self.bar is not None:
-            self.bar.total = (self.bar.total or 0) + jobs
-            self.bar.refresh()
+        self.bar.total = (self.bar.total or 0) + jobs
+        self.bar.refresh()
 
     def told(self, text: str) -> None:
         """Print a line above the bar."""
@@ -139,11 +109,8 @@ class Bar(Silent):
 
     def closed(self) -> None:
         """Leave the bar as it is, take the workers' lines away."""
-        if self.bar is not None:
-            for line in self.lines.values():
-                line.close()
-            self.bar.close()
-            self.bar = None
+        for line in (*self.lines.values(), self.bar):
+            line.close()
 
     def _does(self, worker: str, what: str) -> None:
         line = self.lines.get(worker)

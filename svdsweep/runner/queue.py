@@ -1,4 +1,4 @@
-"""What a driver with workers of its own keeps: jobs to give out that no other driver has, and the rows of them."""
+"""The queue of a driver with workers of its own: it gives out jobs that no other driver has and stores their rows."""
 
 import os
 import time
@@ -27,13 +27,13 @@ LOOK_S = 1.0
 def open_queue(
     jobs: Sequence[Job], options: config.Runner, folder: Path, watch: Watch, signals: bool = True
 ) -> Iterator["Queue"]:
-    """The ledger of a sweep's folder; claims are released and signals restored at the end.
+    """The queue of a sweep's folder; leases are released and signals restored at the end.
 
     What makes the folder unwritable leaves it as one UserError."""
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
-        with Leases(folder, options.claim_stale_s) as claims, Signals(signals) as stopping:
-            yield Queue(jobs, options, folder, watch, claims, stopping)
+        with Leases(folder, options.claim_stale_s) as leases, Signals(signals) as stop_signals:
+            yield Queue(jobs, options, folder, watch, leases, stop_signals)
     except OSError as e:
         if isinstance(e, Unwritable) or e.errno in UNWRITABLE:
             raise UserError(
@@ -45,7 +45,7 @@ def open_queue(
 
 
 class Queue:
-    """The jobs of one driver: claimed when given out, released when their row is stored."""
+    """The jobs of one driver: leased when given out, released when their row is stored."""
 
     def __init__(
         self,
@@ -53,24 +53,24 @@ class Queue:
         options: config.Runner,
         folder: Path,
         watch: Watch,
-        claims: Leases,
-        stopping: Signals,
+        leases: Leases,
+        stop_signals: Signals,
     ) -> None:
-        self._options, self._watch, self._claims, self._stopping = options, watch, claims, stopping
+        self._options, self._watch, self._leases, self._signals = options, watch, leases, stop_signals
         self._store = Store(folder)
         self._tail = Tail(folder, but=self._store.path.name)
-        known = last_rows(self._tail.new())
-        self._attempts = {key: row.attempt for key, row in known.items()}
-        todo = pending(jobs, known, options)
-        self._schedule = Scheduler(todo)
+        rows_by_key = last_rows(self._tail.new())
+        self._attempts = {key: row.attempt for key, row in rows_by_key.items()}
+        todo = pending(jobs, rows_by_key, options)
+        self._scheduler = Scheduler(todo)
         self._rounds: dict[str, Row] = {}
         """By key: rows that another round of this driver adds to."""
         if not options.fresh and "ok" not in options.retry:
-            self._rounds = {job.key: known[job.key] for job in further_rounds(todo, known)}
-        self._earlier = list(known.values())
+            self._rounds = {job.key: rows_by_key[job.key] for job in further_rounds(todo, rows_by_key)}
+        self._earlier = list(rows_by_key.values())
         """Rows of earlier runs, until they have been compared with this run's first."""
         self._elsewhere: dict[str, Job] = {}
-        """By key: jobs that another driver has claimed."""
+        """By key: jobs that another driver holds."""
         self._others: set[str] = set()
         """Keys of rows that other drivers have stored since the start."""
         self._looked = self._estimated = 0.0
@@ -83,25 +83,25 @@ class Queue:
 
     def __len__(self) -> int:
         """Jobs that are neither given out nor done."""
-        return len(self._schedule) + len(self._elsewhere)
+        return len(self._scheduler) + len(self._elsewhere)
 
     @property
     def waiting(self) -> int:
         """Jobs that could be given out now."""
-        return len(self._schedule)
+        return len(self._scheduler)
 
     @property
     def interrupted(self) -> bool:
         """Whether the user has asked to stop."""
-        return self._stopping.asked > 0
+        return self._signals.asked > 0
 
     def take(self, worker: str, idle_s: float = 0.0) -> Job | None:
-        """The next job of a worker, claimed: one that no other driver has."""
-        while job := self._schedule.take(worker, idle_s):
-            if not self._claims.take(job.key):
+        """The next job of a worker, leased: one that no other driver has."""
+        while job := self._scheduler.take(worker, idle_s):
+            if not self._leases.take(job.key):
                 self._elsewhere[job.key] = job
-            elif job.key in self._done_by_others():  # between our listing and our claim
-                self._claims.release(job.key)
+            elif job.key in self._done_by_others():  # between our listing and our lease
+                self._leases.release(job.key)
                 self._watch.elsewhere(1)
             else:
                 return job
@@ -112,14 +112,14 @@ class Queue:
         return self._attempts.get(job.key, 0) + 1
 
     def put_back(self, job: Job) -> None:
-        """A job that was taken and not begun."""
-        self._claims.release(job.key)
+        """Take back a job that was taken and not begun."""
+        self._leases.release(job.key)
         if not self.stopped:
-            self._schedule.put_back(job)
+            self._scheduler.put_back(job)
 
     def leave(self, worker: str) -> None:
-        """A worker no longer has anything loaded."""
-        self._schedule.leave(worker)
+        """Note that a worker no longer has anything loaded."""
+        self._scheduler.leave(worker)
 
     def next_round(self) -> int:
         """Begin another round of the jobs that this driver has measured and that are due for one; returns how many.
@@ -129,7 +129,7 @@ class Queue:
             return 0
         due = further_rounds([row.job for row in self._rounds.values()], self._rounds)
         if due:
-            self._schedule.begin(due)
+            self._scheduler.begin(due)
             self._watch.added(len(due))
         return len(due)
 
@@ -148,12 +148,12 @@ class Queue:
             self._store.append(row)
         except OSError as e:
             raise Unwritable(str(e)) from e
-        self._claims.release(row.key)
+        self._leases.release(row.key)
         self._attempts[row.key] = row.attempt
         loaded = row.values.get("load_s")
-        self._schedule.learn(row.job, seconds, loaded if isinstance(loaded, float) else 0.0)
+        self._scheduler.learn(row.job, seconds, loaded if isinstance(loaded, float) else 0.0)
         if time.monotonic() - self._estimated > LOOK_S:
-            self._estimated, self._left_s = time.monotonic(), self._schedule.left_s(workers, under_way)
+            self._estimated, self._left_s = time.monotonic(), self._scheduler.left_s(workers, under_way)
         self._compare_with_earlier(row)
         self._watch.finished(worker, row, self._left_s)
         if self._options.fail_fast and failed:
@@ -164,9 +164,9 @@ class Queue:
         """Heed the user's wish to stop, and what became of the jobs that others hold.
 
         Raises KeyboardInterrupt at the second wish."""
-        if self._stopping.asked > 1:
+        if self._signals.asked > 1:
             raise KeyboardInterrupt
-        if self._stopping.asked:
+        if self._signals.asked:
             self._drain("Stopping after the jobs under way; once more drops them.")
         if not self._elsewhere or time.monotonic() - self._looked < LOOK_S:
             return
@@ -175,8 +175,8 @@ class Queue:
         for key, job in list(self._elsewhere.items()):
             if key in done:
                 self._watch.elsewhere(1)
-            elif self._claims.free(key):  # its driver is dead
-                self._schedule.put_back(job)
+            elif self._leases.free(key):  # its driver is dead
+                self._scheduler.put_back(job)
             else:
                 continue
             del self._elsewhere[key]
@@ -200,7 +200,7 @@ class Queue:
         if not self.stopped:
             self.stopped = True
             self._watch.told(why)
-            self._schedule.clear()
+            self._scheduler.clear()
             self._elsewhere.clear()
 
     def _done_by_others(self) -> set[str]:

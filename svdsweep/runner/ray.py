@@ -1,13 +1,11 @@
 """Ray: an actor a device, as many as the cluster has room for, each the keeper of one worker process."""
 
 import os
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.runner.contract import Watch
 from svdsweep.runner.local import TICK_S
-from svdsweep.runner.progress import Silent
 from svdsweep.runner.queue import Queue, open_queue
+from svdsweep.runner.ray_actor import Answer, Keeper
 from svdsweep.runner.worker_main import name_of
-from svdsweep.runner.worker_process import STARTS, Unwritable, WorkerProcess
+from svdsweep.runner.worker_process import STARTS, Unwritable
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Load
@@ -32,67 +30,6 @@ SILENT_S = 3.0
 
 DEATHS = 20
 """Actors that may die in a row before they are up: a machine that has just died is offered for a while."""
-
-Files = dict[str, bytes]
-"""What a job wrote, by its path in the sweep's folder: sent home where the driver cannot see it."""
-
-
-class Keeper:
-    """What an actor does: keep a worker process on the device that Ray has given it. Its methods answer when done."""
-
-    def __init__(
-        self, name: str, load: str, options: config.Runner, folder: Path, token: str, gpu: bool
-    ) -> None:
-        self.shared = (folder / token).exists()
-        self.folder = folder if self.shared else Path(tempfile.mkdtemp(prefix="svdsweep-"))
-        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        device = os.environ["CUDA_VISIBLE_DEVICES"] if gpu else "cpu"
-        threads = max(1, int(options.ray.cpus_per_actor))
-        self.seat = WorkerProcess(name, device, threads, self.folder, load, options, Silent())
-
-    def ready(self) -> str:
-        """Start the process; empty when it is up, else why it does not come up."""
-        while not self.seat.idle:
-            if self.seat.lost:
-                return self.seat.cause or "unknown"
-            if self.seat.empty:
-                self.seat.start()
-            self._listen()
-        return ""
-
-    def run(self, job: Job, attempt: int) -> tuple[Row | None, Files, str]:
-        """The row of a job and what it wrote. Without a row, the job was not begun, and the last says why.
-
-        A full disk is told the same way, with `unwritable` before the reason."""
-        try:
-            if self.seat.needs_fresh_process(job):
-                self.seat.stop()
-            while True:
-                if why := self.ready():
-                    return None, {}, why
-                self.seat.give(job, attempt)
-                while not self.seat.returned:
-                    if row := self._listen():
-                        return row, self._files(job), ""
-                self.seat.returned = None
-        except Unwritable as e:
-            return None, {}, f"unwritable {e}"
-
-    def _listen(self) -> Row | None:
-        pipes = [self.seat.pipe] if self.seat.pipe else []
-        return self.seat.step(bool(wait(pipes, timeout=TICK_S)))
-
-    def _files(self, job: Job) -> Files:
-        """What has the job's key in its name, where the driver does not see this folder; baselines stay here too."""
-        if self.shared:
-            return {}
-        files = {}
-        for path in self.folder.rglob(f"{job.key}*"):
-            name = path.relative_to(self.folder)
-            files[name.as_posix()] = path.read_bytes()
-            if name.parent.as_posix() != "baselines":
-                path.unlink()
-        return files
 
 
 @dataclass
@@ -117,14 +54,14 @@ def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, w
             f"runner.devices={options.devices}: under runner=ray it is auto or cpu, for Ray gives the GPUs."
         )
     folder = folder.resolve()
-    with open_queue(jobs, options, folder, watch) as ledger:
-        if not ledger.jobs:
+    with open_queue(jobs, options, folder, watch) as queue:
+        if not queue.jobs:
             return
         token = f".seen-{uuid.uuid4().hex}"
         (folder / token).touch()
         try:
             with _connected(options.ray) as ray:
-                yield from _Cluster(ray, ledger, name_of(load), options, folder, token, watch).run()
+                yield from _Cluster(ray, queue, name_of(load), options, folder, token, watch).run()
         finally:
             (folder / token).unlink(missing_ok=True)
 
@@ -157,25 +94,25 @@ class _Cluster:
     def __init__(
         self,
         ray: Any,
-        ledger: Queue,
+        queue: Queue,
         load: str,
         options: config.Runner,
         folder: Path,
         token: str,
         watch: Watch,
     ) -> None:
-        self.ray, self.ledger, self.load, self.options = ray, ledger, load, options
+        self.ray, self.queue, self.load, self.options = ray, queue, load, options
         self.folder, self.token, self.watch = folder, token, watch
         self.calls: dict[Any, _Actor] = {}
         self.idle: list[_Actor] = []
         self.started = self.failed = self.died = 0
         self.cause = ""
-        self._grown = self._took = 0.0
+        self._grown = 0.0
         self._told_waiting = False
 
     def run(self) -> Iterator[Row]:
         """Yield each row when it is stored; KeyboardInterrupt after a drain, UserError when no worker comes up."""
-        self.watch.opened(self.ledger.jobs, [])
+        self.watch.opened(self.queue.jobs, [])
         try:
             while self._goes_on():
                 self._grow()
@@ -186,10 +123,9 @@ class _Cluster:
                     continue
                 done, _ = self.ray.wait(list(self.calls), num_returns=1, timeout=TICK_S)
                 for call in done:
-                    if row := self._answer(call):
-                        under_way = [actor.job for actor in self.calls.values() if actor.job]
-                        yield self.ledger.keep(row, self._took, len(self._up()), under_way)
-            if self.ledger.interrupted:
+                    if row := self._stored(call):
+                        yield row
+            if self.queue.interrupted:
                 raise KeyboardInterrupt
         finally:
             for actor in [*self.calls.values(), *self.idle]:
@@ -197,38 +133,38 @@ class _Cluster:
             self.watch.closed()
 
     def _goes_on(self) -> bool:
-        self.ledger.look()
+        self.queue.look()
         hopeless = self.failed >= STARTS or self.died >= DEATHS
-        if len(self.ledger) and hopeless and not self._up():
-            raise UserError(f"No worker comes up, so {len(self.ledger)} jobs are left: {self.cause.strip()}")
-        busy = any(actor.job for actor in self.calls.values())
-        return bool(len(self.ledger) or busy or self.ledger.next_round())
+        if len(self.queue) and hopeless and not self._up():
+            raise UserError(f"No worker comes up, so {len(self.queue)} jobs are left: {self.cause.strip()}")
+        return bool(len(self.queue) or self._under_way() or self.queue.next_round())
 
     def _up(self) -> list[_Actor]:
         return [*self.idle, *(actor for actor in self.calls.values() if actor.up)]
+
+    def _under_way(self) -> list[Job]:
+        return [actor.job for actor in self.calls.values() if actor.job]
 
     def _grow(self) -> None:
         """Start as many actors as the living machines have room for and the jobs can use."""
         if time.monotonic() - self._grown < GROW_S:
             return
         self._grown = time.monotonic()
-        alive = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         asked = self.options.ray
-        gpus = asked.gpus_per_actor if any(node.get("GPU") for node in alive) else 0.0
-        gpus = 0.0 if self.options.devices == "cpu" else gpus
+        alive = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        on_gpus = self.options.devices != "cpu" and any(node.get("GPU") for node in alive)
+        gpus = asked.gpus_per_actor if on_gpus else 0.0
         room = sum(_room(node, gpus, asked.cpus_per_actor) for node in alive)
-        wanted = min(room if asked.actors is None else asked.actors, self._useful())
-        for _ in range(wanted - len(self.calls) - len(self.idle)):
+        most = room if asked.actors is None else asked.actors
+        useful = len(self.queue) + len(self._under_way())
+        for _ in range(min(most, useful) - len(self.calls) - len(self.idle)):
             self._start(gpus)
         if not room and not self._told_waiting:
             self._told_waiting = True
             self.watch.told("No machine of the cluster has room for a worker; waiting for one.")
 
-    def _useful(self) -> int:
-        return len(self.ledger) + sum(1 for actor in self.calls.values() if actor.job)
-
     def _start(self, gpus: float) -> None:
-        name = f"{self.ledger.writer}-ray{self.started}"
+        name = f"{self.queue.writer}-ray{self.started}"
         self.started += 1
         remote = self.ray.remote(
             num_gpus=gpus, num_cpus=self.options.ray.cpus_per_actor, max_restarts=0, max_task_retries=0
@@ -237,57 +173,59 @@ class _Cluster:
         self.calls[handle.ready.remote()] = _Actor(handle, name)
 
     def _give(self, actor: _Actor) -> None:
-        if not self.ledger.waiting:
+        if not self.queue.waiting:
             return
-        if time.monotonic() - actor.heard > SILENT_S:
+        now = time.monotonic()
+        if now - actor.heard > SILENT_S:
             self.idle.remove(actor)
             self.calls[actor.handle.ready.remote()] = actor
-            return
-        job = self.ledger.take(actor.name, time.monotonic() - actor.since)
-        if job is None:
-            return
-        self.idle.remove(actor)
-        actor.job, actor.attempt, actor.since = job, self.ledger.attempt(job), time.monotonic()
-        self.watch.started(actor.name, job, actor.attempt)
-        self.calls[actor.handle.run.remote(job, actor.attempt)] = actor
+        elif job := self.queue.take(actor.name, now - actor.since):
+            self.idle.remove(actor)
+            actor.job, actor.attempt, actor.since = job, self.queue.attempt(job), now
+            self.watch.started(actor.name, job, actor.attempt)
+            self.calls[actor.handle.run.remote(job, actor.attempt)] = actor
 
-    def _answer(self, call: Any) -> Row | None:
-        """What became of a call; the row of a job that is over by it."""
+    def _stored(self, call: Any) -> Row | None:
+        """The row, stored, of the job that is over by the answer to a call."""
         actor = self.calls.pop(call)
         job, actor.job = actor.job, None
-        self._took = time.monotonic() - actor.since
+        seconds = time.monotonic() - actor.since
+        row = self._answered(call, actor, job)
+        if row is None:
+            return None
+        return self.queue.keep(row, seconds, len(self._up()), self._under_way())
+
+    def _answered(self, call: Any, actor: _Actor, job: Job | None) -> Row | None:
         try:
-            answer = self.ray.get(call)
+            answer: Answer = self.ray.get(call)
         except self.ray.exceptions.RayError as e:
             self.died += not actor.up
             self._drop(actor, f"{type(e).__name__}: {str(e).strip().splitlines()[0]}")
             return _lost(job, actor, self.cause) if job else None
-        row: Row
-        row, files, why = (None, {}, answer) if isinstance(answer, str) else answer
-        if why.startswith("unwritable"):
-            raise Unwritable(why)
-        if why:
+        if answer.unwritable:
+            raise Unwritable(answer.why)
+        if answer.why:
             self.failed += 1
-            self._drop(actor, why)
+            self._drop(actor, answer.why)
             if job:
-                self.ledger.put_back(job)
+                self.queue.put_back(job)
             return None
         actor.heard = time.monotonic()
         if job or not actor.up:
             actor.up, actor.since = True, actor.heard
         self.idle.append(actor)
-        if job is None:
+        if job is None or answer.row is None:
             return None
         self.failed = self.died = 0
-        for name, content in files.items():
+        for name, content in answer.files.items():
             with renamed_when_done(self.folder / name) as part:
                 part.write_bytes(content)
-        return replace(row, job=job)
+        return replace(answer.row, job=job)
 
     def _drop(self, actor: _Actor, why: str) -> None:
         """An actor that is dead, or whose worker does not come up."""
         self.ray.kill(actor.handle)
-        self.ledger.leave(actor.name)
+        self.queue.leave(actor.name)
         self.cause = why
         if actor.up:
             self.watch.told(f"{actor.name} is lost, another takes its place where there is room: {why}")

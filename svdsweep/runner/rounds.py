@@ -11,10 +11,11 @@ from svdsweep.probes.latency import ROUND, time_columns
 from svdsweep.store.columns import STAGES
 from svdsweep.store.rows import Row, Scalar
 
+Provenance = Mapping[str, Scalar]
 REPEATED = ("total_s", *(f"{stage}_s" for stage in STAGES), "step_s")
 """The series with one entry a repeat."""
 DEVICE = ("device", "gpu", "host")
-"""The provenance that rounds must share; what is unknown differs from nothing."""
+"""The provenance that rounds must share."""
 
 
 def further_rounds(jobs: Iterable[Job], rows: Mapping[str, Row]) -> list[Job]:
@@ -88,11 +89,15 @@ def _unfit(earlier: Row, later: Row) -> str:
     if later.status != "ok":
         where = f" in {later.phase}" if later.phase else ""
         return f"it ended as {later.status}{where} ({later.error.splitlines()[0] if later.error else 'no message'})"
-    for name in DEVICE:
-        here, there = later.provenance.get(name), earlier.provenance.get(name)
-        if here is not None and there is not None and here != there:
-            return f"it ran on {name} {here}, the others on {there}"
+    for name in differing(later.provenance, earlier.provenance, DEVICE):
+        return f"it ran on {name} {later.provenance[name]}, the others on {earlier.provenance[name]}"
     return ""
+
+
+def differing(one: Provenance, other: Provenance, names: Iterable[str]) -> list[str]:
+    """The names under which two provenances differ; what is unknown differs from nothing."""
+    both = (name for name in names if one.get(name) is not None and other.get(name) is not None)
+    return [name for name in both if one[name] != other[name]]
 
 
 def _time_notes(row: Row) -> list[str]:

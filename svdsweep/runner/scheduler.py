@@ -69,29 +69,27 @@ class Scheduler:
         return job
 
     def put_back(self, job: Job) -> None:
-        """A job that was taken and not begun: the next of its group."""
+        """Take back a job that was taken and not begun: it is the next of its group."""
         self._todo.setdefault(job.pipeline_key, deque()).appendleft(job)
         self._cost[job.pipeline_key] += cost(job)
         self._left += 1
 
     def leave(self, worker: str) -> None:
-        """A worker no longer has anything loaded."""
+        """Note that a worker no longer has anything loaded."""
         self._at.pop(worker, None)
 
     def learn(self, job: Job, seconds: float, load_s: float = 0.0) -> None:
-        """A job took so long, of which `load_s` to load its pipeline."""
+        """Learn that a job took so long, of which `load_s` to load its pipeline."""
         self._seconds[job.pipeline_key] += max(seconds - load_s, 0.0)
         self._units[job.pipeline_key] += cost(job)
         if load_s > 0:
             self._loads.append(load_s)
 
-    def clear(self) -> list[Job]:
-        """Give up all jobs that nobody has taken, and return them."""
-        jobs = [job for group in self._todo.values() for job in group]
+    def clear(self) -> None:
+        """Give up all jobs that nobody has taken."""
         self._todo.clear()
         self._cost = dict.fromkeys(self._cost, 0.0)
         self._left = 0
-        return jobs
 
     def seconds(self, jobs: Iterable[Job]) -> float | None:
         """Estimated seconds of jobs, without loading; None until something has been learnt."""

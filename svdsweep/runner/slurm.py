@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,8 @@ class Shard:
 
     def __call__(self) -> int:
         """Run what is left of the shard; the number of rows written."""
-        known = last_rows(read_rows(self.folder))
-        left = [
-            j for j in self.jobs if j.key not in known or known[j.key].attempt <= self.before.get(j.key, 0)
-        ]
+        attempts = {key: row.attempt for key, row in last_rows(read_rows(self.folder)).items()}
+        left = [job for job in self.jobs if attempts.get(job.key, 0) <= self.before.get(job.key, 0)]
         options = replace(self.options, name="local")
         rows = local.run(left, resolved(self.load), options, self.folder, Lines(sys.stdout), signals=False)
         return sum(1 for _ in rows)
@@ -63,69 +62,71 @@ def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, w
 
     The driver may be closed: the shards go on, and the same command, or `svdsweep watch`, comes back to them."""
     folder = folder.resolve()
-    known = last_rows(read_rows(folder))
-    todo = pending(jobs, known, options)
-    if not todo:
+    rows_by_key = last_rows(read_rows(folder))
+    awaited = {job.key: job for job in pending(jobs, rows_by_key, options)}
+    if not awaited:
         return
-    before = {job.key: known[job.key].attempt if job.key in known else 0 for job in todo}
-    awaited = set(before)
-    watch.opened(len(todo), ["slurm"])
+    before = {key: rows_by_key[key].attempt if key in rows_by_key else 0 for key in awaited}
+    watch.opened(len(awaited), ["slurm"])
     try:
-        with Signals() as stopping:
+        with Signals() as stop_signals:
+            driver = _Driver(folder, options.slurm.poll_s, awaited, before, watch, stop_signals)
             array = submitted(folder)
             if array and in_queue(array) != []:
                 watch.told(
                     f"Array {array} of this sweep is in the queue; watching it before anything is submitted."
                 )
-                yield from _follow(folder, awaited, before, array, options, watch, stopping)
+                yield from driver.follow(array)
             if awaited:
-                left = [job for job in todo if job.key in awaited]
-                array = _submit(left, name_of(load), options, folder, before)
+                array = _submit(list(awaited.values()), name_of(load), options, folder, before)
                 watch.told(f"Submitted array {array}; its logs are in {folder / 'slurm'}.")
-                yield from _follow(folder, awaited, before, array, options, watch, stopping)
+                yield from driver.follow(array)
     finally:
         watch.closed()
 
 
-def _follow(
-    folder: Path,
-    awaited: set[str],
-    before: dict[str, int],
-    array: str,
-    options: config.Runner,
-    watch: Watch,
-    stopping: Signals,
-) -> Iterator[Row]:
-    """The rows of the awaited keys, which they leave, until all are there or the array is over."""
-    tail, looks, over = Tail(folder), 0, False
-    state: list[str] | None = None
-    while True:
-        for row in tail.new():
-            if row.key in awaited and row.attempt > before[row.key]:
-                awaited.discard(row.key)
-                watch.finished(str(row.provenance.get("worker", "slurm")), row, None)
-                yield row
-        if not awaited:
-            return
-        if over:
-            watch.told(
-                f"Array {array} has ended and left {len(awaited)} jobs undone; the logs in {folder / 'slurm'} tell "
-                "why. The same command submits them again."
-            )
-            return
-        if stopping.asked:
-            watch.told(
-                f"Array {array} goes on; the same command comes back to it, `scancel {array}` ends it."
-            )
-            raise KeyboardInterrupt
-        if looks % QUEUE_EVERY == 0:
-            now = in_queue(array)
-            if now is not None and now != state:
-                state = now
-                watch.told(f"Array {array}: {_counted(now)}")
-            over = now == []  # one more look at the rows: the last may have been written just before
-        looks += 1
-        time.sleep(options.slurm.poll_s)
+@dataclass(frozen=True)
+class _Driver:
+    """What waits for an array's rows."""
+
+    folder: Path
+    poll_s: float
+    awaited: dict[str, Job]
+    """The jobs without a row, by key; those that get one leave it."""
+    before: dict[str, int]
+    """Attempts by key that were stored before."""
+    watch: Watch
+    stop_signals: Signals
+
+    def follow(self, array: str) -> Iterator[Row]:
+        """Yield the rows of the awaited jobs until all are there or the array is over; Ctrl-C ends it and no shard."""
+        tail, state, over = Tail(self.folder), None, False
+        for looks in count():
+            for row in tail.new():
+                if row.key in self.awaited and row.attempt > self.before[row.key]:
+                    del self.awaited[row.key]
+                    self.watch.finished(str(row.provenance.get("worker", "slurm")), row, None)
+                    yield row
+            if not self.awaited:
+                return
+            if over:
+                self.watch.told(
+                    f"Array {array} has ended and left {len(self.awaited)} jobs undone; the logs in "
+                    f"{self.folder / 'slurm'} tell why. The same command submits them again."
+                )
+                return
+            if self.stop_signals.asked:
+                self.watch.told(
+                    f"Array {array} goes on; the same command comes back to it, `scancel {array}` ends it."
+                )
+                raise KeyboardInterrupt
+            if looks % QUEUE_EVERY == 0:
+                now = in_queue(array)
+                if now is not None and now != state:
+                    state = now
+                    self.watch.told(f"Array {array}: {_counted(now)}")
+                over = now == []  # one more look at the rows: the last may have been written just before
+            time.sleep(self.poll_s)
 
 
 def batch(folder: Path) -> Batch | None:
@@ -160,8 +161,7 @@ def in_queue(array: str) -> list[str] | None:
 
 
 def _counted(states: Sequence[str]) -> str:
-    counts = {state: list(states).count(state) for state in states}
-    words = (f"{n} {state.lower().replace(' none', '')}" for state, n in counts.items())
+    words = (f"{n} {state.lower().replace(' none', '')}" for state, n in Counter(states).items())
     return ", ".join(words) or "no task left"
 
 
@@ -195,15 +195,11 @@ def _submit(
 
 def parameters(asked: config.Slurm, name: str) -> dict[str, Any]:
     """The settings in submitit's words, without those that are not set."""
-    words: dict[str, Any] = {
+    same = ("partition", "account", "qos", "constraint", "gres", "cpus_per_task")
+    words = {
+        **{name: getattr(asked, name) for name in same},
         "job_name": f"svdsweep-{name}",
         "time": asked.time_min,
-        "partition": asked.partition,
-        "account": asked.account,
-        "qos": asked.qos,
-        "constraint": asked.constraint,
-        "gres": asked.gres,
-        "cpus_per_task": asked.cpus_per_task,
         "mem": f"{asked.mem_gib}G" if asked.mem_gib else None,
         "setup": asked.setup or None,
         "srun_args": [f"--container-image={asked.container}"] if asked.container else None,

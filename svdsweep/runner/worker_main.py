@@ -38,18 +38,18 @@ def name_of(load: Load) -> str:
     return f"{module}:{name}"
 
 
-def environment(place: Slot) -> dict[str, str]:
+def environment(slot: Slot) -> dict[str, str]:
     """The environment of a worker: its device is its only GPU, and its libraries keep to its share of the cores.
 
     It must stand before the interpreter starts, for torch, OpenMP and CUDA read it when they are loaded."""
-    threads = str(place.threads)
+    threads = str(slot.threads)
     return {
         # else threads spin at the end of each of a small model's many loops, while their partner waits for its core: on
         # a busy machine a job of a second takes twenty
         "OMP_WAIT_POLICY": "PASSIVE",
         **os.environ,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": "" if place.device == "cpu" else place.device,
+        "CUDA_VISIBLE_DEVICES": "" if slot.device == "cpu" else slot.device,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
@@ -68,7 +68,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(
             number, signal.SIG_IGN
-        )  # SLURM signals every process of a step; ending is the driver's business
+        )  # SLURM signals every process of a step; the driver ends its workers
     faulthandler.enable()
     pipe, lifeline = int(sys.argv[1]), int(sys.argv[2])
     for descriptor in (pipe, lifeline):
@@ -82,11 +82,11 @@ def main() -> None:
 def serve(driver: Connection) -> None:
     """Load what the first message names, then answer jobs until the driver hangs up.
 
-    To the worker: (load, place), then (job, attempt). To the driver: ("ready",) or ("broken", why); for each job
+    To the worker: (load, slot), then (job, attempt). To the driver: ("ready",) or ("broken", why); for each job
     ("taken",), any number of ("phase", name, vram_peak_gib), and ("row", json) or ("unwritable", why)."""
-    load, place = driver.recv()
+    load, slot = driver.recv()
     try:
-        work = resolved(load)(place)
+        work = resolved(load)(slot)
     except BaseException as e:
         driver.send(("broken", str(e) if isinstance(e, UserError) else _story(e)))
         return
@@ -103,7 +103,7 @@ def serve(driver: Connection) -> None:
     while True:
         job, attempt = driver.recv()
         send("taken")
-        send(*_answer(work, job, attempt, report, place.folder))
+        send(*_answer(work, job, attempt, report, slot.folder))
 
 
 def resolved(name: str) -> Load:

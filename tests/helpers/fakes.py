@@ -25,12 +25,12 @@ def job(seed: int = 0, does: str = "", **settings: object) -> Job:
     return Job(seed=seed, image=Image(name=does), memory=memory, **settings)
 
 
-def load(place: Slot) -> Work:
+def load(slot: Slot) -> Work:
     """Answer `ok`, unless the job's image's name says otherwise. Every run leaves a line in <folder>/ran."""
     loaded = []
 
     def work(job: Job, attempt: int, report: Report) -> Row:
-        with (place.folder / "ran").open("a") as f:
+        with (slot.folder / "ran").open("a") as f:
             f.write(f"{job.key} {os.getpid()} {job.pipeline_key}\n")
         values = {"pid": os.getpid(), "total_s": 0.1, "threads": os.environ["OMP_NUM_THREADS"]}
         if loaded != [job.pipeline_key]:
@@ -39,51 +39,51 @@ def load(place: Slot) -> Work:
             loaded[:] = [job.pipeline_key]
         report("denoise", 1.5)
         print("working on", job.seed)
-        answer = act(job, place, attempt)
+        answer = act(job, slot, attempt)
         return answer or Row(job, "ok", values=values)
 
     return work
 
 
-def load_never(place: Slot) -> Work:
+def load_never(slot: Slot) -> Work:
     raise UserError("planted: the weights are gone")
 
 
-def load_dies(place: Slot) -> Work:
+def load_dies(slot: Slot) -> Work:
     print("dying words")
     os._exit(7)
 
 
-def load_hangs(place: Slot) -> Work:
+def load_hangs(slot: Slot) -> Work:
     time.sleep(3000)
     raise AssertionError
 
 
-def load_once_in_two(place: Slot) -> Work:
+def load_once_in_two(slot: Slot) -> Work:
     """Every second process dies while it loads."""
-    marks = place.folder / "starts"
+    marks = slot.folder / "starts"
     marks.mkdir(exist_ok=True)
     mark = marks / str(os.getpid())
     mark.touch()
     if len(list(marks.iterdir())) % 2:
         os._exit(9)
-    return load(place)
+    return load(slot)
 
 
-def load_dies_before_its_first_job(place: Slot) -> Work:
+def load_dies_before_its_first_job(slot: Slot) -> Work:
     """The first process dies when it has been given a job and has not yet taken it."""
-    mark, receive = place.folder / "started", Connection.recv
+    mark, receive = slot.folder / "started", Connection.recv
     if not mark.exists():
         mark.touch()
         Connection.recv = lambda self: (receive(self), os._exit(5))  # type: ignore[method-assign]
-    return load(place)
+    return load(slot)
 
 
-def load_noop(place: Slot) -> Work:
+def load_noop(slot: Slot) -> Work:
     return lambda job, attempt, report: Row(job, "ok")
 
 
-def act(job: Job, place: Slot, attempt: int) -> object:
+def act(job: Job, slot: Slot, attempt: int) -> object:
     name, _, value = job.image.name.partition(" ")
     match name:
         case "":
@@ -123,12 +123,12 @@ def act(job: Job, place: Slot, attempt: int) -> object:
         case "norow":
             return {"status": "ok"}
         case "full":
-            raise OSError(errno.ENOSPC, "No space left on device", str(place.folder / "videos" / "x.mp4"))
+            raise OSError(errno.ENOSPC, "No space left on device", str(slot.folder / "videos" / "x.mp4"))
         case "torch":
             return Row(job, "ok", provenance={"torch": value, "gpu": None})
         case "video":
-            (place.folder / "videos").mkdir(exist_ok=True)
-            (place.folder / "videos" / f"{job.key}.mp4").write_bytes(job.key.encode() * 1000)
+            (slot.folder / "videos").mkdir(exist_ok=True)
+            (slot.folder / "videos" / f"{job.key}.mp4").write_bytes(job.key.encode() * 1000)
         case "fullrow":
             return Row(job, "failed", phase="write", error="OSError: [Errno 28] No space left on device")
         case "badvideo":
@@ -136,7 +136,7 @@ def act(job: Job, place: Slot, attempt: int) -> object:
         case "denied":
             raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/picture.png")
         case "wait":
-            while not Path(place.folder / value).exists():
+            while not Path(slot.folder / value).exists():
                 time.sleep(0.02)
         case _:
             raise AssertionError(name)

@@ -13,13 +13,13 @@ import psutil
 
 from svdsweep.config import Runner
 from svdsweep.runner import run_jobs
-from svdsweep.runner.progress import Silent
+from svdsweep.runner.contract import Watch
 from svdsweep.store.rows import read_rows
 
 HERE = Path(__file__).parent
 
 
-class Heard(Silent):
+class Heard(Watch):
     """A watch that remembers what it was told."""
 
     def __init__(self):
@@ -41,7 +41,7 @@ def cpu(workers=2, **options):
 
 def sweep(folder, jobs, options=None, load=fakes.load, watch=None):
     """Run jobs in this process; the rows in the order of their arrival."""
-    return list(run_jobs(jobs, load, options or cpu(), folder, watch or Silent()))
+    return list(run_jobs(jobs, load, options or cpu(), folder, watch or Watch()))
 
 
 def stored(folder):
@@ -76,12 +76,12 @@ def wait_for(condition, limit_s=30.0):
 
 def family(folder):
     """The living processes that were started for a sweep, wherever they hang in the tree."""
-    found = []
+    ours = []
     for process in psutil.process_iter():
         try:
-            ours = process.environ().get("SVDSWEEP_TEST_FOLDER") == str(folder)
-            if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+            is_ours = process.environ().get("SVDSWEEP_TEST_FOLDER") == str(folder)
+            if is_ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                ours.append(process)
         except psutil.Error:
             continue
-    return found
+    return ours

@@ -24,7 +24,7 @@ def measured(count: int, folder: Path) -> dict[str, object]:
 
     from svdsweep.grid.expand import expand
     from svdsweep.runner import run_jobs
-    from svdsweep.runner.progress import Silent
+    from svdsweep.runner.contract import Watch
     from svdsweep.store.rows import Store
 
     def seconds() -> float:
@@ -35,7 +35,7 @@ def measured(count: int, folder: Path) -> dict[str, object]:
     began = time.perf_counter()
     jobs = expand([f"seed=range({count})"]).jobs
     expand_s = seconds()
-    rows = sum(1 for _ in run_jobs(jobs, fakes.load_noop, cpu(2), folder, Silent()))
+    rows = sum(1 for _ in run_jobs(jobs, fakes.load_noop, cpu(2), folder, Watch()))
     assert rows == count
     run_s, run_gib = seconds(), published.peak_gib()
     found = list(Store(folder).rows().values())

@@ -31,7 +31,7 @@ from svdsweep.grid.expand import expand
 from svdsweep.images import open_image
 from svdsweep.models.load import load_pipeline
 from svdsweep.runner import run_jobs
-from svdsweep.runner.progress import Silent
+from svdsweep.runner.contract import Watch
 from svdsweep.worker import load_worker
 from svdsweep.worker.media import write_contact_sheet, write_video
 
@@ -103,7 +103,7 @@ def swept(jobs: list[Job], folder: Path, workers: int = 1) -> float:
     """Seconds a job of a sweep, from the first row of the last worker to begin on."""
     runner = expand(["runner.devices=cpu", f"runner.workers_per_device={workers}"]).runner
     ends, begun = [], set()
-    for row in run_jobs(jobs, load_worker, runner, folder, Silent()):
+    for row in run_jobs(jobs, load_worker, runner, folder, Watch()):
         begun.add(row.provenance["worker"])
         if len(begun) == workers:
             ends.append(time.perf_counter())

@@ -1,0 +1,92 @@
+"""A job in the hands of a worker: what its driver has seen of it, enough for a row if the worker cannot answer."""
+
+import signal
+import socket
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from svdsweep.config import Job
+from svdsweep.runner import host
+from svdsweep.store.rows import Row
+
+
+class GivenJob:
+    """One attempt at a job, from the moment it is given to a worker."""
+
+    def __init__(self, job: Job, attempt: int, worker: str, device: str) -> None:
+        self.job, self.attempt, self.worker, self.device = job, attempt, worker, device
+        self.begun = False
+        """Whether the worker has taken it."""
+        self._phase = ""
+        self._vram_peak_gib: float | None = None
+        self._ram_peak_gib: float | None = None
+        self._given, self._given_at = time.monotonic(), datetime.now(UTC)
+        self._oom_kills = host.oom_kills()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was given."""
+        return time.monotonic() - self._given
+
+    def reached(self, phase: str, vram_peak_gib: float | None) -> None:
+        """The worker has come to a phase of it."""
+        self._phase = phase
+        self._vram_peak_gib = self._vram_peak_gib if vram_peak_gib is None else vram_peak_gib
+
+    def look(self, pid: int) -> None:
+        """Note how much host memory the worker's process takes."""
+        self._ram_peak_gib = max(host.process_gib(pid) or 0.0, self._ram_peak_gib or 0.0) or None
+
+    def answered(self, row: Row) -> Row:
+        """The worker's row with what only its driver knows."""
+        provenance = {
+            "host": socket.gethostname(),
+            "device": self.device,
+            "started_at": self._given_at.isoformat(timespec="seconds"),
+            "worker": self.worker,
+            **row.provenance,
+        }
+        phase = row.phase or ("" if row.status == "ok" else self._phase)
+        return replace(row, job=self.job, attempt=self.attempt, phase=phase, provenance=provenance)
+
+    def crashed(self, code: int | None, tail: str) -> Row:
+        """The row after its worker's process has ended with an exit code, with the tail of the log."""
+        now = host.oom_kills() if code == -signal.SIGKILL else None
+        if now is None or self._oom_kills is None or now <= self._oom_kills:
+            return self._lost("crashed", f"worker ended: {ending(code)}", tail)
+        used = f"last seen with {self._ram_peak_gib or 0:.1f} of {host.memory_gib():.1f} GiB of host memory"
+        note = f"The kernel's out-of-memory killer ended the worker, {used}."
+        return self._lost("crashed", note, tail, note)
+
+    def late(self, limit_s: float | None, tail: str) -> Row:
+        """The row after a worker was killed because it had not answered in time, with the tail of the log."""
+        return self._lost("timeout", f"no answer in {limit_s:g} s", tail)
+
+    def _lost(self, status: str, what: str, tail: str, *notes: str) -> Row:
+        where = f" in phase {self._phase}" if self._phase else ""
+        row = Row(
+            self.job,
+            status,
+            error=f"{what}{where}\n{tail}".rstrip(),
+            phase=self._phase or "load",
+            values={"vram_allocated_peak_gib": self._vram_peak_gib, "host_ram_peak_gib": self._ram_peak_gib},
+            notes=[
+                *notes,
+                "The peaks are the last that were seen before the worker ended.",
+                f"The worker's log is logs/{self.worker}.log.",
+            ],
+        )
+        return self.answered(row)
+
+
+def ending(code: int | None) -> str:
+    """An exit code in words."""
+    if code is None:
+        return "it closed its pipe and did not exit"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

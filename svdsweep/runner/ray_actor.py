@@ -1,0 +1,84 @@
+"""What a Ray actor does on its machine: it keeps one worker process and answers the driver's calls."""
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+
+from svdsweep import config
+from svdsweep.config import Job
+from svdsweep.runner.contract import Watch
+from svdsweep.runner.local import TICK_S
+from svdsweep.runner.worker_process import Unwritable, WorkerProcess
+from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Slot
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An actor's answer to a call; with `why` set, nothing was begun."""
+
+    row: Row | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    """What the job wrote, by its path in the sweep's folder: sent home where the driver cannot see it."""
+    why: str = ""
+    """Why the worker does not come up, or cannot write."""
+    unwritable: bool = False
+
+
+class Keeper:
+    """The actor: it keeps a worker process on the device that Ray has given it. Its methods answer when done."""
+
+    def __init__(
+        self, name: str, load: str, options: config.Runner, folder: Path, token: str, gpu: bool
+    ) -> None:
+        self.shared = (folder / token).exists()
+        self.folder = folder if self.shared else Path(tempfile.mkdtemp(prefix="svdsweep-"))
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        device = os.environ["CUDA_VISIBLE_DEVICES"] if gpu else "cpu"
+        slot = Slot(device, self.folder, max(1, int(options.ray.cpus_per_actor)))
+        self.worker = WorkerProcess(name, slot, load, options, Watch())
+
+    def ready(self) -> Answer:
+        """Start the process unless it is up."""
+        while not self.worker.idle:
+            if self.worker.lost:
+                return Answer(why=self.worker.cause or "unknown")
+            if self.worker.empty:
+                self.worker.start()
+            self._step()
+        return Answer()
+
+    def run(self, job: Job, attempt: int) -> Answer:
+        """Run a job in a process that may take it; one that dies before it has begun is replaced."""
+        try:
+            if self.worker.needs_fresh_process(job):
+                self.worker.stop()
+            while True:
+                answer = self.ready()
+                if answer.why:
+                    return answer
+                self.worker.give(job, attempt)
+                while not self.worker.returned:
+                    if row := self._step():
+                        return Answer(row, self._files(job))
+                self.worker.returned = None
+        except Unwritable as e:
+            return Answer(why=str(e), unwritable=True)
+
+    def _step(self) -> Row | None:
+        pipes = [self.worker.pipe] if self.worker.pipe else []
+        return self.worker.step(bool(wait(pipes, timeout=TICK_S)))
+
+    def _files(self, job: Job) -> dict[str, bytes]:
+        """What has the job's key in its name, where the driver does not see this folder; baselines stay here too."""
+        if self.shared:
+            return {}
+        files = {}
+        for path in self.folder.rglob(f"{job.key}*"):
+            name = path.relative_to(self.folder)
+            files[name.as_posix()] = path.read_bytes()
+            if name.parent.as_posix() != "baselines":
+                path.unlink()
+        return files
