@@ -131,7 +131,7 @@ class Sweep:
     @property
     def plots(self) -> "list[Plot]":
         """The plots of the report; `plot.figure` is a matplotlib figure."""
-        from svdsweep.report.page import draw_all
+        from svdsweep.report.plots import draw_all
 
         return draw_all(self._sweep, self.strategies)
 

@@ -16,15 +16,19 @@ def outcome(rows: Sequence[Row]) -> str:
     if not rows:
         return "no rows yet"
     tables = [flat(row) for row in rows]
-    asked = varying(row.job for row in rows) or ["motion_bucket_id"]
-    if any(row.status != "ok" for row in rows):
-        asked.append("status")
+    asked = asked_columns(rows)
     columns = catalogue({family for row in rows for family in row.job.metrics.families})
     best = best_values(tables, columns)
     header = ["job", *(SHORT.get(n, n) for n in asked)]
     header += [SHORT.get(n, n) + ("" if best[n] is None else " " * len(BEST)) for n in best]
     right = [False, *(is_number(tables, n) for n in asked)] + [True] * len(best)
     return table(header, [_line(t, asked, best) for t in tables], right)
+
+
+def asked_columns(rows: Sequence[Row]) -> list[str]:
+    """What the jobs differ in, and how they ended where that is not well for all."""
+    status = ["status"] if any(row.status != "ok" for row in rows) else []
+    return [*(varying(row.job for row in rows) or ["motion_bucket_id"]), *status]
 
 
 def best_values(

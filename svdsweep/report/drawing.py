@@ -37,6 +37,10 @@ INK, FAINT = "#010203", "#010204"
 """Near-black for paper; the page turns both into the colour of its text."""
 
 
+Looks = Mapping[str, Mapping[str, Any]]
+"""The colour and marker of each strategy."""
+
+
 @dataclass(frozen=True)
 class Plot:
     """A figure, what it shows in a sentence, and the tooltips of its parts by their `gid`."""
@@ -67,3 +71,9 @@ def draw(width_in: float, height_in: float, columns: int = 1) -> tuple[Figure, l
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)
     return figure, list(axes[0])
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Label lines from the top down, as they are read."""
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()

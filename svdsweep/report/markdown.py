@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from svdsweep.analysis.strategies import Choice
+from svdsweep.report.drawing import Plot
 from svdsweep.report.page import Page, settings_line
 from svdsweep.report.prediction import cells
 from svdsweep.report.words import change, difference, shown, verdict
@@ -22,10 +24,7 @@ def text(page: Page) -> str:
     if page.budgets:
         parts += ["## Best for a card", *(_budgets(name, choices) for name, choices in page.budgets)]
     parts += ["## What the documentation says", _claims(page)]
-    parts += [
-        f"## {plot.title}\n\n![{cell(plot.title)}](plots/{plot.name}.png)\n\n{cell(plot.caption)}"
-        for plot in page.plots
-    ]
+    parts += [f"## {plot.title}\n\n{_picture(plot)}" for plot in page.plots]
     parts += _prediction(page)
     if page.failures:
         parts += ["## What did not end well", _failures(page)]
@@ -52,6 +51,7 @@ def cell(text: str) -> str:
 
 def _strategies(page: Page) -> str:
     several = len({(s.workload, s.machine) for s in page.strategies}) > 1
+    metrics = [column.name for column in page.headline]
     header = [
         "strategy",
         "jobs",
@@ -61,48 +61,48 @@ def _strategies(page: Page) -> str:
         "",
         "memory ÷ baseline",
     ]
-    header += ["frames", "mc_flicker_255", "best"]
-    lines = []
-    for s in page.strategies:
-        flicker = s.metrics.get("mc_flicker_255")
-        lines.append(
-            [
-                f"{s.name} ({s.workload}, {s.machine})" if several else s.name,
-                ", ".join(f"{n} {status}" for status, n in s.statuses.items()),
-                shown(s.total_s),
-                shown(s.memory_gib),
-                change(s.latency),
-                verdict(s.latency) if s.latency.n else "",
-                change(s.memory),
-                s.equality or "–",
-                difference(flicker) if flicker else "–",
-                "front" if s in page.front else "",
-            ]
-        )
-    return table(header, lines)
+    lines = [
+        [
+            f"{s.name} ({s.workload}, {s.machine})" if several else s.name,
+            ", ".join(f"{n} {status}" for status, n in s.statuses.items()),
+            shown(s.total_s),
+            shown(s.memory_gib),
+            change(s.latency),
+            verdict(s.latency),
+            change(s.memory),
+            s.equality or "–",
+            *(difference(s.metrics[name]) if name in s.metrics else "–" for name in metrics),
+            "front" if s in page.front else "",
+        ]
+        for s in page.strategies
+    ]
+    return table([*header, "frames", *(f"Δ {name}" for name in metrics), "best"], lines)
 
 
-def _budgets(name: str, choices: Sequence[object]) -> str:
-    lines = []
-    for choice in choices:
-        gib, fastest, faithful = (getattr(choice, n) for n in ("gib", "fastest", "faithful"))
-        lines.append(
-            [f"{gib} GiB", *(f"{s.name}, {shown(s.total_s)} s" if s else "none" for s in (fastest, faithful))]
-        )
+def _budgets(name: str, choices: Sequence[Choice]) -> str:
+    lines = [
+        [
+            f"{c.gib} GiB",
+            *(f"{s.name}, {shown(s.total_s)} s" if s else "none" for s in (c.fastest, c.faithful)),
+        ]
+        for c in choices
+    ]
     return f"{cell(name)}\n\n" + table(["card", "fastest", "fastest that keeps the frames"], lines)
 
 
 def _prediction(page: Page) -> list[str]:
-    found = page.prediction
-    if found is None:
+    section = page.prediction
+    if section is None:
         return []
-    parts = ["## Prediction against measurement", "\n".join(f"* {cell(s)}" for s in found.said)]
-    if found.plot:
-        parts.append(f"Measured ÷ predicted allocated peak, medians.\n\n{table(*cells(found))}")
-        parts.append(
-            f"![{cell(found.plot.title)}](plots/{found.plot.name}.png)\n\n{cell(found.plot.caption)}"
-        )
+    parts = ["## Prediction against measurement", "\n".join(f"* {cell(s)}" for s in section.said)]
+    if section.plot:
+        parts.append(f"Measured ÷ predicted allocated peak, medians.\n\n{table(*cells(section))}")
+        parts.append(_picture(section.plot))
     return parts
+
+
+def _picture(plot: Plot) -> str:
+    return f"![{cell(plot.title)}](plots/{plot.name}.png)\n\n{cell(plot.caption)}"
 
 
 def _claims(page: Page) -> str:

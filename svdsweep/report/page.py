@@ -16,12 +16,13 @@ from svdsweep.analysis.strategies import Choice, Strategy, best_for, front, stra
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.config.version import __version__
 from svdsweep.metrics import COLUMNS
-from svdsweep.report import plots
-from svdsweep.report.drawing import Plot, looks
+from svdsweep.report.drawing import Plot
 from svdsweep.report.failures import Failure, failures, logs
 from svdsweep.report.pictures import Difference, differences
+from svdsweep.report.plots import draw_all, headline_metrics
 from svdsweep.report.prediction import Prediction, prediction
 from svdsweep.report.words import known, shown
+from svdsweep.store.columns import Column
 from svdsweep.store.rows import STATUSES
 
 ROWS_AT_MOST = 300
@@ -29,8 +30,13 @@ ROWS_AT_MOST = 300
 TILES_AT_MOST = 2_000
 """Jobs in the video grid."""
 SHEETS_AT_MOST = 24
-HEADLINE = ("motion_px", "mc_flicker_255", "first_psnr_db")
-"""Metrics drawn along what was swept: motion, consistency and likeness; never one without the others."""
+WORKLOADS_AT_MOST = 3
+LIKENESS_WORDS = {
+    "exact": "the same frames to the bit",
+    "equivalent": "frames no eye can tell apart",
+    "near": "nearly the same frames",
+    "different": "different frames",
+}
 ENVIRONMENT = (
     *("gpu", "gpu_memory_gib", "driver", "cuda", "cudnn", "gpu_capability", "sdpa_kernels", "allocator"),
     *("cpu", "cpu_cores", "threads", "host_ram_gib", "platform", "python", "torch", "diffusers"),
@@ -51,6 +57,8 @@ class Page:
     front: list[Strategy]
     budgets: list[tuple[str, list[Choice]]]
     claims: list[Claim]
+    headline: list[Column]
+    """The metrics that stand in every table of the page."""
     plots: list[Plot]
     prediction: Prediction | None
     differences: list[Difference]
@@ -67,46 +75,51 @@ class Page:
 
 def gather(sweep: Sweep) -> Page:
     """Everything that the page of a sweep shows, also of an empty or broken one."""
-    found = strategies(sweep)
-    best = front(found)
-    names = list(dict.fromkeys(s.name for s in found))
+    compared = strategies(sweep)
     axes = axes_of(sweep)
+    headline = headline_metrics(sweep)
+    columns = _columns(sweep, axes, headline)
+    counts = sweep.table["status"].value_counts()
+    return Page(
+        sweep=sweep,
+        version=__version__,
+        written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        counts={status: int(counts[status]) for status in STATUSES if status in counts},
+        answer=answer(sweep, compared),
+        strategies=compared,
+        front=front(compared),
+        budgets=_budgets(compared),
+        claims=claims(sweep, compared),
+        headline=headline,
+        plots=draw_all(sweep, compared),
+        prediction=prediction(sweep),
+        differences=differences(sweep, list(dict.fromkeys(s.name for s in compared))),
+        grid=_grid(sweep, axes),
+        sheets=_sheets(sweep, axes),
+        columns=columns,
+        lines=_lines(sweep, columns),
+        failures=failures(sweep),
+        logs=logs(sweep.folder) if len(sweep.ok) < len(sweep.table) else [],
+        environment=_environment(sweep),
+        said=_said(sweep),
+    )
+
+
+def _said(sweep: Sweep) -> list[str]:
+    """What the page leaves out or misses."""
     said = [*sweep.problems, *drift_of_sweep(sweep)]
+    total = len(sweep.table)
     if sweep.waiting:
         said.append(
             f"{sweep.waiting} jobs of the last command have no row yet: this is a picture of a sweep under way"
         )
-    total = len(sweep.table)
     if total > ROWS_AT_MOST:
         said.append(
             f"the table lists {ROWS_AT_MOST} of {total} jobs (the failed ones first); all are in results.csv"
         )
     if total > TILES_AT_MOST:
         said.append(f"the video grid holds the first {TILES_AT_MOST} of {total} jobs")
-    counts = sweep.table["status"].value_counts()
-    columns = _columns(sweep, axes)
-    return Page(
-        sweep=sweep,
-        version=__version__,
-        written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        counts={status: int(counts[status]) for status in STATUSES if status in counts},
-        answer=answer(sweep, found, best),
-        strategies=found,
-        front=best,
-        budgets=_budgets(found),
-        claims=claims(sweep, found),
-        plots=draw_all(sweep, found),
-        prediction=prediction(sweep),
-        differences=differences(sweep, names),
-        grid=_grid(sweep, axes),
-        sheets=_sheets(sweep, axes),
-        columns=columns,
-        lines=_lines(sweep, columns),
-        failures=failures(sweep),
-        logs=logs(sweep.folder) if len(sweep.ok) < total else [],
-        environment=_environment(sweep),
-        said=said,
-    )
+    return said
 
 
 def axes_of(sweep: Sweep) -> list[str]:
@@ -120,75 +133,53 @@ def axes_of(sweep: Sweep) -> list[str]:
     return [n for n in several if n in told]
 
 
-def answer(sweep: Sweep, found: Sequence[Strategy], best: Sequence[Strategy]) -> list[str]:
+def answer(sweep: Sweep, compared: Sequence[Strategy]) -> list[str]:
     """Which setting to use and what it costs, in two sentences a workload; or why that cannot be said."""
     if not len(sweep.ok):
         return ["No job ended well, so there is nothing to recommend."]
     kind = "VRAM" if "vram" in sweep.memory_column else "host memory"
     sentences = []
-    for workload in list(dict.fromkeys(s.workload for s in found))[:3]:
-        here = [s for s in found if s.workload == workload and s.complete and s.total_s is not None]
-        if not here:
+    for workload in list(dict.fromkeys(s.workload for s in compared))[:WORKLOADS_AT_MOST]:
+        whole = [s for s in compared if s.workload == workload and s.complete and s.total_s is not None]
+        if not whole:
             sentences.append(f"{workload}: no strategy brought all of its jobs to a good end.")
             continue
-        fastest = min(here, key=lambda s: s.total_s or 0)
-        text = f"{workload}: fastest is {fastest.name} with {shown(fastest.total_s)} s a video"
-        if fastest.memory_gib is not None:
-            text += f" and {shown(fastest.memory_gib)} GiB of {kind}"
-        if fastest.latency.value is not None:
-            text += f" ({fastest.latency.verdict} against the baseline)"
-        sentences.append(text + ".")
-        with_memory = [s for s in here if s.memory_gib is not None]
-        least = min(with_memory, key=lambda s: s.memory_gib or 0, default=None)
-        if least and least is not fastest:
-            likeness = {
-                "exact": "the same frames to the bit",
-                "equivalent": "frames no eye can tell apart",
-                "near": "nearly the same frames",
-                "different": "different frames",
-            }.get(least.equality or "", "")
-            sentences.append(
-                f"Least memory takes {least.name}: {shown(least.memory_gib)} GiB of {kind}, {shown(least.total_s)} s"
-                f"{', ' + likeness if likeness else ''}."
-            )
+        fastest = min(whole, key=lambda s: s.total_s or 0)
+        sentences.append(f"{workload}: {_fastest(fastest, kind)}")
+        counted = [s for s in whole if s.memory_gib is not None]
+        least = min(counted, key=lambda s: s.memory_gib or 0, default=fastest)
+        if least is not fastest:
+            sentences.append(_least(least, kind))
     return sentences
 
 
-def draw_all(sweep: Sweep, found: Sequence[Strategy]) -> list[Plot]:
-    """Every plot that the rows can fill."""
-    if not len(sweep.ok):
-        return []
-    look = looks(list(dict.fromkeys(s.name for s in found)))
-    axes = [a for a in swept(sweep.ok) if sweep.ok[a].nunique() <= 30]
-    metrics = HEADLINE if any(m in sweep.ok for m in HEADLINE) else ("total_s",)
-    drawn: list[Plot | None] = [
-        plots.pareto(sweep, found, look),
-        plots.stage_times(sweep, found),
-        plots.stage_memory(sweep, found),
-        *(plots.responses(sweep, a, _metrics_along(a, metrics), look) for a in axes[:4]),
-        plots.heatmaps(sweep, (axes[0], axes[1]), metrics) if len(axes) > 1 else None,
-        plots.repeats(sweep, found, look),
-    ]
-    return [plot for plot in drawn if plot is not None]
+def _fastest(s: Strategy, kind: str) -> str:
+    memory = f" and {shown(s.memory_gib)} GiB of {kind}" if s.memory_gib is not None else ""
+    ratio = f" ({s.latency.verdict} against the baseline)" if s.latency.value is not None else ""
+    return f"fastest is {s.name} with {shown(s.total_s)} s a video{memory}{ratio}."
 
 
-def _metrics_along(axis: str, metrics: Sequence[str]) -> tuple[str, ...]:
-    return (*metrics, "vae_decode_s") if axis == "decode_chunk_size" else tuple(metrics)
+def _least(s: Strategy, kind: str) -> str:
+    likeness = f", {LIKENESS_WORDS[s.equality]}" if s.equality in LIKENESS_WORDS else ""
+    return (
+        f"Least memory takes {s.name}: {shown(s.memory_gib)} GiB of {kind}, {shown(s.total_s)} s{likeness}."
+    )
 
 
-def _budgets(found: Sequence[Strategy]) -> list[tuple[str, list[Choice]]]:
-    places = dict.fromkeys((s.workload, s.machine) for s in found if s.reserved_gib is not None)
+def _budgets(compared: Sequence[Strategy]) -> list[tuple[str, list[Choice]]]:
+    places: dict[str, list[Strategy]] = {}
+    for s in compared:
+        places.setdefault(f"{s.workload}, {s.machine}", []).append(s)
     return [
-        (
-            f"{workload}, {machine}",
-            best_for([s for s in found if (s.workload, s.machine) == (workload, machine)]),
-        )
-        for workload, machine in places
+        (place, best_for(members))
+        for place, members in places.items()
+        if any(s.reserved_gib is not None for s in members)
     ]
 
 
-def _columns(sweep: Sweep, axes: Sequence[str]) -> list[str]:
-    wanted = ("total_s", sweep.memory_column, *HEADLINE, "psnr_to_baseline_db", "equality")
+def _columns(sweep: Sweep, axes: Sequence[str], headline: Sequence[Column]) -> list[str]:
+    metrics = [column.name for column in headline]
+    wanted = ("total_s", sweep.memory_column, *metrics, "psnr_to_baseline_db", "equality")
     have = [n for n in wanted if n in sweep.table and sweep.table[n].notna().any()]
     return ["key", *axes, "status", *dict.fromkeys(have)]
 
@@ -252,13 +243,12 @@ def _sheets(sweep: Sweep, axes: Sequence[str]) -> list[dict[str, Any]]:
 
 def _environment(sweep: Sweep) -> list[tuple[str, list[str]]]:
     """What the numbers depend on; a line with several values means that jobs differ in it."""
-    known_values = []
-    for name in ENVIRONMENT:
-        if name in sweep.table:
-            values = [shown(v) for v in sweep.table[name].dropna().unique() if str(v)]
-            if values:
-                known_values.append((name, values[:8]))
-    return known_values
+    told = [
+        (name, [shown(v) for v in sweep.table[name].dropna().unique() if str(v)][:8])
+        for name in ENVIRONMENT
+        if name in sweep.table
+    ]
+    return [(name, values) for name, values in told if values]
 
 
 def _text(value: Any) -> str:
@@ -271,10 +261,8 @@ def settings_line(sweep: Sweep) -> str:
     return " ".join(["python -m svdsweep", *map(shlex.quote, settings)])
 
 
-def blindness(page: Page) -> list[tuple[str, str, str]]:
-    """Name, help and blind spots of each metric that the page shows."""
-    return [
-        (n, f"{COLUMNS[n].help}", COLUMNS[n].blind_to)
-        for n in COLUMNS
-        if n in page.sweep.table and (n in HEADLINE or n in page.columns)
-    ]
+def blind_spots(page: Page) -> list[Column]:
+    """The metrics that the page shows, for what they are and what they do not see."""
+    metrics = {column.name: column for column in page.headline}
+    metrics |= {name: COLUMNS[name] for name in page.columns if name in COLUMNS}
+    return list(metrics.values())

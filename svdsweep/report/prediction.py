@@ -10,7 +10,7 @@ import matplotlib
 from svdsweep.analysis.prediction import PLACES, Compared, Comparison, Ratio, comparison
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.predict.calibration import FILE, Calibration
-from svdsweep.report.drawing import COLOURS, FAINT, MARKERS, STYLE, Plot, draw
+from svdsweep.report.drawing import COLOURS, FAINT, MARKERS, STYLE, Plot, draw, name_rows
 from svdsweep.report.words import shown
 from svdsweep.store.files import renamed_when_done
 
@@ -121,8 +121,7 @@ def draw_ratios(compared: Comparison, stages: Sequence[str]) -> Plot | None:
         axes.plot([], [], ls="", ms=6, label="whole run" if stage == "run" else stage, **look)
     several = len({line.gpu for line in lines}) > 1
     names = [f"{line.memory}\n{line.gpu}" if several else line.memory for line in lines]
-    axes.set_yticks(range(len(lines)), names)
-    axes.invert_yaxis()
+    name_rows(axes, names)
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.08)
     axes.set_xlabel("measured ÷ predicted allocated peak")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from svdsweep.analysis.documentation import COMMAND
 from svdsweep.report import prediction, svg, words
-from svdsweep.report.page import HEADLINE, Page, blindness, settings_line
+from svdsweep.report.page import Page, blind_spots, settings_line
 
 HERE = Path(__file__).parent
 
@@ -48,9 +48,8 @@ def html(page: Page) -> str:
         "page.html.jinja",
         page=page,
         sweep=page.sweep,
-        headline=[m for m in HEADLINE if m in page.sweep.table],
         memory_words=words.MEMORY_WORDS[page.sweep.memory_column],
-        blindness=blindness(page),
+        blind_spots=blind_spots(page),
         claims_command=COMMAND,
         command=settings_line(page.sweep),
         drawings=[(plot, Markup(svg.inline(plot))) for plot in page.plots],

@@ -57,7 +57,9 @@ def difference(estimate: Estimate) -> str:
 
 
 def verdict(estimate: Estimate) -> str:
-    """The verdict, with how many pairs would settle it where that is known."""
+    """The verdict, with how many pairs would settle it where that is known; a dash where nothing was compared."""
+    if not estimate.n:
+        return "–"
     if estimate.needed:
         return f"{estimate.verdict}; about {estimate.needed} pairs would find 10 %"
     return estimate.verdict

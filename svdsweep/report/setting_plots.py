@@ -1,0 +1,110 @@
+"""Plots of how metrics answer to the settings that were swept: lines along one, heat maps over two."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+
+from svdsweep.analysis.responses import response
+from svdsweep.analysis.strategies import BASELINE, numeric
+from svdsweep.analysis.sweep import Sweep
+from svdsweep.report.drawing import STYLE, Looks, Plot, draw
+from svdsweep.report.words import brief, known, shown
+from svdsweep.store.columns import Column
+
+LINES_AT_MOST = 6
+"""Strategies in a plot of lines; more could not be told apart."""
+
+
+@matplotlib.rc_context(STYLE)
+def responses(sweep: Sweep, axis: str, metrics: Sequence[Column], look: Looks) -> Plot | None:
+    """Metrics along a swept setting, a line a strategy, with intervals over seeds and images where there are three."""
+    metrics = _measured(sweep, metrics)
+    if not metrics:
+        return None
+    names = sorted(sweep.ok["memory"].unique(), key=lambda n: n != BASELINE)[:LINES_AT_MOST]
+    figure, panels = draw(3.3 * len(metrics) + 0.6, 3.2, len(metrics))
+    tips = {}
+    for i, (axes, metric) in enumerate(zip(panels, metrics, strict=True)):
+        lines = response(sweep.ok[sweep.ok["memory"].isin(names)], axis, metric.name)
+        for strategy, line in lines.groupby("memory", sort=False):
+            place = f"response-{axis}-{i}-{names.index(strategy)}"
+            drawn = _line(axes, line, look[str(strategy)], place)
+            for gid, point in drawn.items():
+                tips[gid] = f"{strategy}, {axis}={shown(point['value'])}: {metric.name} {_point_words(point)}"
+        axes.set(xlabel=axis, title=metric.name, ylabel=metric.unit)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=8)
+    caption = "Means over images and seeds; bands are 95 % intervals (Student's t), drawn from 3 images or seeds on."
+    if left_out := sweep.ok["memory"].nunique() - len(names):
+        caption += f" {left_out} strategies are left out."
+    return Plot(f"response_{axis}", f"Along {axis}", caption, figure, tips)
+
+
+def _measured(sweep: Sweep, metrics: Sequence[Column]) -> list[Column]:
+    """Those of the metrics that some job has a number of."""
+    return [m for m in metrics if m.name in sweep.ok and numeric(sweep.ok[m.name]).notna().any()]
+
+
+def _line(axes: Axes, line: pd.DataFrame, look: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Draw a strategy's means, their band and a mark each; returns the points by the `gid` of their mark."""
+    colour = look["color"]
+    axes.plot(line["at"], line["mean"], lw=1.4, color=colour, label=str(line["memory"].iloc[0]))
+    sure = line.dropna(subset=["low"])
+    axes.fill_between(sure["at"], sure["low"], sure["high"], color=colour, alpha=0.15, lw=0)
+    points = {f"{place}-{k}": point for k, point in enumerate(line.to_dict("records"))}
+    for gid, point in points.items():
+        axes.plot(
+            [point["at"]], [point["mean"]], ls="", ms=5, color=colour, marker=look["marker"], gid=gid
+        )  # fmt: skip
+    return points
+
+
+def _point_words(point: Mapping[str, Any]) -> str:
+    span = f" ({shown(point['low'])} to {shown(point['high'])})" if known(point["low"]) else ""
+    return f"{shown(point['mean'])}{span}, n={point['n']}"
+
+
+@matplotlib.rc_context(STYLE)
+def heatmaps(sweep: Sweep, x: str, y: str, metrics: Sequence[Column]) -> Plot | None:
+    """Metrics over two swept settings under the first strategy, means over the rest."""
+    metrics = _measured(sweep, metrics)
+    if not metrics:
+        return None
+    name = BASELINE if (sweep.ok["memory"] == BASELINE).any() else str(sweep.ok["memory"].iloc[0])
+    table = sweep.ok[sweep.ok["memory"] == name]
+    figure, panels = draw(3.3 * len(metrics) + 0.6, 3.2, len(metrics))
+    tips: dict[str, str] = {}
+    for i, (axes, metric) in enumerate(zip(panels, metrics, strict=True)):
+        values = table.assign(value=numeric(table[metric.name]).astype(float))
+        grid = values.pivot_table(index=y, columns=x, values="value", aggfunc="mean")
+        if grid.empty:
+            continue
+        tips |= _cells(axes, grid, metric.name, f"heat-{x}-{y}-{i}")
+        crowded = len(grid.columns) > 5
+        axes.set_xticks(range(len(grid.columns)), map(brief, grid.columns), rotation=30 if crowded else 0)
+        axes.set_yticks(range(len(grid.index)), map(brief, grid.index))
+        axes.set(xlabel=x, ylabel=y if not i else "", title=metric.name)
+        axes.grid(visible=False)
+    return Plot(f"heat_{x}_{y}", f"{x} × {y}", f"Means under {name}; bright is high.", figure, tips)
+
+
+def _cells(axes: Axes, grid: pd.DataFrame, metric: str, place: str) -> dict[str, str]:
+    """Draw a coloured field for each mean, with its number where there is room; returns the tooltips."""
+    low, high = float(grid.min().min()), float(grid.max().max())
+    x, y, tips = grid.columns.name, grid.index.name, {}
+    for r, (at_y, line) in enumerate(grid.iterrows()):
+        for c, (at_x, value) in enumerate(line.items()):
+            if pd.isna(value):
+                continue
+            share = (value - low) / (high - low) if high > low else 0.5
+            colour, gid = matplotlib.colormaps["cividis"](share), f"{place}-{r}-{c}"
+            (field,) = axes.bar([c], [1], 1, r - 0.5, color=colour, edgecolor="white", linewidth=0.6)
+            field.set_gid(gid)
+            tips[gid] = f"{x}={brief(at_x)}, {y}={brief(at_y)}: {metric} {shown(float(value))}"
+            if len(grid.columns) <= 8:
+                ink = "white" if share < 0.5 else "black"
+                axes.text(c, r, f"{value:.3g}", ha="center", va="center", fontsize=8, color=ink)
+    return tips

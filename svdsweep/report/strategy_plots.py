@@ -1,0 +1,163 @@
+"""Plots that set the strategies beside each other: latency against memory, time and memory by stage, scatter."""
+
+import statistics
+from collections.abc import Sequence
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from svdsweep.analysis.strategies import BASELINE, Strategy, front, numeric
+from svdsweep.analysis.sweep import Sweep
+from svdsweep.report.drawing import COLOURS, FAINT, HATCHES, INK, STYLE, Looks, Plot, draw, name_rows
+from svdsweep.report.words import MEMORY_WORDS, shown
+from svdsweep.store.columns import STAGES
+
+POINTS_AT_MOST = 400
+"""Repeats drawn for a strategy; more are thinned evenly."""
+
+
+@matplotlib.rc_context(STYLE)
+def pareto(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot | None:
+    """Latency against peak memory; the front joined by a line."""
+    placed = [s for s in strategies if s.total_s is not None and s.memory_gib is not None]
+    if len(placed) < 2:
+        return None
+    figure, (axes,) = draw(7.2, 4.2)
+    best = [s for s in front(strategies) if s in placed]
+    edge = [_at(s) for s in _edge(best)]
+    axes.plot([x for x, _ in edge], [y for _, y in edge], color=FAINT, alpha=0.4, lw=1, ls="--", zorder=1)
+    tips = {}
+    for i, s in enumerate(placed):
+        _mark(axes, s, look, f"pareto-{i}", large=s in best)
+        axes.annotate(
+            s.name, _at(s), xytext=(7, 5 if i % 2 else -11), textcoords="offset points", fontsize=8, color=INK
+        )
+        tips[f"pareto-{i}"] = _tip(s) + (", on the front" if s in best else "")
+    axes.set(xlabel=f"{MEMORY_WORDS[sweep.memory_column]} (GiB)", ylabel="latency of one video (s)")
+    axes.margins(0.15)
+    return Plot(
+        "pareto",
+        "Latency against memory",
+        "Lower left is better. Large marks are the front over memory, latency and likeness to the baseline's frames, "
+        "the dashed line that over memory and latency alone; hollow marks had jobs that did not end well.",
+        figure,
+        tips,
+    )
+
+
+def _at(s: Strategy) -> tuple[float, float]:
+    """A strategy's place in the plot: memory (GiB), latency (s)."""
+    return s.memory_gib or 0.0, s.total_s or 0.0
+
+
+def _edge(best: Sequence[Strategy]) -> list[Strategy]:
+    """Those that no other beats in both memory and latency, by memory."""
+    edge: list[Strategy] = []
+    for s in sorted(best, key=_at):
+        if not edge or _at(s)[1] < _at(edge[-1])[1]:
+            edge.append(s)
+    return edge
+
+
+def _mark(axes: Axes, s: Strategy, look: Looks, gid: str, large: bool) -> None:
+    colour, marker = look[s.name]["color"], look[s.name]["marker"]
+    (x, y), fill = _at(s), colour if s.complete else "none"
+    axes.plot([x], [y], ls="", ms=9 if large else 7, gid=gid, marker=marker, mfc=fill, markeredgecolor=colour)
+
+
+def _tip(s: Strategy) -> str:
+    likeness = "the reference" if s.name == BASELINE else f"PSNR to baseline {shown(s.psnr_db)} dB"
+    ended = "" if s.complete else ", not all jobs ended well"
+    return f"{s.name}: {shown(s.total_s)} s, {shown(s.memory_gib)} GiB, {likeness}{ended}"
+
+
+def stage_times(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
+    """Where the time goes: stages stacked, a bar a strategy."""
+    medians = _medians(sweep, strategies, "_s")
+    if medians.empty:
+        return None
+    figure, tips = _bars(medians, "stage_times", "latency", "s", stacked=True)
+    caption = "Medians of the stages, stacked."
+    return Plot("stage_times", "Where the time goes", caption, figure, tips)
+
+
+def stage_memory(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
+    """Which stage needs the memory: peaks side by side, for peaks do not add up."""
+    medians = _medians(sweep, strategies, "_vram_allocated_peak_gib")
+    if medians.empty:
+        return None
+    figure, tips = _bars(medians, "stage_memory", "allocated peak", "GiB", stacked=False)
+    caption = "Peaks of the stages, side by side: they do not add up."
+    return Plot("stage_memory", "Which stage needs the VRAM", caption, figure, tips)
+
+
+def _medians(sweep: Sweep, strategies: Sequence[Strategy], ending: str) -> pd.DataFrame:
+    """The median of each stage's column with that ending, a line a strategy; stages without a value are left out."""
+    columns = {
+        f"{stage}{ending}": stage
+        for stage in STAGES
+        if f"{stage}{ending}" in sweep.ok and numeric(sweep.ok[f"{stage}{ending}"]).notna().any()
+    }
+    names = list(dict.fromkeys(s.name for s in strategies if s.total_s is not None))
+    stages = sweep.ok[[*columns]].apply(numeric).astype(float).rename(columns=columns)
+    return stages.groupby(sweep.ok["memory"]).median().reindex(names).fillna(0.0)
+
+
+@matplotlib.rc_context(STYLE)
+def _bars(
+    medians: pd.DataFrame, name: str, what: str, unit: str, stacked: bool
+) -> tuple[Figure, dict[str, str]]:
+    """A group of bars a strategy (the lines of `medians`), a bar a stage (its columns); and their tooltips."""
+    count = len(medians.columns)
+    figure, (axes,) = draw(7.2, 1.0 + 0.34 * len(medians) * (1 if stacked else 1.7))
+    tips, left = {}, pd.Series(0.0, index=medians.index)
+    thick = 0.62 if stacked else 0.8 / count
+    for i, stage in enumerate(medians.columns):
+        above = 0 if stacked else (i - (count - 1) / 2) * thick
+        bars = axes.barh(
+            [row + above for row in range(len(medians))], medians[stage], thick, left=left if stacked else None,
+            color=COLOURS[i], hatch=HATCHES[i % len(HATCHES)], edgecolor="white", linewidth=0.4, label=stage,
+        )  # fmt: skip
+        for row, (strategy, value) in enumerate(medians[stage].items()):
+            bars[row].set_gid(f"{name}-{i}-{row}")
+            tips[f"{name}-{i}-{row}"] = f"{strategy}, {stage}: {shown(float(value))} {unit}"
+        left = left + medians[stage]
+    name_rows(axes, list(medians.index))
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(f"{what} ({unit})")
+    figure.legend(loc="outside upper left", ncols=4, fontsize=8)
+    return figure, tips
+
+
+@matplotlib.rc_context(STYLE)
+def repeats(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot | None:
+    """Every timed run of every strategy, as a share of its job's median: how much latency scatters."""
+    names = list(dict.fromkeys(s.name for s in strategies))
+    shares = {name: _shares(sweep, name) for name in names}
+    if not any(shares.values()):
+        return None
+    figure, (axes,) = draw(7.2, 1.0 + 0.34 * len(names))
+    for row, name in enumerate(names):
+        values = shares[name][:: -(-len(shares[name]) // POINTS_AT_MOST) or 1]
+        places = [row + 0.22 * ((i * 0.618) % 1 - 0.5) * 2 for i in range(len(values))]
+        axes.plot(values, places, ls="", marker="o", ms=3.5, alpha=0.55, color=look[name]["color"])
+    axes.axvline(1, color=FAINT, alpha=0.5, lw=1)
+    name_rows(axes, names)
+    axes.set_xlabel("total_s of a repeat ÷ its job's median")
+    caption = "Every timed repeat; none is dropped."
+    if max(map(len, shares.values())) > POINTS_AT_MOST:
+        caption = f"At most {POINTS_AT_MOST} repeats a strategy."
+    return Plot("repeats", "Scatter of the repeats", caption, figure)
+
+
+def _shares(sweep: Sweep, name: str) -> list[float]:
+    """The timed runs of a strategy over the median of their job; nothing of a job that ran once."""
+    shares: list[float] = []
+    for key in sweep.ok.loc[sweep.ok["memory"] == name, "key"]:
+        runs = sweep.repeats.get(key, [])
+        if len(runs) > 1:
+            middle = statistics.median(runs)
+            shares += [run / middle for run in runs]
+    return shares
