@@ -1,6 +1,5 @@
 """Tidy tables by pandas, and the derived files of a sweep: results.csv, results.parquet, results.md."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from svdsweep.analysis.table import table_of
 from svdsweep.store.columns import LAST, flat, union, varying
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.rows import Row
@@ -19,11 +19,9 @@ SERIES_AT_ONCE = 5_000
 
 
 def results(rows: Sequence[Row]) -> pd.DataFrame:
-    """One line a job; columns as in `analysis.columns`; what is not known is missing."""
-    names = union(flat(row) for row in rows)
-    # lists: dictionaries would take seven times the room
-    lines = [[line.get(name, math.nan) for name in names] for line in map(flat, rows)]
-    return pd.DataFrame(lines, columns=names).convert_dtypes()
+    """One line a job, its columns as in `svdsweep.store.columns`; what is not known is missing."""
+    table = table_of(map(flat, rows))
+    return table[union([table.columns])].convert_dtypes()
 
 
 def raw_series(rows: Iterable[Row]) -> pd.DataFrame:

@@ -1,25 +1,23 @@
 """A sweep's folder as one wide table, however it was left: torn rows, older schemas and missing files are told."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
-from svdsweep.analysis.lines import read_lines
-from svdsweep.analysis.table import Table
+from svdsweep.analysis.table import for_comparison, table_of, timed_runs
 from svdsweep.config import Job
 from svdsweep.errors import UserError
-from svdsweep.garbage import no_collection
 from svdsweep.store.manifest import read_manifest
-from svdsweep.store.rows import last_rows
+from svdsweep.store.rows import SCHEMA, Faults, Row, last_rows, read_rows
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A folder of rows, read. `table` has one line a job: the flat columns, and those of `derived`."""
+    """A folder of rows, read. `table` has one line a job: the columns of `analysis.table.for_comparison`."""
 
     folder: Path
     manifest: Mapping[str, Any]
@@ -62,42 +60,36 @@ def open_sweep(folder: Path) -> Sweep:
         raise UserError(f"{folder}: there is no such folder. A sweep's folder is runs/NAME, and holds rows/.")
     problems: list[str] = []
     manifest = _manifest(folder, problems)
-    wide, outcomes = Table(), []
-    with no_collection():
-        for number, line in enumerate(read_lines(folder, problems)):
-            wide.add(line)
-            outcomes.append(_Outcome(number, line.job, line.attempt, line.final, line.runs, line.notes))
-        table = wide.table()
-    best = last_rows(outcomes)
-    if len(best) < len(table):
-        table = table.iloc[[outcome.number for outcome in best.values()]].reset_index(drop=True)
+    rows = _rows(folder, problems)
+    table = table_of(map(for_comparison, rows.values())) if rows else pd.DataFrame(columns=["key", "status"])
     _check_files(folder, table, problems)
-    if table.empty:
+    if not rows:
         problems.append("there is no readable row in it")
     return Sweep(
         folder,
         manifest,
         table,
-        {key: outcome.job for key, outcome in best.items()},
-        {key: outcome.runs for key, outcome in best.items()},
-        {key: outcome.notes for key, outcome in best.items()},
+        {key: row.job for key, row in rows.items()},
+        {key: timed_runs(row) for key, row in rows.items()},
+        {key: row.notes for key, row in rows.items()},
         problems,
     )
 
 
-class _Outcome(NamedTuple):
-    """What is kept of a line beside its place in the table."""
-
-    number: int
-    job: Job
-    attempt: int
-    final: bool
-    runs: list[float]
-    notes: list[str]
-
-    @property
-    def key(self) -> str:
-        return self.job.key
+def _rows(folder: Path, problems: list[str]) -> dict[str, Row]:
+    """The row that counts of each job; of its series, which take most of the room, the timed runs alone."""
+    faults = Faults()
+    rows = last_rows(replace(row, series={"total_s": timed_runs(row)}) for row in read_rows(folder, faults))
+    if faults.unreadable:
+        problems.append(
+            f"{faults.unreadable} {'line' if faults.unreadable == 1 else 'lines'} of rows/ cannot be read (torn or of "
+            "a foreign schema) and are left out"
+        )
+    if faults.other_schema:
+        problems.append(
+            f"{faults.other_schema} rows are of another schema than {SCHEMA}: what they lack is empty"
+        )
+    return rows
 
 
 def _manifest(folder: Path, problems: list[str]) -> Mapping[str, Any]:

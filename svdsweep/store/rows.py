@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import orjson
 
@@ -27,6 +27,9 @@ PARTS: dict[str, Any] = {
 """The settings of a job that are dataclasses, and their kinds."""
 OWN = tuple(f.name for f in dataclasses.fields(Job) if f.name not in PARTS)
 """The others."""
+
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, UserError)
+"""What reading a line that is no row may raise."""
 
 Scalar = bool | int | float | str | None
 
@@ -67,9 +70,22 @@ class Row:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Row":
-        """The row of a parsed line, also of an older schema: what it lacks gets its default."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{**{k: v for k, v in plain.items() if k in known}, "job": _job(plain["job"])})
+        """The row of a parsed line, also of an older schema: what it lacks or has as null gets its default.
+
+        Raises one of `UNREADABLE` for what is no row."""
+        if not isinstance(plain["status"], str):
+            raise TypeError("a status is a word")
+        return cls(
+            _job(plain["job"]),
+            plain["status"],
+            int(plain.get("attempt", 1)),
+            str(plain.get("error") or ""),
+            str(plain.get("phase") or ""),
+            _object(plain.get("values") or {}),
+            {name: list(values) for name, values in _object(plain.get("series") or {}).items()},
+            _object(plain.get("provenance") or {}),
+            [str(note) for note in plain.get("notes") or []],
+        )
 
 
 class Store:
@@ -97,34 +113,15 @@ class Store:
         return last_rows(read_rows(self.folder))
 
 
-class Outcome(Protocol):
-    """What decides which row of a key counts; `Row` has it, and so may what is kept of one."""
-
-    @property
-    def key(self) -> str:
-        """The job's key."""
-
-    @property
-    def attempt(self) -> int:
-        """Which try of the job it is, from 1 on."""
-
-    @property
-    def final(self) -> bool:
-        """Whether the job is done with."""
-
-
-Kept = TypeVar("Kept", bound=Outcome)
-
-
-def last_rows(rows: Iterable[Kept]) -> dict[str, Kept]:
+def last_rows(rows: Iterable[Row]) -> dict[str, Row]:
     """The row that counts for each key, whatever the order of the files.
 
     The highest attempt wins; of one attempt that two drivers made, a final row wins over one that is not, then the
     later."""
-    best: dict[str, Kept] = {}
+    best: dict[str, Row] = {}
     for row in rows:
-        known = best.get(row.key)
-        if known is None or (row.attempt, row.final) >= (known.attempt, known.final):
+        rival = best.get(row.key)
+        if rival is None or (row.attempt, row.final) >= (rival.attempt, rival.final):
             best[row.key] = row
     return best
 
@@ -134,15 +131,38 @@ def row_files(folder: Path) -> list[Path]:
     return sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name))
 
 
-def read_rows(folder: Path) -> Iterable[Row]:
-    """Every readable row of a sweep, all attempts, a later file's after an earlier one's."""
-    for path in row_files(folder):
+@dataclass
+class Faults:
+    """What a reader met in the row files beside rows as this version writes them."""
+
+    unreadable: int = 0
+    """Lines that are no row here (torn, damaged, or with a setting that only a newer version knows): passed over."""
+    other_schema: int = 0
+    """Rows of another schema: read, and what they lack is empty."""
+
+
+def rows_of(lines: Iterable[bytes], faults: Faults) -> Iterator[Row]:
+    """The row of each line; a line that is none is passed over and counted. The one way from a line to a row."""
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            plain = orjson.loads(line)
+            row = Row.from_plain(plain)
+        except UNREADABLE:
+            faults.unreadable += 1
+            continue
+        faults.other_schema += plain.get("schema") != SCHEMA
+        yield row
+
+
+def read_rows(folder: Path, faults: Faults | None = None) -> Iterator[Row]:
+    """Every readable row of a sweep, all attempts, a later file's after an earlier one's; `faults` are added to."""
+    faults = faults or Faults()
+    # the file that was written to last at the end
+    for path in sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
         with path.open("rb") as lines:
-            for line in lines:
-                try:
-                    yield Row.from_plain(orjson.loads(line))
-                except (ValueError, KeyError, TypeError, AttributeError, UserError):
-                    continue
+            yield from rows_of(lines, faults)
 
 
 class Tail:
@@ -151,36 +171,40 @@ class Tail:
 
     def __init__(self, folder: Path, but: str = "") -> None:
         self.folder, self.but = folder / "rows", but
-        self._at: dict[Path, int] = {}
+        self.faults = Faults()
+        self._read_to: dict[Path, int] = {}
         self._looked = False
 
     def new(self) -> Iterator[Row]:
-        """The rows that have been added; damaged lines are passed over."""
+        """The rows that have been added; lines that are none are passed over, and counted in `faults`."""
         for path in sorted(self.folder.glob("*.jsonl")):
             if path.name == self.but and self._looked:
                 continue
-            start = self._at.setdefault(path, 0)
+            start = self._read_to.setdefault(path, 0)
             if path.stat().st_size <= start:
                 continue
             with path.open("rb") as f:
                 f.seek(start)
                 data = f.read()
             whole = data[: data.rfind(b"\n") + 1]
-            self._at[path] = start + len(whole)
-            for line in whole.splitlines():
-                try:
-                    yield Row.from_plain(json.loads(line))
-                except (ValueError, KeyError, TypeError):
-                    continue
+            self._read_to[path] = start + len(whole)
+            yield from rows_of(whole.splitlines(), self.faults)
         self._looked = True
 
 
-def _job(plain: Mapping[str, Any]) -> Job:
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{type(value).__name__} stands where names and values should")
+    return value
+
+
+def _job(value: Any) -> Job:
     """`job_from`, with equal parts built once: a sweep has few models and strategies and many jobs."""
+    plain = _object(value)
     own = {name: plain[name] for name in OWN if name in plain}
     return Job(**own, **{name: _part(name, orjson.dumps(plain[name])) for name in PARTS if name in plain})
 
 
 @lru_cache(10_000)
 def _part(name: str, text: bytes) -> Any:
-    return rebuild(PARTS[name], orjson.loads(text))
+    return rebuild(PARTS[name], _object(orjson.loads(text)))

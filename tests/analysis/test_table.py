@@ -1,16 +1,13 @@
-"""The wide table is what pandas makes of one dictionary a line, however the lines differ."""
+"""The table is what pandas makes of one dictionary a line, however the lines differ."""
 
-import dataclasses
+import math
 
 import made_up
 import pandas as pd
 import pytest
 
-from svdsweep.analysis import table
-from svdsweep.analysis.lines import read_lines
-from svdsweep.analysis.table import DERIVED, Table, machine, mean_and_variance, workload
-from svdsweep.store.columns import asked_for
-from svdsweep.store.rows import Row, Store
+from svdsweep.analysis.table import for_comparison, machine, mean_and_variance, table_of, workload
+from svdsweep.store.rows import Row
 
 MIXED = [
     made_up.ok(made_up.job(seed=0), count=1, share=0.5, flag=True, word="a", several=[1, 2], never=None),
@@ -25,52 +22,50 @@ MIXED = [
 ]
 
 
-def plainly(folder) -> pd.DataFrame:
-    records = []
-    for line in read_lines(folder, []):
-        job, runs, provenance = line.job, line.runs, line.provenance
-        derived = (
-            job.baseline or None,
-            machine(provenance),
-            workload(job),
-            *mean_and_variance(runs),
-            len(runs),
-        )
-        identity = {name: getattr(line, name) for name in ("key", "status", "attempt", "error", "phase")}
-        last = dict(zip(DERIVED, derived, strict=True))
-        records.append({**identity, **asked_for(job), **provenance, **line.values, **last})
-    return pd.DataFrame(records)
-
-
-def table(folder) -> pd.DataFrame:
-    made = Table()
-    for line in read_lines(folder, []):
-        made.add(line)
-    return made.table()
-
-
-@pytest.mark.parametrize("at_once", [1, 2, 3, 500])
-def test_lines_of_different_columns_and_types(tmp_path, monkeypatch, at_once):
-    monkeypatch.setattr(table, "PACKED_AT_ONCE", at_once)
-    store = Store(tmp_path, "w-1")
-    for row in (*MIXED, *MIXED[::-1], *MIXED[::2]):
-        store.append(row)
-    pd.testing.assert_frame_equal(table(tmp_path), plainly(tmp_path))
-
-
-@pytest.mark.parametrize("row", MIXED, ids=range(len(MIXED)))
-def test_lines_that_are_all_alike(tmp_path, monkeypatch, row):
-    monkeypatch.setattr(table, "PACKED_AT_ONCE", 2)
-    store = Store(tmp_path, "w-1")
-    for attempt in range(1, 6):
-        store.append(dataclasses.replace(row, attempt=attempt))
-    pd.testing.assert_frame_equal(table(tmp_path), plainly(tmp_path))
+@pytest.mark.parametrize(
+    "rows",
+    [[*MIXED, *MIXED[::-1], *MIXED[::2]], *([row] * 5 for row in MIXED)],
+    ids=["different", *map(str, range(len(MIXED)))],
+)
+def test_lines_of_the_same_and_of_different_columns_and_types(rows):
+    records = [for_comparison(row) for row in rows]
+    pd.testing.assert_frame_equal(table_of(records), pd.DataFrame(records))
 
 
 def test_a_sweep(tmp_path):
-    made_up.sweep(tmp_path)
-    pd.testing.assert_frame_equal(table(tmp_path), plainly(tmp_path))
+    records = [for_comparison(row) for row in made_up.sweep(tmp_path)]
+    pd.testing.assert_frame_equal(table_of(iter(records)), pd.DataFrame(records))
 
 
 def test_no_line_is_an_empty_table():
-    assert Table().table().columns.tolist() == ["key", "status"]
+    assert table_of([]).empty
+
+
+def test_what_is_derived_for_comparisons_stands_beside_what_was_measured():
+    job = made_up.job(made_up.STRATEGIES["compile"], seed=2)
+    record = for_comparison(made_up.ok(job, [1.0, math.e, 0.0], motion_px=2.5))
+    assert record["key"] == job.key
+    assert record["baseline_key"] == made_up.job(seed=2).key
+    assert (record["memory.compile"], record["motion_px"]) == ("whole", 2.5)
+    assert (record["machine"], record["workload"]) == (made_up.GPU["gpu"], workload(job))
+    assert record["log_total_s"] == pytest.approx(0.5)
+    assert record["log_total_s_variance"] == pytest.approx(0.5)
+    assert record["repeats"] == 3
+
+
+def test_measured_values_count_over_provenance_and_settings_of_the_same_name():
+    (hidden,) = (for_comparison(row) for row in MIXED if row.provenance.get("total_s"))
+    assert hidden["total_s"] == 10.0
+    assert for_comparison(MIXED[5])["memory.offload"] == "as measured"
+
+
+def test_a_row_without_runs_has_no_mean_and_one_run_no_variance():
+    assert mean_and_variance([]) == mean_and_variance([0.0]) == (None, None)
+    assert mean_and_variance([1.0]) == (0.0, None)
+
+
+def test_a_machine_is_its_gpu_else_its_processor():
+    assert machine({"gpu": "a card", "cpu": "x", "device": "cuda:0"}) == "a card"
+    assert machine({"gpu": None, "cpu": "x", "device": "cpu"}) == "x"
+    assert machine({"device": "mps"}) == "mps"
+    assert machine({}) == "unknown"

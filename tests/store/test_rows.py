@@ -1,5 +1,6 @@
 """Rows survive torn writes, older schemas and many writers; the last row of a job counts."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -7,10 +8,28 @@ import subprocess
 import sys
 import time
 
+import made_up
+import orjson
 import pytest
 
-from svdsweep.config import Job
-from svdsweep.store.rows import Row, Store, read_rows
+from svdsweep.config import Job, Memory
+from svdsweep.store.rows import Faults, Row, Store, Tail, read_rows, rows_of
+
+STRANGE = 'it said "}, "provenance": {" and , "seed": 3, "memory": {\n\\"}, "notes": ["\u2028'
+ROWS = {
+    "as measured": made_up.ok(made_up.job(seed=3)),
+    "all at its default": made_up.ok(Job()),
+    "another strategy and size": made_up.ok(
+        made_up.job(made_up.STRATEGIES["compile"], model=made_up.SVD, **made_up.FULL)
+    ),
+    "the largest seed": made_up.ok(made_up.job(seed=2**63 - 1, decode_chunk_size=3)),
+    "one run, and steps": Row(made_up.job(), "ok", series={"step_s": [[0.1], [0.2]], "total_s": [1]}),
+    "no run": Row(made_up.job(), "failed", 2, STRANGE, "denoise", notes=[STRANGE, "…"]),
+    "nothing measured": Row(made_up.job(), "rejected", error="it cannot be"),
+    "texts that look like its parts": made_up.ok(
+        made_up.job(Memory(name=STRANGE, extra=[STRANGE])), provenance={"host": STRANGE}, remark=STRANGE
+    ),
+}
 
 
 def row(seed=0, status="ok", **more):
@@ -26,6 +45,26 @@ def test_a_row_comes_back_as_it_was_written(tmp_path):
     )
     Store(tmp_path).append(written)
     assert Store(tmp_path).rows() == {written.key: written}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_of_every_kind_come_back(name):
+    faults = Faults()
+    assert list(rows_of([ROWS[name].to_json().encode()], faults)) == [ROWS[name]]
+    assert faults == Faults()
+
+
+def test_rows_of_many_settings_are_not_taken_for_each_other(tmp_path):
+    store = Store(tmp_path, "w-1")
+    rows = [
+        made_up.ok(Job(memory=memory, seed=seed, **own))
+        for memory in made_up.STRATEGIES.values()
+        for own in ({}, {"fps": 8}, {"fps": 8, "decode_chunk_size": 2}, {"noise_aug_strength": 0.5})
+        for seed in (0, 1)
+    ]
+    for each in rows:
+        store.append(each)
+    assert [(r.job, r.key) for r in read_rows(tmp_path)] == [(r.job, r.key) for r in rows]
 
 
 def test_the_last_row_of_a_job_counts(tmp_path):
@@ -52,16 +91,109 @@ def test_a_torn_last_line_is_passed_over_and_the_next_row_is_whole(tmp_path):
     assert sorted(r.job.seed for r in store.rows().values()) == [1, 3]
 
 
-@pytest.mark.parametrize(
-    "line", ["not json", "{}", '{"job": 5}', "[]", '{"job": {"motion_bucket_id": 999}, "status": "ok"}']
-)
-def test_a_damaged_line_costs_only_itself(tmp_path, line):
-    store = Store(tmp_path)
+def plain_row(**changed):
+    return json.loads(row(1).to_json()) | changed
+
+
+def plain_job(**changed):
+    return plain_row(job=dataclasses.asdict(Job(seed=1)) | changed)
+
+
+DAMAGED = {
+    "no JSON": "not json",
+    "a number": "5",
+    "a list": "[]",
+    "null": "null",
+    "an empty object": "{}",
+    "no status": json.dumps({"job": {}}),
+    **{
+        name: json.dumps(plain)
+        for name, plain in {
+            "a status that is a number": plain_row(status=5),
+            "no attempt": plain_row(attempt=None),
+            "an attempt that is a word": plain_row(attempt="first"),
+            "a job that is a number": plain_row(job=5),
+            "a job that is a list": plain_row(job=[]),
+            "a job that is a text": plain_row(job="seed"),
+            "values that are a list": plain_row(values=["total_s"]),
+            "provenance that is a text": plain_row(provenance="here"),
+            "series that are a list": plain_row(series=[1.0]),
+            "a series that is a number": plain_row(series={"total_s": 1.0}),
+            "notes that are a number": plain_row(notes=3),
+            "a seed below its range": plain_job(seed=-1),
+            "a seed above its range": plain_job(seed=2**63),
+            "a bucket above its range": plain_job(motion_bucket_id=999),
+            "a width that is no multiple of 8": plain_job(width=63),
+            "guidance that falls": plain_job(min_guidance_scale=9.0),
+            "one frame with guidance": plain_job(num_frames=1),
+            "a part that is a number": plain_job(memory=3),
+            "a part that is a list": plain_job(memory=[]),
+            "a strategy that only a newer version has": plain_job(memory={"offload": "elsewhere"}),
+            "a strategy whose number is too low": plain_job(memory={"denoise_steps": 0}),
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_line_costs_only_itself(tmp_path, name):
+    store, tail = Store(tmp_path), Tail(tmp_path)
     store.append(row(1))
     with store.path.open("a") as f:
-        f.write(line + "\n")
+        f.write(DAMAGED[name] + "\n\n")
     store.append(row(2))
-    assert len(list(read_rows(tmp_path))) == 2
+    faults = Faults()
+    for reading in (read_rows(tmp_path, faults), tail.new()):
+        assert [r.job.seed for r in reading] == [1, 2]
+    assert faults == tail.faults == Faults(unreadable=1)
+
+
+@pytest.mark.parametrize("name", ["as measured", "texts that look like its parts"])
+def test_a_torn_line_is_no_row_wherever_it_is_torn(name):
+    text, faults = ROWS[name].to_json().encode(), Faults()
+    assert list(rows_of((text[:length] for length in range(1, len(text))), faults)) == []
+    assert faults.unreadable == len(text) - 1
+
+
+def test_rows_of_another_schema_are_read_and_counted(tmp_path):
+    store, tail = Store(tmp_path), Tail(tmp_path)
+    store.append(row(1))
+    with store.path.open("a") as f:
+        f.write(json.dumps(plain_row(schema=0)) + "\n")
+    faults = Faults()
+    assert [r.job.seed for r in read_rows(tmp_path, faults)] == [r.job.seed for r in tail.new()] == [1, 1]
+    assert faults == tail.faults == Faults(other_schema=1)
+
+
+def by_other_writers(row):
+    """The same row in lines that are not as the store writes them."""
+    plain = json.loads(row.to_json())
+    job = plain["job"]
+    return [
+        json.dumps(plain | {"job": {**job, "gone": {"seed": 5}, "also_gone": 1}}).encode(),
+        json.dumps(plain | {"job": dict(reversed(job.items()))}).encode(),
+        json.dumps(plain | {"job": {**job, "memory": {**job["memory"], "gone": 1, "seed": 4}}}).encode(),
+        json.dumps(dict(reversed(plain.items()))).encode(),
+        json.dumps(plain | {"gone": [1]}).encode(),
+        orjson.dumps(plain),
+    ]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_lines_of_other_writers_are_the_same_rows(name):
+    lines = by_other_writers(ROWS[name])
+    assert list(rows_of(lines, Faults())) == [ROWS[name]] * len(lines)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_a_line_lacks_or_has_as_null_is_empty(name):
+    plain = json.loads(ROWS[name].to_json())
+    lines = [
+        {"job": plain["job"], "status": plain["status"]},
+        plain | dict.fromkeys(("values", "series", "provenance", "notes", "error", "phase")) | {"attempt": 1},
+    ]
+    bare = Row(ROWS[name].job, ROWS[name].status)
+    assert list(rows_of((json.dumps(line).encode() for line in lines), Faults())) == [bare, bare]
 
 
 def test_a_row_of_an_older_schema_keeps_its_place(tmp_path):
@@ -88,7 +220,8 @@ def test_a_folder_that_does_not_exist_has_no_rows(tmp_path):
 
 def test_killed_in_mid_append_loses_at_most_the_row_in_flight(tmp_path):
     writer = (
-        "import sys; from pathlib import Path; from svdsweep.store.rows import Row, Store; from svdsweep.config import Job\n"
+        "import sys; from pathlib import Path; from svdsweep.config import Job\n"
+        "from svdsweep.store.rows import Row, Store\n"
         "store = Store(Path(sys.argv[1]))\n"
         "for i in range(10**6): store.append(Row(Job(seed=i), 'ok')); print(i, flush=True)"
     )
