@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from svdsweep.commands.doctor import rates
-from svdsweep.commands.doctor.finding import Finding
+from svdsweep.commands.doctor.finding import Finding, note, ok, trouble
 
 GIB = 2**30
 HEADS, TOKENS, HEAD_SIZE = 5, 1024, 64
-"""Of SVD's attention at its finest level, with fewer tokens."""
+"""The sizes of SVD's attention at its finest level, with fewer tokens."""
 
 
 def examine(measured: bool) -> list[Finding]:
@@ -19,102 +19,91 @@ def examine(measured: bool) -> list[Finding]:
     try:
         import torch
     except ImportError as e:
-        return [
-            Finding("torch", "trouble", f"cannot be imported ({e})", "install PyTorch for your platform anew")
-        ]
-    found = [build(torch)]
+        return [trouble("torch", f"cannot be imported ({e})", "install PyTorch for your platform anew")]
+    findings = [build(torch)]
     names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else ["cpu"]
     for name in names:
         device = torch.device(name)
-        found += [memory(torch, device), *attention(torch, device), *convolution(torch, device)]
+        findings += [memory(torch, device), *attention(torch, device), *convolution(torch, device)]
         if measured:
-            found += [compiler(torch, device), *rates.examine(torch, device)]
-    return found
+            findings += [compiler(torch, device), *rates.examine(torch, device)]
+    return findings
 
 
 def build(torch: Any) -> Finding:
     """Whether this build of torch fits the GPUs that the driver lists."""
     from svdsweep.probes.devices import installed
 
-    there = bool(installed())
     if torch.cuda.is_available():
-        return Finding("CUDA", "ok", f"torch {torch.__version__} for CUDA {torch.version.cuda}")
-    if not there:
-        return Finding("CUDA", "note", f"torch {torch.__version__} sees no GPU, and there is none")
+        return ok("CUDA", f"torch {torch.__version__} for CUDA {torch.version.cuda}")
+    if not installed():
+        return note("CUDA", f"torch {torch.__version__} sees no GPU, and there is none")
     if torch.version.cuda is None:
-        return Finding(
-            "CUDA", "trouble", f"there is a GPU, but torch {torch.__version__} is built for the CPU",
-            "install the build of PyTorch for CUDA",
-        )  # fmt: skip
-    return Finding(
-        "CUDA", "trouble", f"torch is built for CUDA {torch.version.cuda} and cannot use the GPU",
+        text = f"there is a GPU, but torch {torch.__version__} is built for the CPU"
+        return trouble("CUDA", text, "install the build of PyTorch for CUDA")
+    return trouble(
+        "CUDA",
+        f"torch is built for CUDA {torch.version.cuda} and cannot use the GPU",
         "update the NVIDIA driver to one for that CUDA, or install a build of PyTorch for an older CUDA",
-    )  # fmt: skip
+    )
 
 
 def memory(torch: Any, device: Any) -> Finding:
     """Name and free memory of a GPU."""
     if device.type == "cpu":
-        return Finding(
-            "device", "note", f"the CPU, {torch.get_num_threads()} threads: VRAM cannot be measured"
-        )
+        return note("device", f"the CPU, {torch.get_num_threads()} threads: VRAM cannot be measured")
     try:
         free, total = (b / GIB for b in torch.cuda.mem_get_info(device))
     except RuntimeError as e:
-        return Finding(
-            f"{device}",
-            "trouble",
-            f"cannot be used ({_line(e)})",
-            "another process may hold it exclusively: nvidia-smi",
-        )
+        cure = "another process may hold it exclusively: nvidia-smi"
+        return trouble(f"{device}", f"cannot be used ({_line(e)})", cure)
     name = torch.cuda.get_device_properties(device).name
     text = f"{name}, {free:.1f} of {total:.1f} GiB free"
-    if free < 0.9 * total:
-        cure = "end the other processes on it (nvidia-smi lists them): they change peaks and times"
-        return Finding(f"{device}", "trouble", text, cure, free)
-    return Finding(f"{device}", "ok", text, value=free)
+    if free >= 0.9 * total:
+        return ok(f"{device}", text, free)
+    cure = "end the other processes on it (nvidia-smi lists them): they change peaks and times"
+    return trouble(f"{device}", text, cure, free)
 
 
 def attention(torch: Any, device: Any) -> list[Finding]:
     """Every kernel, tried on a product of SVD's size."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     q = torch.randn(1, HEADS, TOKENS, HEAD_SIZE, device=device, dtype=dtype)
-    kernels = {
-        "flash": SDPBackend.FLASH_ATTENTION,
-        "efficient": SDPBackend.EFFICIENT_ATTENTION,
-        "cudnn": SDPBackend.CUDNN_ATTENTION,
-        "math": SDPBackend.MATH,
-    }
-
-    def with_kernel(kernel: Any) -> Callable[[], Any]:
-        def run() -> Any:
-            with sdpa_kernel(kernel):
-                return torch.nn.functional.scaled_dot_product_attention(q, q, q)
-
-        return run
-
-    tried = {name: _tried(torch, device, with_kernel(kernel)) for name, kernel in kernels.items()}
-    if importlib.util.find_spec("xformers"):
-        tried["xformers"] = _tried(torch, device, lambda: _xformers(q))
-    if importlib.util.find_spec("sageattention"):
-        tried["sage"] = _tried(torch, device, lambda: _sage(q))
-    works = [name for name, why in tried.items() if why is None]
-    found = [Finding(f"attention, {device}", "ok", f"{dtype}: {', '.join(works)} work")]
+    failures = {name: _tried(torch, device, run) for name, run in _kernels(torch, q).items()}
+    works = [name for name, why in failures.items() if why is None]
+    finding = ok(f"attention, {device}", f"{dtype}: {', '.join(works)} work")
     if device.type == "cuda" and not {"flash", "efficient", "cudnn"} & set(works):
-        found = [
-            Finding(
-                f"attention, {device}", "trouble", "no fused kernel works: SVD's attention scores need some 40 GiB",
-                "install a build of PyTorch that supports this GPU, or xformers with attention=xformers",
-            )
-        ]  # fmt: skip
-    found += [
-        Finding(f"attention={name}, {device}", "note", f"does not work here ({why})")
-        for name, why in tried.items()
-        if why
+        finding = trouble(
+            f"attention, {device}",
+            "no fused kernel works: SVD's attention scores need some 40 GiB",
+            "install a build of PyTorch that supports this GPU, or xformers with attention=xformers",
+        )
+    lacking = {name: why for name, why in failures.items() if why}
+    return [
+        finding,
+        *(note(f"attention={n}, {device}", f"does not work here ({why})") for n, why in lacking.items()),
     ]
-    return found
+
+
+def _kernels(torch: Any, q: Any) -> dict[str, Callable[[], Any]]:
+    """A run of self-attention over `q` by each kernel that is installed."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    def with_kernel(kernel: Any) -> Any:
+        with sdpa_kernel(kernel):
+            return torch.nn.functional.scaled_dot_product_attention(q, q, q)
+
+    runs: dict[str, Callable[[], Any]] = {
+        "flash": lambda: with_kernel(SDPBackend.FLASH_ATTENTION),
+        "efficient": lambda: with_kernel(SDPBackend.EFFICIENT_ATTENTION),
+        "cudnn": lambda: with_kernel(SDPBackend.CUDNN_ATTENTION),
+        "math": lambda: with_kernel(SDPBackend.MATH),
+    }
+    if importlib.util.find_spec("xformers"):
+        runs["xformers"] = lambda: _xformers(q)
+    if importlib.util.find_spec("sageattention"):
+        runs["sage"] = lambda: _sage(q)
+    return runs
 
 
 def _xformers(q: Any) -> Any:
@@ -149,14 +138,14 @@ def convolution(torch: Any, device: Any) -> list[Finding]:
     numbers = tuple(int(n) for n in release.split(".")[:2])
     if numbers >= (2, 9) and cudnn >= 90800 and (cudnn < 91500 or release == "2.9.0"):
         return [
-            Finding(
-                f"convolution, {device}", "trouble",
+            trouble(
+                f"convolution, {device}",
                 f"torch {release} computes SVD's convolutions over time in half precision without cuDNN {cudnn}: "
                 "slowly, and with far more VRAM than is predicted",
                 "set memory.temporal_conv2d=true, or install a PyTorch after 2.9.0 with cuDNN 9.15 or later",
             )
-        ]  # fmt: skip
-    return [Finding(f"convolution, {device}", "ok", f"cuDNN {cudnn}")]
+        ]
+    return [ok(f"convolution, {device}", f"cuDNN {cudnn}")]
 
 
 def compiler(torch: Any, device: Any) -> Finding:
@@ -171,11 +160,9 @@ def compiler(torch: Any, device: Any) -> Finding:
             "install a C compiler (apt install g++) and Triton (it comes with PyTorch for CUDA); for musl or Windows, "
             "use WSL or a glibc image"
         )
-        return Finding(f"compile, {device}", "trouble", f"torch.compile fails ({_line(e)})", cure)
+        return trouble(f"compile, {device}", f"torch.compile fails ({_line(e)})", cure)
     spent = time.perf_counter() - began
-    return Finding(
-        f"compile, {device}", "ok", f"torch.compile works, {spent:.1f} s for two lines", value=spent
-    )
+    return ok(f"compile, {device}", f"torch.compile works, {spent:.1f} s for two lines", spent)
 
 
 def _line(e: BaseException) -> str:

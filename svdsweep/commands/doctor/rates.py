@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from svdsweep.commands.doctor.finding import Finding
+from svdsweep.commands.doctor.finding import Finding, note, ok, trouble
 
 GIB = 2**30
 REPEATS = 7
@@ -16,48 +16,36 @@ AT_ONCE = 10
 GPU_SIZE, CPU_SIZE = 8192, 1024
 """Rows and columns of the matrices: so large that a product runs at the device's full rate."""
 GPU_BYTES, CPU_BYTES = 2**28, 2**26
-"""Of a copy: more than any cache holds."""
+"""The size of a copy: more than any cache holds."""
 
 
 def examine(torch: Any, device: Any) -> list[Finding]:
     """The rates of a device; those of a GPU are kept, in the user's cache, for `svdsweep predict --gpu here`."""
     products = matrix_rates(torch, device)
     memory_gb_s = memory_rate(torch, device)
-    found = [
-        Finding(
-            f"matrix rate, {device}",
-            "ok",
-            ", ".join(f"{kind} {rate:.3g}" for kind, rate in products.items()) + " TFLOP/s",
-            value=max(products.values()),
-        ),
-        Finding(
-            f"memory rate, {device}", "ok", f"{memory_gb_s:.3g} GB/s read and written", value=memory_gb_s
-        ),
+    told = ", ".join(f"{kind} {rate:.3g}" for kind, rate in products.items())
+    findings = [
+        ok(f"matrix rate, {device}", f"{told} TFLOP/s", max(products.values())),
+        ok(f"memory rate, {device}", f"{memory_gb_s:.3g} GB/s read and written", memory_gb_s),
     ]
     if device.type == "cpu":
-        note = "no GPU here: nothing is kept for svdsweep predict --gpu here"
-        return [*found, Finding(f"rates, {device}", "note", note)]
+        why = "no GPU here: nothing is kept for svdsweep predict --gpu here"
+        return [*findings, note(f"rates, {device}", why)]
     host_gb_s = copy_rate(torch, device)
-    found.append(
-        Finding(
-            f"copy rate, {device}",
-            "ok",
-            f"{host_gb_s:.3g} GB/s, pinned host memory to the device",
-            value=host_gb_s,
-        )
-    )
-    return [*found, _kept(torch, device, products, memory_gb_s, host_gb_s)]
+    words = f"{host_gb_s:.3g} GB/s, pinned host memory to the device"
+    findings.append(ok(f"copy rate, {device}", words, host_gb_s))
+    return [*findings, _kept(torch, device, products, memory_gb_s, host_gb_s)]
 
 
 def matrix_rates(torch: Any, device: Any) -> dict[str, float]:
     """TFLOP/s of dense products by kind: float16, TF32 and float32 on a GPU, float32 on the CPU."""
     if device.type == "cpu":
         return {"float32": _matrix_rate(torch, device, CPU_SIZE, torch.float32)}
-    found = {"float16": _matrix_rate(torch, device, GPU_SIZE, torch.float16)}
+    products = {"float16": _matrix_rate(torch, device, GPU_SIZE, torch.float16)}
     for kind, precision in (("tf32", "high"), ("float32", "highest")):
         with _precision(torch, precision):
-            found[kind] = _matrix_rate(torch, device, GPU_SIZE, torch.float32)
-    return found
+            products[kind] = _matrix_rate(torch, device, GPU_SIZE, torch.float32)
+    return products
 
 
 def memory_rate(torch: Any, device: Any) -> float:
@@ -76,7 +64,7 @@ def copy_rate(torch: Any, device: Any) -> float:
 
 
 def wait(torch: Any, device: Any) -> None:
-    """Until the device has done all that it was given."""
+    """Return when the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -99,14 +87,11 @@ def _kept(
         source=f"svdsweep doctor, torch {torch.__version__}",
         measured_at=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
+    name, path = f"rates, {device}", here.rates_file()
     if here.keep(gpu):
-        return Finding(
-            f"rates, {device}", "ok", f"kept in {here.rates_file()} for svdsweep predict and fit --gpu here"
-        )
-    return Finding(
-        f"rates, {device}", "trouble", f"{here.rates_file()} cannot be written",
-        "make that folder writable, or set XDG_CACHE_HOME to one that is",
-    )  # fmt: skip
+        return ok(name, f"kept in {path} for svdsweep predict and fit --gpu here")
+    cure = "make that folder writable, or set XDG_CACHE_HOME to one that is"
+    return trouble(name, f"{path} cannot be written", cure)
 
 
 def _matrix_rate(torch: Any, device: Any, size: int, dtype: Any) -> float:
@@ -126,7 +111,7 @@ def _precision(torch: Any, precision: str) -> Iterator[None]:
 
 
 def _median_s(torch: Any, device: Any, run: Callable[[], Any]) -> float:
-    """Of one `run`: the median over a few rounds after one that is not counted."""
+    """Seconds of one `run`: the median over a few rounds after one that is not counted."""
     times = AT_ONCE if device.type == "cuda" else 1
     spent = []
     with torch.inference_mode():
