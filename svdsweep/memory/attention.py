@@ -1,6 +1,7 @@
-"""Attention kernels: the switches that do something.
+"""Attention kernels: the switches that do something for SVD.
 
-diffusers' own (slicing, `set_attention_backend`, `unet.fuse_qkv_projections`) are silent no-ops for SVD: not here."""
+diffusers' own (slicing, `set_attention_backend`, `unet.fuse_qkv_projections`) change nothing there, so they are not
+offered."""
 
 import functools
 from typing import Any
@@ -22,13 +23,13 @@ PROCESSORS = {"eager": "AttnProcessor", "xformers": "XFormersAttnProcessor", "sa
 
 
 def pin_kernel(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """One of PyTorch's kernels for the UNet, and for it alone: the VAE's single head of 512 suits not every kernel."""
+    """Pin one of PyTorch's kernels for the UNet alone: not every kernel takes the VAE's single head of 512."""
     kernel = SDPA[memory.attention]
     pipe.unet.forward = inside(functools.partial(sdpa_kernel, kernel), pipe.unet.forward, kernel=kernel)
 
 
 def check_pinned(pipe: Any, memory: Memory, device: torch.device) -> str | None:
-    """Why the kernel is not used, else None: it is tried on a small product of each size of head in the UNet."""
+    """Why the kernel is not used, else None: it is tried on a small input for each size of head in the UNet."""
     if getattr(pipe.unet.forward, "kernel", None) != SDPA[memory.attention]:
         return "the UNet's forward does not choose a kernel"
     heads = {m.inner_dim // m.heads for m in attention_layers(pipe.unet)}
@@ -38,14 +39,13 @@ def check_pinned(pipe: Any, memory: Memory, device: torch.device) -> str | None:
             with sdpa_kernel(SDPA[memory.attention]):
                 F.scaled_dot_product_attention(x, x, x)
     except RuntimeError as e:
-        return (
-            f"PyTorch has no {memory.attention} kernel for {pipe.unet.dtype} here ({str(e).splitlines()[0]})"
-        )
+        said = str(e).splitlines()[0]
+        return f"PyTorch has no {memory.attention} kernel for {pipe.unet.dtype} here ({said})"
     return None
 
 
 def replace_processors(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """Processors for what PyTorch's switch does not offer. Raises ImportError where a package is missing."""
+    """Set processors for what PyTorch's switch does not offer. Raises ImportError where a package is missing."""
     if memory.attention == "eager":
         from diffusers.models.attention_processor import AttnProcessor
 
@@ -64,7 +64,7 @@ def check_processors(pipe: Any, memory: Memory, device: torch.device) -> str | N
 
 
 def attention_layers(unet: torch.nn.Module) -> list[Any]:
-    """The UNet's attention layers whose context is not taken care of by single_token_cross_attention."""
+    """The UNet's attention layers, but those that single_token_cross_attention has replaced."""
     from diffusers.models.attention_processor import Attention
 
     layers = [m for m in unet.modules() if isinstance(m, Attention)]
@@ -74,11 +74,8 @@ def attention_layers(unet: torch.nn.Module) -> list[Any]:
 def is_plain(layer: Any) -> bool:
     """Whether an attention layer attends and nothing else: no norm, residual or factor of its own."""
     norms = (layer.spatial_norm, layer.group_norm, layer.norm_cross, layer.norm_q, layer.norm_k)
-    return (
-        all(norm is None for norm in norms)
-        and not layer.residual_connection
-        and layer.rescale_output_factor == 1
-    )
+    plain = not layer.residual_connection and layer.rescale_output_factor == 1
+    return plain and all(norm is None for norm in norms)
 
 
 def sage_processor() -> Any:

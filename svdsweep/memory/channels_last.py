@@ -5,19 +5,20 @@ from typing import Any
 import torch
 
 from svdsweep.config import Memory
+from svdsweep.memory.contract import unless_all
 
 
-def channels_last(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """2-D convolutions of UNet and VAE; a whole network cannot, for its 3-D ones refuse the format."""
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Give 2-D convolutions of UNet and VAE the format; a whole network cannot take it, for its 3-D ones refuse."""
     for layer in convolutions(pipe):
         layer.to(memory_format=torch.channels_last)
 
 
-def check_channels_last(pipe: Any, memory: Memory, device: torch.device) -> str | None:
-    """Why convolutions keep the other format, else None; of 1×1 ones both formats are the same."""
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why convolutions keep the other format, else None. The two formats of 1×1 convolutions are the same."""
     wide = [m.weight for m in convolutions(pipe) if m.weight.shape[-1] > 1]
     plain = [w for w in wide if not w.is_contiguous(memory_format=torch.channels_last)]
-    return f"{len(plain)} of {len(wide)} convolutions are not channels-last" if plain or not wide else None
+    return unless_all(wide, plain, "convolutions are not channels-last")
 
 
 def convolutions(pipe: Any) -> list[torch.nn.Conv2d]:

@@ -13,7 +13,7 @@ from svdsweep.memory.wrapping import inside
 REPEATED_BLOCKS = ["BasicTransformerBlock", "TemporalBasicTransformerBlock"]
 """What `compile_repeated_blocks` compiles; the UNet's own list is empty."""
 RECOMPILES = 64
-"""Graphs of one piece of code that a process may hold: each shape has its own, and the blocks of a UNet share code."""
+"""Most graphs that a process may hold for one piece of code: each shape has its own, and a UNet's blocks share code."""
 
 
 def compile_unet(pipe: Any, memory: Memory, device: torch.device) -> None:
@@ -47,8 +47,8 @@ def graphs() -> int:
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 
-def check_graphs(pipe: Any, memory: Memory, device: torch.device) -> str | None:
-    """Why nothing is compiled after a run, or nothing was recorded where CUDA graphs are asked for, else None."""
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why nothing was compiled in a run, or nothing recorded where CUDA graphs are asked for, else None."""
     if not graphs():
         return "not a single graph was captured"
     if memory.compile_mode in CUDA_GRAPHS and device.type == "cuda":
@@ -61,14 +61,14 @@ def check_graphs(pipe: Any, memory: Memory, device: torch.device) -> str | None:
 
 @contextmanager
 def a_step() -> Iterator[None]:
-    """CUDA graphs are told that a new step begins: what the last one answered is used up."""
+    """Tell CUDA graphs that a new step begins and that nobody reads the last one's results any more."""
     torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
     yield
 
 
 def _options(memory: Memory) -> dict[str, Any]:
-    """Of torch.compile. Shapes are static unless asked otherwise: left to itself, the second shape of a process is
-    compiled for any size, by other kernels in another layout. The process is spent afterwards
+    """The arguments of torch.compile. Shapes are static unless asked otherwise: left to itself, the second shape of a
+    process is compiled for any size, by other kernels in another layout. The process is spent afterwards
     (`conflicts.needs_fresh_process`), so its limit may stay raised."""
     dynamo: Any = torch._dynamo.config
     # the second is PyTorch 2.6's name

@@ -4,20 +4,25 @@ from collections.abc import Callable, Iterator
 
 from svdsweep.config import Job, Memory
 
+Reasons = Iterator[str]
+"""Why a job cannot run as it stands, each a sentence for the user; the first is told."""
+
 GROUP = ("group_block", "group_leaf")
 STREAM_KNOBS = ("offload_record_stream", "offload_low_cpu_memory")
 GROUP_KNOBS = ("offload_stream", *STREAM_KNOBS, "offload_non_blocking", "offload_to_disk")
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
 """Modes of inductor that record CUDA graphs."""
 LARGEST_ATTENTION_BATCH = 65535
-"""CUDA's grid limit, which the fused attention kernels meet with one row for each place of the picture."""
+"""CUDA's grid limit, which bounds the batch of the fused attention kernels: one row for each place of the picture."""
 
 
 def why_not(job: Job, device_kind: str) -> str | None:
     """The reason why a job is impossible, or would measure nothing, on a device (`cpu` or `cuda`); else None."""
-    checks: tuple[Callable[[Job, str], Iterator[str]], ...] = (
+    checks: tuple[Callable[[Job, str], Reasons], ...] = (
+        _grouped_offload,
         _offload,
-        _chunks_and_guidance,
+        _chunks,
+        _guidance,
         _decode,
         _precision,
         _attention,
@@ -28,8 +33,9 @@ def why_not(job: Job, device_kind: str) -> str | None:
 
 
 def needs_fresh_process(memory: Memory) -> bool:
-    """Whether a process that ran under this strategy is spent: it changed more than its pipeline (compiled code, pinned
-    memory, cuDNN's choices, another package's patches, a user's own function); a later measurement would inherit it."""
+    """Whether a process that ran under this strategy is spent: the strategy changed more than its pipeline (compiled
+    code, pinned memory, cuDNN's choices, another package's patches, what a user's function did), and a later
+    measurement would inherit that."""
     return bool(
         memory.compile != "none"
         or memory.compile_vae
@@ -43,7 +49,7 @@ def needs_fresh_process(memory: Memory) -> bool:
     )
 
 
-def _offload(job: Job, device_kind: str) -> Iterator[str]:
+def _grouped_offload(job: Job, device_kind: str) -> Reasons:
     m = job.memory
     grouped = m.offload in GROUP
     for name in GROUP_KNOBS:
@@ -56,44 +62,51 @@ def _offload(job: Job, device_kind: str) -> Iterator[str]:
     for name in STREAM_KNOBS:
         if getattr(m, name) and not m.offload_stream:
             yield f"{name} needs offload_stream=true."
+
+
+def _offload(job: Job, device_kind: str) -> Reasons:
+    m = job.memory
     if m.offload_to_disk and m.unet_weights in ("int8_weight_only", "fp8_weight_only"):
         yield f"offload_to_disk cannot store weights that torchao quantized (unet_weights={m.unet_weights})."
-    if device_kind != "cuda":
-        if m.offload == "sequential":
-            yield "offload=sequential needs a GPU: accelerate cannot stream layers onto a CPU."
-        if m.offload_stream:
-            yield "offload_stream needs a GPU: there are no CUDA streams on a CPU."
+    if m.offload == "sequential" and device_kind != "cuda":
+        yield "offload=sequential needs a GPU: accelerate cannot stream layers onto a CPU."
+    if m.offload_stream and device_kind != "cuda":
+        yield "offload_stream needs a GPU: there are no CUDA streams on a CPU."
 
 
-def _chunks_and_guidance(job: Job, device_kind: str) -> Iterator[str]:
-    m, chunk = job.memory, job.memory.forward_chunk_size
+def _chunks(job: Job, device_kind: str) -> Reasons:
+    chunk = job.memory.forward_chunk_size
     if chunk is not None and job.num_frames % chunk:
         fitting = ", ".join(str(n) for n in range(1, job.num_frames + 1) if job.num_frames % n == 0)
         yield f"forward_chunk_size={chunk} does not divide num_frames={job.num_frames}; these do: {fitting}."
-    if chunk is not None and m.transformer_parts is not None:
+    if chunk is not None and job.memory.transformer_parts is not None:
         yield (
             "forward_chunk_size with transformer_parts: the parts of a block are parts of its feed-forward layer too; "
             "leave forward_chunk_size out."
         )
+
+
+def _guidance(job: Job, device_kind: str) -> Reasons:
+    m = job.memory
     guided = m.guidance and job.max_guidance_scale > 1
     if m.split_guidance and not guided:
         yield "split_guidance changes nothing without guidance: there are no two halves to split."
     if not m.guidance and job.max_guidance_scale <= 1:
         yield f"guidance=false changes nothing: max_guidance_scale={job.max_guidance_scale:g} already turns it off."
-    videos = 2 if guided and not m.split_guidance else 1
-    places = videos * job.height * job.width // 64
+    together = guided and not m.split_guidance
+    places = (2 if together else 1) * job.height * job.width // 64
     if device_kind == "cuda" and places > LARGEST_ATTENTION_BATCH:
-        remedy = " split_guidance=true halves that." if guided and not m.split_guidance else ""
+        remedy = " split_guidance=true halves that." if together else ""
         yield (
             f"{job.height}×{job.width} makes temporal attention a batch of {places}, above CUDA's limit of "
             f"{LARGEST_ATTENTION_BATCH}.{remedy}"
         )
+
+
+def _decode(job: Job, device_kind: str) -> Reasons:
+    m = job.memory
     if job.decode_chunk_size == "auto" and device_kind != "cuda":
         yield "decode_chunk_size=auto needs a GPU: it follows the free VRAM."
-
-
-def _decode(job: Job, device_kind: str) -> Iterator[str]:
-    m = job.memory
     if m.decode == "whole":
         if m.decode_budget_gib != Memory().decode_budget_gib:
             yield "decode_budget_gib changes nothing under decode=whole: it belongs to decode=streamed."
@@ -107,7 +120,7 @@ def _decode(job: Job, device_kind: str) -> Iterator[str]:
         yield "compile_vae with decode=streamed: frames come and go between its layers, which breaks the graph."
 
 
-def _precision(job: Job, device_kind: str) -> Iterator[str]:
+def _precision(job: Job, device_kind: str) -> Reasons:
     m, dtype = job.memory, job.model.dtype
     vae_dtype = dtype if m.vae_dtype == "model" else m.vae_dtype
     if m.vae_dtype == dtype:
@@ -123,10 +136,9 @@ def _precision(job: Job, device_kind: str) -> Iterator[str]:
         yield f"unet_weights=fp8_products needs float16 or bfloat16; the model's dtype is {dtype}."
 
 
-def _attention(job: Job, device_kind: str) -> Iterator[str]:
+def _attention(job: Job, device_kind: str) -> Reasons:
     m, dtype = job.memory, job.model.dtype
-    other = m.attention in ("eager", "xformers", "sage")
-    if m.fused_qkv and other:
+    if m.fused_qkv and m.attention in ("eager", "xformers", "sage"):
         yield f"fused_qkv and attention={m.attention} both replace the attention processors: choose one."
     if m.attention in ("xformers", "sage", "cudnn", "efficient") and device_kind != "cuda":
         yield f"attention={m.attention} needs a GPU."
@@ -134,7 +146,7 @@ def _attention(job: Job, device_kind: str) -> Iterator[str]:
         yield f"attention={m.attention} needs float16 or bfloat16; the model's dtype is {dtype}."
 
 
-def _compilation(job: Job, device_kind: str) -> Iterator[str]:
+def _compilation(job: Job, device_kind: str) -> Reasons:
     m = job.memory
     if m.norms_by_channel and m.compile != "whole" and not m.compile_vae:
         yield (
@@ -153,10 +165,13 @@ def _compilation(job: Job, device_kind: str) -> Iterator[str]:
         yield "compile_mode=reduce-overhead needs a GPU: it records CUDA graphs."
     if m.compile_mode in CUDA_GRAPHS:
         yield from _cuda_graphs(m)
-    if m.compile == "none":
-        return
-    hooked = m.offload in GROUP and not (m.offload == "group_block" and m.compile == "regional")
-    if m.compile_fullgraph and hooked:
+    if m.compile != "none":
+        yield from _compiled_unet(m)
+
+
+def _compiled_unet(m: Memory) -> Reasons:
+    between_blocks = m.offload == "group_block" and m.compile == "regional"
+    if m.compile_fullgraph and m.offload in GROUP and not between_blocks:
         yield (
             f"compile={m.compile} with offload={m.offload} breaks the graph at every hook: take offload=group_block "
             "with compile=regional, or compile_fullgraph=false."
@@ -169,7 +184,7 @@ def _compilation(job: Job, device_kind: str) -> Iterator[str]:
         yield "deepcache_interval with compile: DeepCache reads the step's number in the middle of the graph."
 
 
-def _cuda_graphs(m: Memory) -> Iterator[str]:
+def _cuda_graphs(m: Memory) -> Reasons:
     without = "take compile_mode=default or max-autotune-no-cudagraphs."
     if m.offload != "none":
         yield f"compile_mode={m.compile_mode} with offload={m.offload}: CUDA graphs need weights that stay in place."
@@ -185,7 +200,7 @@ def _cuda_graphs(m: Memory) -> Iterator[str]:
         )
 
 
-def _others(job: Job, device_kind: str) -> Iterator[str]:
+def _others(job: Job, device_kind: str) -> Reasons:
     m = job.memory
     if m.deepcache_interval and m.split_guidance:
         yield "deepcache_interval with split_guidance: both halves would share one cache, and mix."

@@ -1,6 +1,6 @@
 """What a knob of a memory strategy is: how it is applied, and the proof that it took effect."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +14,26 @@ class NoEffect(RuntimeError):
 
 
 Apply = Callable[[Any, Memory, torch.device], None]
-
-
+"""Changes a pipeline as the strategy says, for the device that will compute. Raises ImportError where a package is
+missing."""
 Check = Callable[[Any, Memory, torch.device], str | None]
+"""Looks at the pipeline: why the knob took no effect, or None."""
 
 
 @dataclass(frozen=True)
 class Knob:
-    """One strategy: when it is asked for, how it is applied, and how one sees that it took effect.
+    """One knob: when it is asked for, how it is applied, and how one sees that it took effect.
 
-    `check` looks at the pipeline, either at once or, with `check_after_run`, when it has run."""
+    `check` is called at once or, with `check_after_run`, when the pipeline has run."""
 
     name: str
     wanted: Callable[[Memory], bool]
     apply: Apply
     check: Check
     check_after_run: bool = False
+
+
+def unless_all(layers: Sequence[Any], plain: Sequence[Any], complaint: str) -> str | None:
+    """What a check answers about layers that must all be changed: the `complaint` with the number of those that are
+    still `plain`, or None. A pipeline without such layers was not changed either."""
+    return f"{len(plain)} of {len(layers)} {complaint}" if plain or not layers else None

@@ -1,4 +1,4 @@
-"""Which of cuDNN's kernels computes a convolution: by its rules of thumb, or each shape by the fastest, tried here."""
+"""cuDNN's kernels for convolutions: each shape by the fastest, tried on this machine, not by a rule of thumb."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from svdsweep.config import Memory
+from svdsweep.memory.contract import unless_all
 from svdsweep.memory.wrapping import inside
 
 
-def benchmark(pipe: Any, memory: Memory, device: torch.device) -> None:
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Let cuDNN time its kernels at the first call of each shape, in the UNet and in both halves of the VAE."""
     for network in _networks(pipe):
         network.forward = inside(by_trial, network.forward, benchmarks=True)
@@ -21,12 +22,12 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     if not torch.backends.cudnn.enabled:
         return "cuDNN is switched off"
     plain = [n for n in _networks(pipe) if not getattr(n.forward, "benchmarks", False)]
-    return f"{len(plain)} of 3 networks run without" if plain else None
+    return unless_all(_networks(pipe), plain, "networks run without")
 
 
 @contextmanager
 def by_trial(tried: bool = True) -> Iterator[None]:
-    """cuDNN times its kernels for a `with` block, or not; PyTorch's own `cudnn.flags` would set all else too."""
+    """Have cuDNN time its kernels in a `with` block, or not; PyTorch's own `cudnn.flags` would set all else too."""
     cudnn: Any = torch.backends.cudnn
     before = cudnn.benchmark
     cudnn.benchmark = tried

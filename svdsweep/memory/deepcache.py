@@ -7,8 +7,8 @@ import torch
 from svdsweep.config import Memory
 
 
-def cache_deep_features(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """DeepCache (Ma et al. 2024): deep features of every n-th step serve those between.
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Reuse the deep features of every n-th step in those between (DeepCache, Ma et al. 2024).
 
     Raises ImportError without the package."""
     from DeepCache import DeepCacheSDHelper
@@ -19,7 +19,7 @@ def cache_deep_features(pipe: Any, memory: Memory, device: torch.device) -> None
     pipe.deepcache = helper
 
 
-def check_deepcache(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     """Why no feature is cached, else None."""
     helper = getattr(pipe, "deepcache", None)
     return None if helper and helper.function_dict else "DeepCache wrapped no module"

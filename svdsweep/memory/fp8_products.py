@@ -36,7 +36,7 @@ class Fp8Linear(torch.nn.Module):
         """(…, in) → (…, out), in the dtype of `x`."""
         rows, scale = scaled(x.flatten(0, -2))
         out: torch.Tensor = torch._scaled_mm(
-            rows.contiguous(),  # those of one frame come turned over
+            rows.contiguous(),  # the rows of a single frame come transposed
             self.weight.t(),
             scale_a=scale,
             scale_b=self.scale,
@@ -48,15 +48,16 @@ class Fp8Linear(torch.nn.Module):
 
 
 def scaled(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`x` as fp8 (e4m3) and what to multiply it with, float32, so that its largest value is the largest of fp8."""
+    """`x` as fp8 (e4m3), scaled so that its largest value is the largest of fp8, and the float32 factor that undoes
+    it."""
     largest = torch.linalg.vector_norm(x, torch.inf, dtype=torch.float32)
     scale = largest.clamp_min(torch.finfo(torch.float32).tiny * LARGEST) / LARGEST
-    # what rounding puts beyond the largest, 0.4 % at most, is rounded to it again
+    # a quotient that rounding puts above the largest value, by 0.4 % at most, is rounded to it by the cast
     return (x / scale).to(FP8), scale
 
 
-def replace_linear(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """The linear layers of the UNet's transformers, but for those in `LITTLE`. Cannot be undone."""
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Replace the linear layers of the UNet's transformers, but for those in `LITTLE`. Cannot be undone."""
     for transformer in transformers_of(pipe.unet):
         for path, layer in list(transformer.named_modules()):
             if isinstance(layer, torch.nn.Linear) and _worthwhile(path, layer):
@@ -65,7 +66,7 @@ def replace_linear(pipe: Any, memory: Memory, device: torch.device) -> None:
 
 
 def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
-    """Why products are not those of fp8 matrices, else None: one is tried on the device."""
+    """Why products are not computed in fp8, else None: one is tried on the device."""
     layers = [m for m in pipe.unet.modules() if isinstance(m, Fp8Linear)]
     if not layers:
         return "no linear layer of the UNet's transformers was replaced"

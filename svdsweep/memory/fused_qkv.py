@@ -6,11 +6,12 @@ import torch
 
 from svdsweep.config import Memory
 from svdsweep.memory.attention import attention_layers
+from svdsweep.memory.contract import unless_all
 
 
-def fuse_qkv(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """Query, key and value of each attention layer (key and value of cross-attention) in one product; the weights that
-    were joined are dropped, which diffusers does not do."""
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Compute query, key and value of each attention layer (key and value of cross-attention) by one product; the
+    weights that were joined are dropped, which diffusers does not do."""
     from diffusers.models.attention_processor import FusedAttnProcessor2_0
 
     for layer in attention_layers(pipe.unet):
@@ -21,10 +22,8 @@ def fuse_qkv(pipe: Any, memory: Memory, device: torch.device) -> None:
             setattr(layer, name, None)
 
 
-def check_fused(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     """Why projections are not fused, else None."""
     layers = attention_layers(pipe.unet)
-    fused = [m for m in layers if getattr(m, "fused_projections", False) and m.to_k is None]
-    return (
-        None if layers and len(fused) == len(layers) else f"{len(layers) - len(fused)} layers are not fused"
-    )
+    plain = [m for m in layers if m.to_k is not None or not getattr(m, "fused_projections", False)]
+    return unless_all(layers, plain, "layers are not fused")

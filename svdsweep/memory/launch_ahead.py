@@ -1,4 +1,4 @@
-"""A loop that asks the GPU for nothing between two steps, so that it launches the next one while the last one runs.
+"""A denoising loop that asks the GPU nothing between two steps, and so launches the next while the last one runs.
 
 diffusers asks twice a step whether guidance is on, and the answer is the maximum of a tensor on the device: the host
 waits until all that it has launched is done, and the GPU then waits for the host."""
@@ -12,7 +12,7 @@ from svdsweep.config import Memory
 
 
 class LaunchingAhead(StableVideoDiffusionPipeline):  # type: ignore[misc]
-    """The pipeline, looking at each `guidance_scale` once."""
+    """The pipeline, but it looks only once at each `guidance_scale`."""
 
     _looked_at: Any = None
     _guided = False
@@ -26,7 +26,7 @@ class LaunchingAhead(StableVideoDiffusionPipeline):  # type: ignore[misc]
         return self._guided
 
 
-def launch_ahead(pipe: Any, memory: Memory, device: torch.device) -> None:
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Make `pipe` a `LaunchingAhead`."""
     pipe.__class__ = LaunchingAhead
 

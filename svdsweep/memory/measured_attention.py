@@ -1,5 +1,5 @@
-"""The attention kernel of each layer by measurement: in a forward before the first of its shape, every kernel that
-works here is timed on the layer's own query, key and value, and the fastest stays.
+"""The attention kernel of each layer by measurement: a forward before the first of a new shape times every kernel that
+works here on the layer's own query, key and value, and the fastest stays.
 
 Spatial attention of SVD-XT has 9,216 tokens in 50 batches, temporal attention 25 tokens in 18,432: no one kernel is
 made for both. What was chosen is a constant of the layer, so that a compiled graph holds no choice."""
@@ -19,13 +19,14 @@ from torch.nn.attention import sdpa_kernel
 
 from svdsweep.config import Job, Memory
 from svdsweep.memory.attention import SDPA, attention_layers, is_plain
+from svdsweep.memory.contract import unless_all
 from svdsweep.memory.per_run import is_guided
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 DEFAULT = "default"
 REPEATS = 5
 AT_ONCE = 5
-"""Calls between two looks at a GPU's clock, so that they follow one another without a gap."""
+"""Calls that are timed together on a GPU, so that they follow one another without a gap."""
 FASTER_BY = 0.03
 """Only a kernel that needs so much less time takes the place of PyTorch's own choice; less is noise."""
 AGREEMENT = 0.02
@@ -62,7 +63,8 @@ KERNELS: dict[str, Attend] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """The kernel of a layer, the milliseconds of each that was tried, and of what; why others were not, if so."""
+    """The kernel of a layer, the milliseconds of each that was tried, and the sizes that it was tried on; `note` says
+    why no other was tried, if so."""
 
     kernel: str
     ms: dict[str, float]
@@ -101,38 +103,38 @@ class MeasuredProcessor:
 
 
 class Choices:
-    """What was chosen for each layer of a UNet, by the shape of the UNet's sample."""
+    """The kernels chosen for the layers of a UNet, by the shape of the UNet's sample."""
 
     def __init__(self, count: int) -> None:
         self.processors = [MeasuredProcessor(self) for _ in range(count)]
         self.timed: dict[tuple[Any, ...], Choice] = {}
-        self.known: dict[tuple[int, ...], list[Choice | None]] = {}
+        self.by_shape: dict[tuple[int, ...], list[Choice | None]] = {}
         self.settled: tuple[int, ...] | None = None
 
     def of(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Choice:
-        """Of a layer's query, key and value; those of one shape are timed once."""
-        place = (q.shape, k.shape, q.stride(), q.dtype)
-        if place not in self.timed:
-            self.timed[place] = choose(q, k, v)
-        return self.timed[place]
+        """The choice for a layer's query, key and value; those of one shape are timed once."""
+        kind = (q.shape, k.shape, q.stride(), q.dtype)
+        if kind not in self.timed:
+            self.timed[kind] = choose(q, k, v)
+        return self.timed[kind]
 
     def settle(self, shape: tuple[int, ...], forward: Callable[[], Any]) -> None:
         """Give every layer its kernel for a sample's shape; for a new one by an uncompiled `forward`."""
-        if shape not in self.known:
+        if shape not in self.by_shape:
             self.settled = None
             for processor in self.processors:
                 processor.kernel, processor.choosing, processor.choice = DEFAULT, True, None
             with torch.compiler.set_stance("force_eager"):
                 forward()
-            self.known[shape] = [processor.choice for processor in self.processors]
+            self.by_shape[shape] = [processor.choice for processor in self.processors]
         if shape != self.settled:
-            for processor, choice in zip(self.processors, self.known[shape], strict=True):
+            for processor, choice in zip(self.processors, self.by_shape[shape], strict=True):
                 processor.kernel = choice.kernel if choice else DEFAULT
                 processor.choosing = False
             self.settled = shape
 
 
-def choose_kernels(pipe: Any, memory: Memory, device: torch.device) -> None:
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Give every attention layer of the UNet a `MeasuredProcessor`, and choose before the first forward of a shape.
 
     Apply it after compiling. Raises ValueError where a layer does more than plain attention."""
@@ -146,23 +148,23 @@ def choose_kernels(pipe: Any, memory: Memory, device: torch.device) -> None:
 
 
 def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
-    """Why layers run with a kernel that was not chosen, else None; to be asked after a run."""
+    """Why layers run with a kernel that was not chosen, else None; known only after a run."""
     layers = attention_layers(pipe.unet)
     plain = [layer for layer in layers if not isinstance(layer.processor, MeasuredProcessor)]
-    if plain or not layers:
-        return f"{len(plain)} of {len(layers)} layers kept their processor"
-    return None if pipe.attention_choices.known else "no forward has chosen"
+    if reason := unless_all(layers, plain, "layers kept their processor"):
+        return reason
+    return None if pipe.attention_choices.by_shape else "no forward has chosen"
 
 
 def kernels_chosen(pipe: Any, job: Job) -> list[str]:
-    """What was chosen for a job that has run, and by how much; a line for each shape of attention."""
+    """Notes on a job that has run: which kernels were chosen and by how much, a line for each shape of attention."""
     choices = getattr(pipe, "attention_choices", None)
     if choices is None:
         return []
     videos = 2 if is_guided(job) and not job.memory.split_guidance else 1
     places = job.height // pipe.vae_scale_factor, job.width // pipe.vae_scale_factor
     shape = (videos, job.num_frames, pipe.unet.config.in_channels, *places)
-    return list(dict.fromkeys(str(choice) for choice in choices.known.get(shape, []) if choice))
+    return list(dict.fromkeys(str(choice) for choice in choices.by_shape.get(shape, []) if choice))
 
 
 def choose(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Choice:
@@ -210,15 +212,15 @@ def bound_bytes(q: torch.Tensor, k: torch.Tensor) -> int:
 def _projected(
     attn: Any, x: torch.Tensor, context: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Query, key and value (B, H, L, d), not copied into that order."""
+    """Query, key and value as views (B, H, L, d) of what the layer's projections answer."""
     if not attn.fused_projections:
         context = x if context is None else context
-        found = attn.to_q(x), attn.to_k(context), attn.to_v(context)
+        flat = attn.to_q(x), attn.to_k(context), attn.to_v(context)
     elif context is None:
-        found = attn.to_qkv(x).chunk(3, -1)
+        flat = attn.to_qkv(x).chunk(3, -1)
     else:
-        found = attn.to_q(x), *attn.to_kv(context).chunk(2, -1)
-    q, k, v = (t.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for t in found)
+        flat = attn.to_q(x), *attn.to_kv(context).chunk(2, -1)
+    q, k, v = (t.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for t in flat)
     return q, k, v
 
 
@@ -226,15 +228,15 @@ def _works(kernel: Attend, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ex
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch tells at length why a kernel cannot be had
-            found = kernel(q, k, v)
-            return bool((found - expected).abs().max() <= AGREEMENT * expected.abs().max())
+            answer = kernel(q, k, v)
+            return bool((answer - expected).abs().max() <= AGREEMENT * expected.abs().max())
     except RuntimeError:
         return False
 
 
 def seconds(runs: Mapping[str, Callable[[], Any]], device: torch.device) -> dict[str, float]:
-    """Median of each over rounds of all of them, so that a clock that changes is fair to each; every round in another
-    order, for behind a kernel that draws more power the clock is slower (by 5 % on an H200 at its power cap)."""
+    """The median seconds of each run over rounds of all of them, so that a clock that changes is fair to each. Every
+    round has another order: after a kernel that draws more power the clock is slower (by 5 % on an H200 at its cap)."""
     spent: dict[str, list[float]] = {name: [] for name in runs}
     order, shuffled = list(runs), random.Random(0)
     for _ in range(REPEATS):

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 
 from svdsweep.config import Memory
+from svdsweep.memory.contract import unless_all
 
 
 def by_channel(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
-    """A group norm's forward on (n, C, …): mean and variance of each channel in float32, from sums of x and x², then
-    those of the groups. As exact as the plain one while a channel's mean is below some thousand of its deviations."""
+    """A group norm's forward on (n, C, …). Mean and variance of each channel come in float32 from sums of x and x², and
+    those of the groups from the channels'. As exact as PyTorch's while a channel's mean is below some thousand of its
+    standard deviations."""
     places = tuple(range(2, x.dim()))
     count, groups = x[0, 0].numel(), (len(x), norm.num_groups, -1)
     full = x.float()
@@ -30,7 +32,7 @@ def by_channel(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def sum_channels(pipe: Any, memory: Memory, device: torch.device) -> None:
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Replace the forward of every group norm of the networks that are compiled as a whole."""
     for norm in _norms(pipe, memory):
         norm.forward = functools.partial(by_channel, norm)  # type: ignore[method-assign]
@@ -40,7 +42,7 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     """Why group norms are still those of PyTorch, else None."""
     norms = _norms(pipe, memory)
     plain = [n for n in norms if getattr(n.forward, "func", None) is not by_channel]
-    return f"{len(plain)} of {len(norms)} group norms kept their forward" if plain or not norms else None
+    return unless_all(norms, plain, "group norms kept their forward")
 
 
 def _norms(pipe: Any, memory: Memory) -> list[torch.nn.GroupNorm]:

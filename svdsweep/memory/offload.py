@@ -8,8 +8,9 @@ import torch
 from svdsweep.config import Memory
 
 
-def place(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """Everything onto the device, or the offload that is asked for. Raises ValueError where diffusers refuses."""
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Move everything onto the device, or set up the offload that is asked for. Raises ValueError where diffusers
+    refuses."""
     if memory.offload == "none":
         pipe.to(device)
     elif memory.offload == "model":
@@ -23,10 +24,8 @@ def place(pipe: Any, memory: Memory, device: torch.device) -> None:
 def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     """Why weights are not where the strategy says, else None."""
     if memory.offload == "none":
-        networks = {"unet": pipe.unet, "vae": pipe.vae, "image_encoder": pipe.image_encoder}
-        away = [
-            n for n, net in networks.items() if any(p.device.type != device.type for p in net.parameters())
-        ]
+        networks = ("unet", "vae", "image_encoder")
+        away = [name for name in networks if not _is_on(getattr(pipe, name), device)]
         return f"{', '.join(away)} did not reach {device}" if away else None
     if memory.offload == "model":
         return None if getattr(pipe, "_all_hooks", None) else "model offload installed no hook"
@@ -38,8 +37,9 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
 
 
 def vae_can_be_grouped(pipe: Any, memory: Memory) -> bool:
-    """Streams and disk keep a copy of the weights and put it back over what the pipeline's upcast of a float16 VAE
-    made, which ends in a mix of dtypes; then the VAE (186 MiB) comes and goes as a whole."""
+    """Whether the VAE's layers can be offloaded one by one. Streams and disk keep a copy of the weights and put it back
+    over what the pipeline's upcast of a float16 VAE made, which ends in a mix of dtypes; then the VAE (186 MiB) comes
+    and goes as a whole."""
     upcast = pipe.vae.dtype == torch.float16 and pipe.vae.config.force_upcast
     return not (upcast and (memory.offload_stream or memory.offload_to_disk))
 
@@ -66,10 +66,10 @@ def _group(pipe: Any, memory: Memory, device: torch.device) -> None:
         networks.append((pipe.vae, leaf))
     else:
         place_vae(pipe, device)
-    pipe.offload_folders = []  # they live as long as the pipeline
+    pipe.offload_folders = []  # temporary folders, which are deleted with the pipeline
     for network, how in networks:
         if memory.offload_to_disk:
-            # existing files are trusted by their names alone, which do not tell one checkpoint from another
+            # a fresh folder: diffusers trusts existing files by their names, which are equal for all checkpoints
             folder = tempfile.TemporaryDirectory(prefix="svdsweep-offload-")
             pipe.offload_folders.append(folder)
             how = {**how, "offload_to_disk_path": folder.name}
@@ -77,7 +77,7 @@ def _group(pipe: Any, memory: Memory, device: torch.device) -> None:
 
 
 def place_vae(pipe: Any, device: torch.device) -> None:
-    """The VAE comes to the device to encode or decode, and leaves it when the UNet begins and at the end of the run."""
+    """Have the VAE come to the device to encode or decode, and leave it when the UNet begins and when the run ends."""
     from accelerate import cpu_offload_with_hook
 
     _, pipe.vae_hook = cpu_offload_with_hook(pipe.vae, device)
@@ -89,6 +89,10 @@ def place_vae(pipe: Any, device: torch.device) -> None:
         pipe.vae_hook.offload()
 
     pipe.maybe_free_model_hooks = free
+
+
+def _is_on(network: torch.nn.Module, device: torch.device) -> bool:
+    return all(p.device.type == device.type for p in network.parameters())
 
 
 def _has_group_hook(module: torch.nn.Module) -> bool:

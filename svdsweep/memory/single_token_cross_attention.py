@@ -1,4 +1,5 @@
-"""Cross-attention to one token is no attention: softmax over one score is 1, so the answer is `to_out(to_v(token))`.
+"""Cross-attention to a single token without queries and keys: softmax over one score is 1, so the answer is
+`to_out(to_v(token))`.
 
 SVD's UNet attends to exactly one image token, in every block, at every step. What is computed here is one vector a
 layer and video, and it is kept as long as the token stays the same: for a whole run."""
@@ -11,6 +12,7 @@ import torch
 
 from svdsweep.config import Memory
 from svdsweep.memory.attention import is_plain
+from svdsweep.memory.contract import unless_all
 
 KEPT_TOKENS = 4
 """Embeddings whose vectors are kept: the two halves of guidance, of this run and the one before."""
@@ -25,7 +27,7 @@ class Token:
     def __init__(self, keep: bool) -> None:
         self.keep = keep
         self.videos = 1
-        self.known: dict[tuple[Any, ...], tuple[torch.Tensor, dict[int, torch.Tensor]]] = {}
+        self.kept: dict[tuple[Any, ...], tuple[torch.Tensor, dict[int, torch.Tensor]]] = {}
         self.vectors: dict[int, torch.Tensor] = {}
 
     def set(self, embedding: torch.Tensor) -> None:
@@ -34,11 +36,11 @@ class Token:
         if not self.keep:
             return
         place = (embedding.data_ptr(), embedding._version, embedding.shape, embedding.dtype, embedding.device)
-        if place not in self.known:
-            if len(self.known) >= KEPT_TOKENS:
-                del self.known[next(iter(self.known))]
-            self.known[place] = (embedding, {})
-        self.vectors = self.known[place][1]
+        if place not in self.kept:
+            if len(self.kept) >= KEPT_TOKENS:
+                del self.kept[next(iter(self.kept))]
+            self.kept[place] = (embedding, {})
+        self.vectors = self.kept[place][1]
 
 
 class SingleTokenProcessor:
@@ -67,7 +69,7 @@ class SingleTokenProcessor:
         return vector[:, None].expand(-1, rows, -1, -1).reshape(-1, 1, vector.shape[-1])
 
 
-def skip_query_and_key(pipe: Any, memory: Memory, device: torch.device) -> None:
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Give every cross-attention of the UNet a `SingleTokenProcessor`, and drop the norms that fed their queries.
 
     Raises ValueError where a layer does more than plain attention. Vectors are not kept inside a compiled graph, nor
@@ -87,7 +89,7 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     """Why a cross-attention layer still computes queries and keys, else None."""
     layers = [attention for _, attention in cross_attentions(pipe.unet)]
     plain = [layer for layer in layers if not isinstance(layer.processor, SingleTokenProcessor)]
-    return f"{len(plain)} of {len(layers)} layers kept their processor" if plain or not layers else None
+    return unless_all(layers, plain, "layers kept their processor")
 
 
 def cross_attentions(unet: torch.nn.Module) -> list[tuple[Any, Any]]:

@@ -9,21 +9,18 @@ import torch
 from svdsweep.config import Memory
 
 
-def split(pipe: Any, memory: Memory, device: torch.device) -> None:
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Wrap the UNet's forward: a batch of two halves runs as two batches of one, and the results are joined.
 
-    Exact, for the UNet never mixes videos of a batch. Apply it before offloading, whose hooks
-    must see one forward a step."""
+    Exact, for the UNet never mixes videos of a batch. Apply it before offloading, whose hooks must see one forward a
+    step."""
     pipe.unet.forward = halving(pipe.unet.forward)
 
 
 def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     """Why the UNet still runs both halves at once, else None."""
-    return (
-        None
-        if getattr(pipe.unet.forward, "halves", False)
-        else "the UNet's forward is not the one that halves"
-    )
+    halves = getattr(pipe.unet.forward, "halves", False)
+    return None if halves else "the UNet's forward is not the one that halves"
 
 
 def halving(forward: Callable[..., Any]) -> Callable[..., Any]:

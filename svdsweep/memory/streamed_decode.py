@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from svdsweep.config import Memory
+from svdsweep.memory.contract import unless_all
 from svdsweep.memory.streamed_frames import Frames, Shelf
 
 TAPS = 3
@@ -225,7 +226,7 @@ def _blocks(decoder: Any) -> Iterator[tuple[Any, list[Any]]]:
         yield last, list(up.upsamplers or [])
 
 
-def stream_decode(pipe: Any, memory: Memory, device: torch.device) -> None:
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Replace the forward of the VAE's decoder and of the layers whose weights a window needs: offloads, which are
     applied later, see each layer called and bring its weights. Raises ValueError for another kind of decoder."""
     decoder = pipe.vae.decoder
@@ -248,9 +249,6 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     streamed = getattr(pipe, "streamed_decoder", None)
     if streamed is None or getattr(pipe.vae.decoder.forward, "__self__", None) is not streamed:
         return "the decoder's forward is the plain one"
-    whole = [
-        block
-        for _, block in layers_of(pipe.vae.decoder)[0]
-        if "forward" not in vars(block.temporal_res_block.conv1)
-    ]
-    return f"{len(whole)} blocks convolve all frames at once" if whole else None
+    convolutions = [block.temporal_res_block.conv1 for _, block in layers_of(pipe.vae.decoder)[0]]
+    plain = [c for c in convolutions if "forward" not in vars(c)]
+    return unless_all(convolutions, plain, "blocks convolve all frames at once")

@@ -1,8 +1,8 @@
 """Convolutions over time as 2-D ones: a (3, 1, 1) kernel over (B, C, F, h, w) is a (3, 1) kernel over (B, C, F, h · w).
 
-Nothing is computed otherwise. But inductor lays out 2-D convolutions only (`layout_opt` in
-torch/_inductor/kernel/conv.py): a 3-D one is fed channel by channel, and cuDNN turns such frames over before and after
-its kernel. And PyTorch from 2.9 on computes 3-D convolutions in half precision without cuDNN where that is 9.8 to 9.14,
+The result is the same. But inductor chooses a layout for 2-D convolutions only (`layout_opt` in
+torch/_inductor/kernel/conv.py): a 3-D one is fed channels first, and cuDNN transposes the frames before and after its
+kernel. And PyTorch from 2.9 on computes 3-D convolutions in half precision without cuDNN where that is 9.8 to 9.14,
 by a copy of the input for each tap (github.com/pytorch/pytorch/issues/166643)."""
 
 import functools
@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from diffusers.models.resnet import TemporalResnetBlock
 
 from svdsweep.config import Memory
+from svdsweep.memory.contract import unless_all
 
 KERNEL = (3, 1, 1)
 
 
-def flatten_places(pipe: Any, memory: Memory, device: torch.device) -> None:
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Replace the forward of each temporal residual block and of its convolutions: hooks of offloads, which are applied
     later, see each layer called. With `channels_last` their weights lie so too.
 
@@ -36,9 +37,7 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     """Why temporal blocks still convolve in three dimensions, else None."""
     blocks = _blocks(pipe, memory)
     plain = [b for b in blocks if getattr(b.forward, "func", None) is not residual]
-    return (
-        f"{len(plain)} of {len(blocks)} temporal blocks kept their forward" if plain or not blocks else None
-    )
+    return unless_all(blocks, plain, "temporal blocks kept their forward")
 
 
 def temporal_blocks(network: torch.nn.Module) -> list[Any]:
@@ -63,6 +62,6 @@ def residual(block: Any, input_tensor: torch.Tensor, temb: torch.Tensor | None) 
 
 
 def _blocks(pipe: Any, memory: Memory) -> list[Any]:
-    """Those of the UNet, and of the VAE's decoder but where that is streamed, which has no 3-D convolutions."""
-    whole = memory.decode != "streamed"
-    return temporal_blocks(pipe.unet) + (temporal_blocks(pipe.vae.decoder) if whole else [])
+    """The blocks of the UNet and of the VAE's decoder, unless that is streamed, which has no 3-D convolutions."""
+    streamed = memory.decode == "streamed"
+    return temporal_blocks(pipe.unet) + ([] if streamed else temporal_blocks(pipe.vae.decoder))

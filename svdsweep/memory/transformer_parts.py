@@ -1,24 +1,28 @@
-"""Transformer blocks of the UNet in parts: the spatial ones over frames, the temporal ones over places. Exact."""
+"""Transformer blocks of the UNet run on parts of their input: spatial ones on some frames at a time, temporal ones on
+some places. The result is exact."""
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from svdsweep.config import Memory
+from svdsweep.memory.contract import unless_all
 
 
+@dataclass
 class _Videos:
     """How many videos the transformer that is running has in its batch."""
 
-    def __init__(self) -> None:
-        self.count = 1
+    count: int = 1
 
 
-def part_blocks(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """Run every transformer block `transformer_parts` times on a part of its rows, which do not see one another: of
-    (videos · frames, places, C) frames are the rows of spatial attention, places those of temporal attention."""
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Run every transformer block `transformer_parts` times, each time on some of its rows, which do not see one
+    another. Of an input (videos · frames, places, C) the rows of spatial attention are frames, those of temporal
+    attention places."""
     assert memory.transformer_parts is not None
     for transformer in transformers_of(pipe.unet):
         videos = _Videos()
@@ -37,7 +41,7 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
         for block in (*transformer.transformer_blocks, *transformer.temporal_transformer_blocks)
     ]
     whole = [b for b in blocks if getattr(b.forward, "parts", None) != memory.transformer_parts]
-    return f"{len(whole)} of {len(blocks)} transformer blocks run as a whole" if whole or not blocks else None
+    return unless_all(blocks, whole, "transformer blocks run as a whole")
 
 
 def transformers_of(unet: torch.nn.Module) -> list[Any]:
@@ -67,7 +71,7 @@ def _over_frames(forward: Callable[..., torch.Tensor], parts: int, videos: _Vide
     def in_parts(
         hidden_states: torch.Tensor, *args: Any, encoder_hidden_states: torch.Tensor, **kwargs: Any
     ) -> torch.Tensor:
-        # frames of every video in each part: single_token_cross_attention counts on it
+        # each part has frames of every video, as single_token_cross_attention expects
         rows = hidden_states.view(videos.count, -1, *hidden_states.shape[1:])
         context = encoder_hidden_states.view(videos.count, -1, *encoder_hidden_states.shape[1:])
 
@@ -78,7 +82,9 @@ def _over_frames(forward: Callable[..., torch.Tensor], parts: int, videos: _Vide
                 encoder_hidden_states=context[:, part].flatten(0, 1),
                 **kwargs,
             )
-            rows[:, part] = out.view(videos.count, -1, *out.shape[1:])  # nobody else holds them
+            rows[:, part] = out.view(
+                videos.count, -1, *out.shape[1:]
+            )  # in place: nothing else reads these rows
 
         in_turn(run, rows.shape[1], parts)
         return hidden_states

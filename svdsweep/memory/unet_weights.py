@@ -1,4 +1,4 @@
-"""How weights are stored and in which precision the VAE works."""
+"""The UNet's weights in fewer bits than they are computed with."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ STORED = ("fp8", "int8_weight_only", "fp8_weight_only")
 """Weights that are small where they are kept, and computed with in the model's dtype."""
 
 
-def store_unet(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """The UNet's weights as fp8, cast to the model's dtype layer by layer, or quantized by torchao. Cannot be undone.
+def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
+    """Store the UNet's weights as fp8, cast to the model's dtype layer by layer, or quantized by torchao.
 
-    Raises ImportError where torchao is missing."""
+    Cannot be undone. Raises ImportError where torchao is missing."""
     if memory.unet_weights == "fp8":
         pipe.unet.enable_layerwise_casting(storage_dtype=FP8, compute_dtype=pipe.unet.dtype)
         return
@@ -24,19 +24,17 @@ def store_unet(pipe: Any, memory: Memory, device: torch.device) -> None:
     quantize_(pipe.unet, config[memory.unet_weights]())
 
 
-def check_unet(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     """Why the UNet's linear layers still hold their weights in full, else None."""
     weights = [m.weight for m in pipe.unet.modules() if isinstance(m, torch.nn.Linear)]
     if memory.unet_weights == "fp8":
         small = [w for w in weights if w.dtype == FP8]
     else:
-        small = [
-            w
-            for w in weights
-            if type(w).__module__.startswith("torchao") or type(w.data).__module__.startswith("torchao")
-        ]
-    return (
-        None
-        if len(small) > len(weights) / 2
-        else f"only {len(small)} of {len(weights)} linear layers are small"
-    )
+        small = [w for w in weights if "torchao" in (_package_of(w), _package_of(w.data))]
+    if len(small) > len(weights) / 2:
+        return None
+    return f"only {len(small)} of {len(weights)} linear layers are small"
+
+
+def _package_of(x: Any) -> str:
+    return type(x).__module__.partition(".")[0]

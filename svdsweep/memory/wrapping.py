@@ -1,4 +1,4 @@
-"""A forward that runs inside a context, and tells so."""
+"""Wraps a module's forward in a context manager and marks it, so that its check finds it."""
 
 import functools
 from collections.abc import Callable
@@ -9,7 +9,8 @@ from typing import Any
 def inside(
     context: Callable[[], AbstractContextManager[Any]], forward: Callable[..., Any], **marks: Any
 ) -> Callable[..., Any]:
-    """`forward` inside a new `context()` at each call; `marks` become attributes, by which a check knows it again."""
+    """Wrap `forward`, so that each call runs inside a new `context()`; `marks` become attributes of the wrapper, by
+    which a check recognises it."""
 
     @functools.wraps(forward)
     def wrapped(*args: Any, **kwargs: Any) -> Any:

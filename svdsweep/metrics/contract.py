@@ -1,4 +1,4 @@
-"""What a metric is given. Importable without torch."""
+"""What a metric is given, and what all metrics agree on. Importable without torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+PSNR_CAP_DB = 100.0
+"""What equal pictures score: their PSNR is infinite, which no JSON can say."""
 
 
 @dataclass(frozen=True)

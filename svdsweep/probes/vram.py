@@ -1,5 +1,6 @@
 """Device and host memory as PyTorch's allocator, the driver and the kernel count it; None where it cannot be read."""
 
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,8 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Peak:
-    """Most device memory since the last reset (GiB): held by tensors, and taken from the driver by the allocator; None
-    where what it keeps is another job's."""
+    """Most device memory since the last reset (GiB): held by tensors, and reserved by the allocator from the driver;
+    the latter is None where some of it was kept from another job."""
 
     allocated_gib: float
     reserved_gib: float | None
@@ -29,6 +30,13 @@ def read_peak(device: torch.device) -> Peak | None:
     if device.type != "cuda":
         return None
     return Peak(torch.cuda.max_memory_allocated(device) / GIB, torch.cuda.max_memory_reserved(device) / GIB)
+
+
+def empty_cache(device: torch.device) -> None:
+    """Collect garbage, and give what the allocator keeps for later back to the driver."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def allocated_gib(device: torch.device) -> float | None:
@@ -56,7 +64,8 @@ def cap(device: torch.device, limit_gib: float | None) -> None:
 
 
 def reset_host_peak() -> bool:
-    """Have the kernel begin a new peak of this process's memory; False where it cannot (it is for life then)."""
+    """Have the kernel begin a new peak of this process's memory; False where it cannot: the peak is then that of the
+    process's whole life."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

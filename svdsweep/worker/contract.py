@@ -22,7 +22,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a worker stands: the device, the sweep's folder (for videos and logs) and its share of the cores."""
+    """A device that a worker sits on: its name, the sweep's folder (for videos and logs) and its share of the cores."""
 
     device: str
     """`cpu`, or what CUDA_VISIBLE_DEVICES takes: an index, a UUID, a MIG name. The worker sees it as its only GPU."""

@@ -19,8 +19,19 @@ STEADY_WITHIN = 0.05
 
 
 @dataclass(frozen=True)
+class Setup:
+    """What all runs of a job share: the loaded pipeline, the conditioning picture, the frames of one decode."""
+
+    pipe: Any
+    job: Job
+    picture: Any
+    chunk: int
+    device: torch.device
+
+
+@dataclass(frozen=True)
 class Output:
-    """One run: `frames` (F, H, W, 3) float32, 0–1; final `latents` (1, F, C, h, w) on the host; when what happened."""
+    """One run: `frames` (F, H, W, 3) float32, 0–1; final `latents` (1, F, C, h, w) on the host; and its times."""
 
     frames: NDArray[np.float32]
     latents: torch.Tensor
@@ -29,8 +40,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Measured:
-    """All runs of a job. `warmup_s`: totals of the untimed ones, in order; `compile_run_s`: of the one before them, in
-    which torch.compile did its work."""
+    """All runs of a job. `warmup_s` are the seconds of the untimed ones, in order, `compile_run_s` those of the run
+    before them, in which torch.compile did its work."""
 
     first: Output
     last: Output
@@ -40,24 +51,25 @@ class Measured:
 
     @property
     def total_s(self) -> list[float]:
-        """Of each timed run."""
+        """The seconds of each timed run."""
         return [t.total_s for t in self.timings]
 
     @property
     def untimed_s(self) -> list[float]:
-        """Of every other run."""
+        """The seconds of every other run."""
         return [*([self.compile_run_s] if self.compile_run_s is not None else []), *self.warmup_s]
 
 
-def generate(pipe: Any, job: Job, picture: Any, chunk: int, probe: StageProbe) -> Output:
-    """One whole run; every one of a seed starts from the same noise, drawn on the host."""
+def generate(setup: Setup, probe: StageProbe) -> Output:
+    """One whole run; all runs of a seed start from the same noise, drawn on the host."""
+    pipe, job = setup.pipe, setup.job
     sigma_min = float(pipe.scheduler.config.sigma_min or pipe.scheduler.sigmas[-2])
     generator = torch.Generator("cpu").manual_seed(job.seed)
     probe.start()
     frames = pipe(
-        picture,
+        setup.picture,
         generator=generator,
-        decode_chunk_size=chunk,
+        decode_chunk_size=setup.chunk,
         output_type="np",
         callback_on_step_end=probe.step,
         **arguments(job, sigma_min),
@@ -67,72 +79,76 @@ def generate(pipe: Any, job: Job, picture: Any, chunk: int, probe: StageProbe) -
     return Output(frames, probe.latents.cpu(), timing)
 
 
-def decode(pipe: Any, job: Job, latents: torch.Tensor, chunk: int, probe: StageProbe) -> Output:
+def decode(setup: Setup, latents: torch.Tensor, probe: StageProbe) -> Output:
     """The decode alone, of latents (1, F, C, h, w) that the same settings made: equal to that of a whole run."""
+    pipe = setup.pipe
     on_device = latents.to(pipe._execution_device)
     with torch.no_grad():
         probe.start()
-        video = pipe.decode_latents(on_device, job.num_frames, chunk)
+        video = pipe.decode_latents(on_device, setup.job.num_frames, setup.chunk)
         frames = pipe.video_processor.postprocess_video(video, output_type="np")[0]
         timing = probe.finish()
     pipe.maybe_free_model_hooks()
     return Output(frames, latents, timing)
 
 
-def measure(
-    pipe: Any, job: Job, picture: Any, chunk: int, device: torch.device, report: Report, cold: bool
-) -> Measured:
-    """Compile and warm up if the pipeline is `cold` for this shape, then run as often as `job.measure` asks."""
-
-    def untimed(phase: str) -> float:
-        return run_once(pipe, job, picture, chunk, device, _named(report, phase)).timing.total_s
-
-    compile_run_s = untimed("compile") if cold and compiles(job.memory) else None
-    choosing = job.memory.attention == "measured" and compile_run_s is None
-    warmup_s = warm_up(job.measure, lambda: untimed("warmup"), at_least=int(choosing)) if cold else []
-    first = last = run_once(pipe, job, picture, chunk, device, report)
-    timings = [first.timing]
-    while len(timings) < job.measure.repeats or _unsure(timings, job.measure):
-        last = run_once(pipe, job, picture, chunk, device, report)
-        timings.append(last.timing)
-    return Measured(first, last, timings, warmup_s, compile_run_s)
-
-
-def run_once(pipe: Any, job: Job, picture: Any, chunk: int, device: torch.device, report: Report) -> Output:
+def run_once(setup: Setup, report: Report) -> Output:
     """`generate` under probes of its own."""
-    with StageProbe(pipe, device, report, steps_of(job)) as probe:
-        return generate(pipe, job, picture, chunk, probe)
+    with StageProbe(setup.pipe, setup.device, report, steps_of(setup.job)) as probe:
+        return generate(setup, probe)
 
 
-def measure_decode(
-    pipe: Any,
-    job: Job,
-    latents: torch.Tensor,
-    chunk: int,
-    device: torch.device,
-    report: Report,
-    repeats: int,
-    cold: bool,
-) -> Measured:
+def measure(setup: Setup, report: Report, cold: bool) -> Measured:
+    """Compile and warm up if the pipeline is `cold` for this shape, then run as often as `job.measure` asks."""
+    how, memory = setup.job.measure, setup.job.memory
+
+    def untimed_s(phase: str) -> float:
+        return run_once(setup, _named(report, phase)).timing.total_s
+
+    compile_run_s = untimed_s("compile") if cold and compiles(memory) else None
+    choosing = memory.attention == "measured" and compile_run_s is None
+    warmup_s = warm_up(how, lambda: untimed_s("warmup"), at_least=int(choosing)) if cold else []
+    return _repeated(
+        lambda: run_once(setup, report),
+        lambda timings: len(timings) < how.repeats or _unsure(timings, how),
+        warmup_s,
+        compile_run_s,
+    )
+
+
+def measure_decode(setup: Setup, latents: torch.Tensor, repeats: int, report: Report, cold: bool) -> Measured:
     """Time the decode of ready `latents` `repeats` times, after one untimed decode where `measure` would have one."""
+    how = setup.job.measure
 
     def run(announce: Report) -> Output:
-        with StageProbe(pipe, device, announce, 0, decode_only=True) as probe:
-            return decode(pipe, job, latents, chunk, probe)
+        with StageProbe(setup.pipe, setup.device, announce, 0, decode_only=True) as probe:
+            return decode(setup, latents, probe)
 
-    compile_run_s = run(_named(report, "compile")).timing.total_s if cold and job.memory.compile_vae else None
-    warm = job.measure.warmup or job.measure.until_steady
-    warmup_s = [run(_named(report, "warmup")).timing.total_s] if cold and warm else []
-    first = last = run(report)
+    def untimed_s(phase: str) -> float:
+        return run(_named(report, phase)).timing.total_s
+
+    compile_run_s = untimed_s("compile") if cold and setup.job.memory.compile_vae else None
+    warmup_s = [untimed_s("warmup")] if cold and (how.warmup or how.until_steady) else []
+    return _repeated(lambda: run(report), lambda timings: len(timings) < repeats, warmup_s, compile_run_s)
+
+
+def _repeated(
+    run: Callable[[], Output],
+    goes_on: Callable[[list[Timing]], bool],
+    warmup_s: list[float],
+    compile_run_s: float | None,
+) -> Measured:
+    """Timed runs, at least one, as long as what was timed so far `goes_on`."""
+    first = last = run()
     timings = [first.timing]
-    for _ in range(repeats - 1):
-        last = run(report)
+    while goes_on(timings):
+        last = run()
         timings.append(last.timing)
     return Measured(first, last, timings, warmup_s, compile_run_s)
 
 
 def warm_up(how: Measure, run: Callable[[], float], at_least: int = 0) -> list[float]:
-    """Untimed runs, their seconds: `how.warmup` of them, or until two in a row agree."""
+    """The seconds of untimed runs: `how.warmup` of them, or so many until two in a row agree."""
     seconds = [run() for _ in range(max(how.warmup, at_least))]
     while how.until_steady and len(seconds) < how.warmup_limit and not _steady(seconds):
         seconds.append(run())

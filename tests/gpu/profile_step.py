@@ -25,7 +25,7 @@ from svdsweep.grid.expand import expand
 from svdsweep.images import open_image
 from svdsweep.memory.apply import prepare
 from svdsweep.models.load import load_pipeline
-from svdsweep.worker.measuring import run_once
+from svdsweep.worker.measuring import Setup, run_once
 
 STEPS = 3
 KINDS = {
@@ -96,9 +96,10 @@ def profiled(job: Job, device: torch.device) -> Profiled:
     )
     prepare(pipe, job.memory, device)
     picture = open_image(job.image, job.height, job.width)
+    setup = Setup(pipe, job, picture, job.frames_per_decode, device)
 
     def run() -> float:
-        return run_once(pipe, job, picture, job.frames_per_decode, device, lambda *_: None).timing.total_s
+        return run_once(setup, lambda *_: None).timing.total_s
 
     run()
     on_gpu = device.type == "cuda"

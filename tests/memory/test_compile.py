@@ -146,11 +146,11 @@ def test_cuda_graphs_that_were_not_recorded_are_found(
     monkeypatch.setattr(compile, "graphs", lambda: 1)
     monkeypatch.setattr("torch._inductor.cudagraph_trees.get_manager", lambda *_, **__: manager)
     memory = Memory(compile="whole", compile_mode="reduce-overhead")
-    found = compile.check_graphs(None, memory, torch.device("cuda", 0))
+    found = compile.check(None, memory, torch.device("cuda", 0))
     assert (found is None) if reason is None else (reason in str(found))
-    assert compile.check_graphs(None, Memory(compile="whole"), torch.device("cuda", 0)) is None
+    assert compile.check(None, Memory(compile="whole"), torch.device("cuda", 0)) is None
 
 
 def test_nothing_captured_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile, "graphs", lambda: 0)
-    assert "not a single graph" in str(compile.check_graphs(None, Memory(compile="whole"), CPU))
+    assert "not a single graph" in str(compile.check(None, Memory(compile="whole"), CPU))

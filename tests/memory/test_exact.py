@@ -99,7 +99,7 @@ def test_vectors_are_kept_for_a_run_and_not_for_ever(prepared: Any, forward: Any
     for seed in range(9):
         forward(pipe, seed=seed)
     layer = cross_attentions(pipe.unet)[0][1]
-    assert len(layer.processor.token.known) <= single_token_cross_attention.KEPT_TOKENS
+    assert len(layer.processor.token.kept) <= single_token_cross_attention.KEPT_TOKENS
 
 
 def test_query_key_and_scores_are_not_computed(prepared: Any, forward: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from svdsweep.config import Memory
-from svdsweep.memory.norms_by_channel import by_channel, check, sum_channels
+from svdsweep.memory.norms_by_channel import apply, by_channel, check
 
 CPU = torch.device("cpu")
 SHAPES = [(3, 64, 5), (2, 64, 8, 6), (1, 64, 5, 4, 6), (2, 32, 7, 9)]
@@ -61,7 +61,7 @@ def test_a_channel_without_spread_is_the_bias() -> None:
 def test_only_compiled_networks_are_changed(pipe: Any, knobs: Any, unet: bool, decoder: bool) -> None:
     memory = Memory(norms_by_channel=True, **knobs)
     assert "kept their forward" in str(check(pipe, memory, CPU))
-    sum_channels(pipe, memory, CPU)
+    apply(pipe, memory, CPU)
     assert check(pipe, memory, CPU) is None
     for network, changed in ((pipe.unet, unet), (pipe.vae.decoder, decoder)):
         norms = [m for m in network.modules() if isinstance(m, torch.nn.GroupNorm)]
@@ -77,6 +77,6 @@ def test_a_network_without_norms_is_told() -> None:
 def test_a_forward_and_a_decode_equal_the_plain_ones(pipe: Any, forward: Any) -> None:
     z = torch.randn(4, pipe.vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0))
     plain, picture = forward(pipe), pipe.vae.decode(z, num_frames=4).sample
-    sum_channels(pipe, Memory(compile="whole", compile_vae=True), CPU)
+    apply(pipe, Memory(compile="whole", compile_vae=True), CPU)
     assert (forward(pipe) - plain).abs().max() <= 1e-4 * plain.abs().max()
     assert (pipe.vae.decode(z, num_frames=4).sample - picture).abs().max() <= 1e-3

@@ -39,20 +39,20 @@ def grouped(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]
 
 def test_nothing_offloaded_is_moved_whole() -> None:
     pipe = Recorder()
-    offload.place(pipe, Memory(), GPU)
+    offload.apply(pipe, Memory(), GPU)
     assert pipe.calls == [("to", (GPU,))]
 
 
 @pytest.mark.parametrize("kind", ["model", "sequential"])
 def test_accelerates_offloads_are_not_preceded_by_a_move(kind: str) -> None:
     pipe = Recorder()
-    offload.place(pipe, Memory(offload=kind), GPU)
+    offload.apply(pipe, Memory(offload=kind), GPU)
     assert pipe.calls == [(f"enable_{kind}_cpu_offload", {"device": GPU})]
 
 
 def test_a_half_precision_vae_stays_out_of_streams(grouped: list[tuple[str, dict[str, Any]]]) -> None:
     pipe = Recorder()
-    offload.place(pipe, Memory(offload="group_leaf", offload_stream=True, offload_record_stream=True), GPU)
+    offload.apply(pipe, Memory(offload="group_leaf", offload_stream=True, offload_record_stream=True), GPU)
     assert [name for name, _ in grouped] == ["unet", "image_encoder"]
     assert pipe.calls == []
     for _, how in grouped:
@@ -86,12 +86,12 @@ def test_a_vae_that_stays_out_is_away_when_the_run_is_over() -> None:
 def test_a_vae_that_is_never_upcast_goes_along(
     grouped: list[tuple[str, dict[str, Any]]], dtype: torch.dtype, upcast: bool
 ) -> None:
-    offload.place(Recorder(dtype, upcast), Memory(offload="group_leaf", offload_stream=True), GPU)
+    offload.apply(Recorder(dtype, upcast), Memory(offload="group_leaf", offload_stream=True), GPU)
     assert [name for name, _ in grouped] == ["unet", "image_encoder", "vae"]
 
 
 def test_only_the_unet_has_blocks(grouped: list[tuple[str, dict[str, Any]]]) -> None:
-    offload.place(Recorder(), Memory(offload="group_block", offload_num_blocks=2), GPU)
+    offload.apply(Recorder(), Memory(offload="group_block", offload_num_blocks=2), GPU)
     assert [how["offload_type"] for _, how in grouped] == ["block_level", "leaf_level", "leaf_level"]
     assert grouped[0][1]["num_blocks_per_group"] == 2
 
@@ -101,7 +101,7 @@ def test_every_component_waits_in_a_fresh_folder_of_the_disk(
 ) -> None:
     pipes = [Recorder(torch.float32), Recorder(torch.float32)]
     for pipe in pipes:
-        offload.place(pipe, Memory(offload="group_leaf", offload_to_disk=True), GPU)
+        offload.apply(pipe, Memory(offload="group_leaf", offload_to_disk=True), GPU)
     folders = [Path(how["offload_to_disk_path"]) for _, how in grouped]
     assert len(set(folders)) == 6
     assert all(folder.is_dir() and not list(folder.iterdir()) for folder in folders)

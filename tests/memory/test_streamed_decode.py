@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKLTemporalDecoder
 
 from svdsweep.config import Memory, Model
-from svdsweep.memory.streamed_decode import Moments, layers_of, stream_decode
+from svdsweep.memory.streamed_decode import Moments, apply, layers_of
 from svdsweep.memory.streamed_frames import ALIGNED, LARGEST_SLAB, Arena, Frames, Shelf
 from svdsweep.models.load import load_pipeline
 
@@ -56,7 +56,7 @@ def inference() -> Iterator[None]:
 def streamed(vae: Any, budget_gib: float = 0.0) -> Any:
     """A pipeline with a copy of `vae` that streams."""
     pipe = SimpleNamespace(vae=copy.deepcopy(vae))
-    stream_decode(pipe, Memory(decode="streamed", decode_budget_gib=budget_gib), CPU)
+    apply(pipe, Memory(decode="streamed", decode_budget_gib=budget_gib), CPU)
     return pipe
 
 

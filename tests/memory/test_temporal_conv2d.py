@@ -9,7 +9,7 @@ from diffusers import AutoencoderKLTemporalDecoder
 from diffusers.models.resnet import TemporalResnetBlock
 
 from svdsweep.config import Memory
-from svdsweep.memory.temporal_conv2d import KERNEL, flatten_places, temporal_blocks
+from svdsweep.memory.temporal_conv2d import KERNEL, apply, temporal_blocks
 
 CPU = torch.device("cpu")
 WITHIN = 1e-5
@@ -36,7 +36,7 @@ def test_a_block_with_weights_far_from_their_beginning(embedded: bool) -> None:
     x, temb = torch.randn(2, 64, 5, 4, 6), torch.randn(2, 5, 48) if embedded else None
     expected = block(x, temb)
     pipe = SimpleNamespace(unet=torch.nn.Sequential(block))
-    flatten_places(pipe, Memory(temporal_conv2d=True, decode="streamed"), CPU)
+    apply(pipe, Memory(temporal_conv2d=True, decode="streamed"), CPU)
     got = block(x, temb)
     assert got.shape == expected.shape
     assert (got - expected).abs().max() <= WITHIN

@@ -30,7 +30,7 @@ from torch.utils._ordered_set import OrderedSet
 from svdsweep.config import Job, Memory
 from svdsweep.grid.expand import expand
 from svdsweep.memory.apply import prepare
-from svdsweep.memory.norms_by_channel import sum_channels
+from svdsweep.memory.norms_by_channel import apply as sum_channels
 from svdsweep.predict.batch import predictions
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB

@@ -12,7 +12,7 @@ from svdsweep.config import Job, Measure, Model
 from svdsweep.models.load import load_pipeline
 from svdsweep.probes import stages
 from svdsweep.probes.stages import ProbeFault, StageProbe, hooks_on
-from svdsweep.worker.measuring import decode, generate, measure, run_once, warm_up
+from svdsweep.worker.measuring import Setup, decode, generate, measure, run_once, warm_up
 
 CPU = torch.device("cpu")
 JOB = Job(num_frames=4, num_inference_steps=3, max_guidance_scale=1.5)
@@ -21,6 +21,10 @@ PICTURE = PIL.Image.fromarray(np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64,
 
 def silent(phase: str, peak_gib: float | None) -> None:
     pass
+
+
+def setup(pipe: Any, job: Job = JOB, chunk: int = 4) -> Setup:
+    return Setup(pipe, job, PICTURE, chunk, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def probe(pipe: Any) -> Iterator[StageProbe]:
 
 
 def test_four_stages_add_up_to_the_total_and_every_step_is_timed(pipe: Any, probe: StageProbe) -> None:
-    timing = generate(pipe, JOB, PICTURE, 4, probe).timing
+    timing = generate(setup(pipe), probe).timing
     assert list(timing.stage_s) == ["image_encode", "vae_encode", "denoise", "vae_decode"]
     assert all(seconds > 0 for seconds in timing.stage_s.values())
     assert sum(timing.stage_s.values()) == pytest.approx(timing.total_s, rel=0.02)
@@ -45,8 +49,8 @@ def test_four_stages_add_up_to_the_total_and_every_step_is_timed(pipe: Any, prob
 
 
 def test_a_second_run_counts_from_nothing(pipe: Any, probe: StageProbe) -> None:
-    generate(pipe, JOB, PICTURE, 4, probe)
-    timing = generate(pipe, JOB, PICTURE, 2, probe).timing
+    generate(setup(pipe), probe)
+    timing = generate(setup(pipe, chunk=2), probe).timing
     assert timing.calls["unet"] == 3
     assert timing.calls["vae_decoder"] == 2
     assert len(timing.step_s) == 3
@@ -54,13 +58,13 @@ def test_a_second_run_counts_from_nothing(pipe: Any, probe: StageProbe) -> None:
 
 def test_phases_are_reported_in_order(pipe: Any) -> None:
     phases: list[str] = []
-    run_once(pipe, JOB, PICTURE, 4, CPU, lambda phase, _: phases.append(phase))
+    run_once(setup(pipe), lambda phase, _: phases.append(phase))
     assert phases == ["image_encode", "vae_encode", "denoise", "vae_decode"]
 
 
 def test_probing_changes_no_frame_and_leaves_no_hook(pipe: Any) -> None:
     before = hooks_on(pipe)
-    probed = run_once(pipe, JOB, PICTURE, 4, CPU, silent)
+    probed = run_once(setup(pipe), silent)
     assert hooks_on(pipe) == before
     plain = pipe(
         PICTURE,
@@ -77,9 +81,9 @@ def test_probing_changes_no_frame_and_leaves_no_hook(pipe: Any) -> None:
 
 def test_decoding_kept_latents_equals_the_whole_run(pipe: Any) -> None:
     for chunk in (1, 2, 4):
-        whole = run_once(pipe, JOB, PICTURE, chunk, CPU, silent)
+        whole = run_once(setup(pipe, chunk=chunk), silent)
         with StageProbe(pipe, CPU, silent, 0, decode_only=True) as probe:
-            again = decode(pipe, JOB, whole.latents, chunk, probe)
+            again = decode(setup(pipe, chunk=chunk), whole.latents, probe)
         assert np.array_equal(whole.frames, again.frames)
         assert list(again.timing.stage_s) == ["vae_decode"]
 
@@ -89,7 +93,7 @@ def test_a_stage_that_is_never_entered_is_a_fault(pipe: Any, monkeypatch: pytest
         embedding = pipe._encode_image(PICTURE, CPU, 1, True)
     monkeypatch.setattr(pipe, "_encode_image", lambda *_: embedding)
     with pytest.raises(ProbeFault, match="image_encoder 0 times"):
-        run_once(pipe, JOB, PICTURE, 4, CPU, silent)
+        run_once(setup(pipe), silent)
 
 
 def test_steps_counted_twice_are_a_fault(
@@ -103,26 +107,26 @@ def test_steps_counted_twice_are_a_fault(
 
     monkeypatch.setattr(probe, "step", twice)
     with pytest.raises(ProbeFault, match="6 step times for 3 steps"):
-        generate(pipe, JOB, PICTURE, 4, probe)
+        generate(setup(pipe), probe)
 
 
 def test_a_unet_that_runs_twice_a_step_is_a_fault(pipe: Any, probe: StageProbe) -> None:
     again = pipe.unet.register_forward_hook(lambda *_: probe._before_unet())
     try:
         with pytest.raises(ProbeFault, match="unet 6 times, not 3"):
-            generate(pipe, JOB, PICTURE, 4, probe)
+            generate(setup(pipe), probe)
     finally:
         again.remove()
 
 
 def test_a_decode_that_decodes_nothing_is_a_fault(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    latents = run_once(pipe, JOB, PICTURE, 4, CPU, silent).latents
+    latents = run_once(setup(pipe), silent).latents
     monkeypatch.setattr(pipe, "decode_latents", lambda *_: torch.zeros(1, 3, 4, 64, 64))
     with (
         StageProbe(pipe, CPU, silent, 0, decode_only=True) as probe,
         pytest.raises(ProbeFault, match="the VAE's decoder never"),
     ):
-        decode(pipe, JOB, latents, 4, probe)
+        decode(setup(pipe), latents, probe)
 
 
 def test_stages_that_do_not_add_up_are_a_fault(
@@ -134,7 +138,7 @@ def test_stages_that_do_not_add_up_are_a_fault(
 
     monkeypatch.setattr(probe, "clock", Slow())
     with pytest.raises(ProbeFault, match="more than 2% apart"):
-        generate(pipe, JOB, PICTURE, 4, probe)
+        generate(setup(pipe), probe)
 
 
 def test_hooks_are_gone_even_after_a_failure(pipe: Any) -> None:
@@ -146,16 +150,16 @@ def test_hooks_are_gone_even_after_a_failure(pipe: Any) -> None:
 
 def test_repeats_are_counted_and_kept(pipe: Any) -> None:
     job = Job(num_frames=2, num_inference_steps=1, measure=Measure(warmup=1, repeats=3))
-    measured = measure(pipe, job, PICTURE, 2, CPU, silent, cold=True)
+    measured = measure(setup(pipe, job, 2), silent, cold=True)
     assert (len(measured.timings), len(measured.warmup_s)) == (3, 1)
     assert np.array_equal(measured.first.frames, measured.last.frames)
-    assert not measure(pipe, job, PICTURE, 2, CPU, silent, cold=False).warmup_s
+    assert not measure(setup(pipe, job, 2), silent, cold=False).warmup_s
 
 
 def test_repeating_until_sure_ends_at_its_limit(pipe: Any) -> None:
     how = Measure(repeats=1, within=0.001, repeats_limit=4)
     job = Job(num_frames=2, num_inference_steps=1, measure=how)
-    assert 3 <= len(measure(pipe, job, PICTURE, 2, CPU, silent, cold=False).timings) <= 4
+    assert 3 <= len(measure(setup(pipe, job, 2), silent, cold=False).timings) <= 4
 
 
 def test_warming_up_ends_when_two_runs_agree_or_at_its_limit() -> None:

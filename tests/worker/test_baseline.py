@@ -12,12 +12,12 @@ from svdsweep.store.rows import Row, Store
 from svdsweep.worker.baseline import (
     Kept,
     against_baseline,
+    baseline_of,
     baseline_path,
     compare,
     compare_missing,
     judged,
     read_kept,
-    ssim,
     waiting_path,
     write_kept,
 )
@@ -40,7 +40,7 @@ def under(**knobs: Any) -> Job:
 
 
 def test_equal_frames_are_exact() -> None:
-    values = compare(BASE, BASE)
+    values = compare(BASE, BASE).values
     assert values["equality"] == "exact"
     assert values["bit_equal_to_baseline"] is True
     assert values["psnr_to_baseline_db"] == 100
@@ -48,28 +48,28 @@ def test_equal_frames_are_exact() -> None:
 
 
 def test_one_level_everywhere_is_equivalent() -> None:
-    values = compare(changed(1), BASE)
+    values = compare(changed(1), BASE).values
     assert (values["equality"], values["max_abs_diff_to_baseline"]) == ("equivalent", 1)
     assert values["psnr_to_baseline_db"] == pytest.approx(48.13, abs=0.01)
 
 
 def test_a_few_levels_of_noise_are_near_and_many_are_different() -> None:
-    assert compare(changed(rng.integers(-3, 4, FRAMES.shape)), BASE)["equality"] == "near"
-    assert compare(changed(rng.integers(-40, 41, FRAMES.shape)), BASE)["equality"] == "different"
-    assert compare(replace(BASE, frames=FRAMES[:2]), BASE)["equality"] == "different"
+    assert compare(changed(rng.integers(-3, 4, FRAMES.shape)), BASE).values["equality"] == "near"
+    assert compare(changed(rng.integers(-40, 41, FRAMES.shape)), BASE).values["equality"] == "different"
+    assert compare(replace(BASE, frames=FRAMES[:2]), BASE).values["equality"] == "different"
 
 
 def test_one_bad_frame_is_found() -> None:
     by = np.zeros(FRAMES.shape, int)
     by[2] = 3
-    values = compare(changed(by), BASE)
+    values = compare(changed(by), BASE).values
     assert values["worst_frame"] == 2
     assert values["equality"] != "equivalent"
 
 
 def test_similarity_is_that_of_the_reference_implementation() -> None:
     skimage = pytest.importorskip("skimage.metrics")
-    other = changed(rng.integers(-9, 10, FRAMES.shape)).frames
+    other = changed(rng.integers(-9, 10, FRAMES.shape))
     expected = [
         skimage.structural_similarity(
             a,
@@ -80,9 +80,9 @@ def test_similarity_is_that_of_the_reference_implementation() -> None:
             use_sample_covariance=False,
             data_range=255,
         )
-        for a, b in zip(FRAMES, other, strict=True)
+        for a, b in zip(FRAMES, other.frames, strict=True)
     ]
-    assert ssim(FRAMES, other) == pytest.approx(np.mean(expected), abs=1e-3)
+    assert compare(other, BASE).values["ssim_to_baseline"] == pytest.approx(np.mean(expected), abs=1e-3)
 
 
 def test_kept_frames_come_back_as_they_were(tmp_path: Path) -> None:
@@ -99,18 +99,23 @@ def test_kept_frames_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_a_job_that_names_no_baseline_keeps_nothing(tmp_path: Path) -> None:
-    assert against_baseline(tmp_path, JOB, BASE).values == {}
+    assert against_baseline(tmp_path, JOB, BASE, None).values == {}
     assert not list(tmp_path.iterdir())
 
 
 def test_a_baseline_is_kept_and_the_next_job_is_compared_with_it(tmp_path: Path) -> None:
-    assert against_baseline(tmp_path, BASELINE, BASE).values == {"equality": "baseline"}
-    assert against_baseline(tmp_path, under(offload="model"), BASE).values["equality"] == "exact"
+    assert against_baseline(tmp_path, BASELINE, BASE, None).values == {"equality": "baseline"}
+    job = under(offload="model")
+    kept = baseline_of(tmp_path, job)
+    assert kept is not None
+    assert against_baseline(tmp_path, job, BASE, kept).values["equality"] == "exact"
+    assert baseline_of(tmp_path, BASELINE) is None
 
 
 def test_a_job_ahead_of_its_baseline_is_compared_later(tmp_path: Path) -> None:
     job, mine = under(forward_chunk_size=2), changed(1)
-    columns = against_baseline(tmp_path, job, mine)
+    assert baseline_of(tmp_path, job) is None
+    columns = against_baseline(tmp_path, job, mine, None)
     assert "has not run" in columns.notes[0]
     store = Store(tmp_path)
     store.append(Row(job, "ok", values={"total_s": 1.0}, notes=columns.notes))

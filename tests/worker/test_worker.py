@@ -13,9 +13,11 @@ from svdsweep.config import Gpu, Image, Job, Measure, Memory, Metrics, Model
 from svdsweep.errors import UserError
 from svdsweep.memory.contract import NoEffect
 from svdsweep.store.rows import Row, Store
+from svdsweep.worker import run as run_module
 from svdsweep.worker import worker as worker_module
 from svdsweep.worker.baseline import baseline_path, compare_missing
 from svdsweep.worker.contract import Slot
+from svdsweep.worker.measuring import Setup
 from svdsweep.worker.worker import Worker, load
 
 PLAIN = Job(
@@ -34,7 +36,7 @@ def under(**knobs: Any) -> Job:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Slot:
+def slot(tmp_path: Path) -> Slot:
     return Slot("cpu", tmp_path, 1)
 
 
@@ -44,19 +46,19 @@ def reports() -> list[tuple[str, float | None]]:
 
 
 @pytest.fixture
-def run(place: Slot, reports: list[tuple[str, float | None]]) -> Run:
-    work = load(place)
+def run(slot: Slot, reports: list[tuple[str, float | None]]) -> Run:
+    work = load(slot)
 
     def answer(job: Job, attempt: int = 1) -> Row:
         row = work(job, attempt, lambda phase, peak: reports.append((phase, peak)))
-        Store(place.folder).append(row)  # nothing in a row may be unfit for JSON
+        Store(slot.folder).append(row)  # nothing in a row may be unfit for JSON
         return row
 
     return answer
 
 
 def test_a_row_tells_times_pictures_and_where_it_was_made(
-    run: Run, place: Slot, reports: list[tuple[str, float | None]]
+    run: Run, slot: Slot, reports: list[tuple[str, float | None]]
 ) -> None:
     row = run(replace(JOB, metrics=Metrics(families=["temporal"])), attempt=2)
     assert (row.status, row.attempt, row.phase, row.error) == ("ok", 2, "", "")
@@ -69,7 +71,7 @@ def test_a_row_tells_times_pictures_and_where_it_was_made(
     assert row.values["host_ram_peak_gib"] > 0.1  # type: ignore[operator]
     assert row.values["adj_ssim"] is not None
     for name in ("video", "contact_sheet"):
-        assert (place.folder / str(row.values[name])).stat().st_size > 100
+        assert (slot.folder / str(row.values[name])).stat().st_size > 100
     assert row.provenance["torch"] == torch.__version__.split("+")[0]
     assert row.provenance["device"] == "cpu"
     assert [phase for phase, _ in reports][:5] == [
@@ -139,11 +141,11 @@ def test_offloads_are_bit_equal_to_their_baseline(run: Run) -> None:
         assert "fault" not in row.values
 
 
-def test_a_job_ahead_of_its_baseline_is_compared_when_that_is_there(run: Run, place: Slot) -> None:
+def test_a_job_ahead_of_its_baseline_is_compared_when_that_is_there(run: Run, slot: Slot) -> None:
     early = run(under(offload="model"))
     assert "equality" not in early.values
     run(JOB)
-    [late] = compare_missing(place.folder)
+    [late] = compare_missing(slot.folder)
     assert late.key == early.key
     assert late.values["equality"] == "exact"
 
@@ -222,7 +224,7 @@ def test_out_of_memory_in_a_stage_names_it(
 
 @pytest.mark.parametrize("offload", ["none", "model"])
 def test_weights_are_drawn_on_the_device_that_computes_wherever_they_wait(
-    place: Slot, monkeypatch: pytest.MonkeyPatch, offload: str
+    slot: Slot, monkeypatch: pytest.MonkeyPatch, offload: str
 ) -> None:
     asked: list[tuple[str, str]] = []
 
@@ -231,7 +233,7 @@ def test_weights_are_drawn_on_the_device_that_computes_wherever_they_wait(
         raise RuntimeError("enough")
 
     monkeypatch.setattr(worker_module, "load_pipeline", record)
-    Worker(place, torch.device("meta"))(under(offload=offload), 1, lambda *_: None)
+    Worker(slot, torch.device("meta"))(under(offload=offload), 1, lambda *_: None)
     assert asked == [("meta" if offload == "none" else "cpu", "meta")]
 
 
@@ -243,7 +245,7 @@ def test_a_device_that_is_lost_keeps_the_first_error(run: Run, monkeypatch: pyte
     def lost_too(*_: Any) -> None:
         raise RuntimeError("CUDA error: again, from the cache")
 
-    monkeypatch.setattr(worker_module, "measure", lost)
+    monkeypatch.setattr(run_module, "measure", lost)
     row = run(JOB)
     assert row.status == "failed"
     assert "illegal memory access" in row.error
@@ -266,15 +268,15 @@ def test_a_package_that_judging_lacks_says_nothing_about_the_strategy(
 
 
 def test_videos_that_could_not_be_written_are_known_before_the_first_job(
-    place: Slot, monkeypatch: pytest.MonkeyPatch
+    slot: Slot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(UserError, match=r"Videos cannot be written: .*Pip install --force-reinstall"):
-        load(place)
+        load(slot)
     monkeypatch.undo()
     monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: no_program())
     with pytest.raises(UserError, match="No ffmpeg exe could be found"):
-        load(place)
+        load(slot)
 
 
 def no_program() -> str:
@@ -296,7 +298,7 @@ def test_after_a_failure_nobody_knows_how_long_the_device_has_waited(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(JOB)
-    monkeypatch.setattr(worker_module, "measure", lambda *_: 1 / 0)
+    monkeypatch.setattr(run_module, "measure", lambda *_: 1 / 0)
     run(replace(JOB, seed=1))
     monkeypatch.undo()
     assert "idle_s" not in run(replace(JOB, seed=2)).values
@@ -306,7 +308,7 @@ def test_a_failure_tells_what_and_where_and_the_next_job_loads_afresh(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(JOB)
-    monkeypatch.setattr(worker_module, "measure", lambda *_: 1 / 0)
+    monkeypatch.setattr(run_module, "measure", lambda *_: 1 / 0)
     row = run(replace(JOB, seed=1))
     assert row.status == "failed"
     assert "ZeroDivisionError: division by zero [test_worker.py" in row.error
@@ -315,13 +317,13 @@ def test_a_failure_tells_what_and_where_and_the_next_job_loads_afresh(
 
 
 def test_a_hook_left_behind_is_a_failure(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = worker_module.measure
+    honest = run_module.measure
 
-    def forgets(pipe: Any, *rest: Any) -> Any:
-        pipe.unet.register_forward_hook(lambda *_: None)
-        return honest(pipe, *rest)
+    def forgets(setup: Setup, *rest: Any) -> Any:
+        setup.pipe.unet.register_forward_hook(lambda *_: None)
+        return honest(setup, *rest)
 
-    monkeypatch.setattr(worker_module, "measure", forgets)
+    monkeypatch.setattr(run_module, "measure", forgets)
     row = run(JOB)
     assert row.status == "failed"
     assert "left hooks behind" in row.error
@@ -345,11 +347,11 @@ def test_a_compiled_pipeline_tells_compiling_from_running(run: Run) -> None:
     assert row.values["equality"] in ("exact", "equivalent")
 
 
-def test_a_worker_beyond_the_machines_devices_is_refused(place: Slot) -> None:
+def test_a_worker_beyond_the_machines_devices_is_refused(slot: Slot) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(UserError, match="no such GPU"):
-        load(replace(place, device="0"))
+        load(replace(slot, device="0"))
 
 
 def test_the_emulated_card_needs_a_gpu(run: Run) -> None:
@@ -361,16 +363,16 @@ def test_random_weights_run_too(run: Run) -> None:
     assert row.status == "ok", row.error
 
 
-def test_baselines_are_kept_without_loss_only_for_those_who_ask(run: Run, place: Slot) -> None:
+def test_baselines_are_kept_without_loss_only_for_those_who_ask(run: Run, slot: Slot) -> None:
     run(replace(JOB, baseline=""))
-    assert not baseline_path(place.folder, JOB.key).exists()
+    assert not baseline_path(slot.folder, JOB.key).exists()
     run(JOB)
-    assert baseline_path(place.folder, JOB.key).exists()
+    assert baseline_path(slot.folder, JOB.key).exists()
 
 
-def test_leftovers_of_an_earlier_job_are_told(place: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftovers_of_an_earlier_job_are_told(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
     held = iter([1.0, 1.0, 1.5])
     monkeypatch.setattr(worker_module.vram, "allocated_gib", lambda _: next(held, 1.0))
-    work = Worker(place, torch.device("cpu"))
+    work = Worker(slot, torch.device("cpu"))
     assert not work(JOB, 1, lambda *_: None).notes
     assert "0.50 GiB of an earlier job" in work(JOB, 1, lambda *_: None).notes[0]

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-PSNR_CAP_DB = 100.0
-"""What equal pictures score: their PSNR is infinite, which no JSON can say."""
+from svdsweep.metrics.contract import PSNR_CAP_DB
+
 SSIM_WINDOW_PX = 11
 
 
@@ -20,6 +22,11 @@ def luma(x: Tensor) -> Tensor:
 def psnr_db(mse: float) -> float:
     """Peak signal-to-noise ratio from a mean squared error of values in 0–1, at most `PSNR_CAP_DB`."""
     return PSNR_CAP_DB if mse <= 0 else min(PSNR_CAP_DB, -10 * math.log10(mse))
+
+
+def squared_error(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Mean squared difference of uint8 pictures of one shape, as values in 0–1."""
+    return float(np.square(a.astype(np.float32) - b).mean(dtype=np.float64)) / 255**2
 
 
 class Windowed:

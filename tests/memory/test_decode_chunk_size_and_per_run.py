@@ -8,7 +8,7 @@ import torch
 from diffusers.schedulers import AysSchedules
 
 from svdsweep.config import Job, Memory
-from svdsweep.memory.chunk_sizes import frames_that_fit
+from svdsweep.memory.decode_chunk_size import frames_that_fit
 from svdsweep.memory.per_run import arguments, guidance_of, is_guided, sigmas_of, steps_of
 
 JOB = Job(num_inference_steps=25, max_guidance_scale=3.0)

@@ -1,11 +1,9 @@
-"""Feed-forward layers and the decoder, a few frames at a time."""
+"""How many frames `decode_chunk_size=auto` decodes at once."""
 
 import math
 from typing import Any
 
 import torch
-
-from svdsweep.config import Memory
 
 DECODE_FIXED_GIB = 0.27
 """Weights and buffers of a decode whatever the chunk."""
@@ -13,20 +11,6 @@ DECODE_FEATURES = 8
 """Feature maps of the decoder's first width at full resolution alive at the peak, for each frame of a chunk."""
 MARGIN = 0.10
 """Share of the free memory that is left for convolution workspaces and fragmentation."""
-
-
-def chunk_feed_forward(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """`forward_chunk_size` frames at once in the UNet's feed-forward layers."""
-    pipe.unet.enable_forward_chunking(chunk_size=memory.forward_chunk_size, dim=0)
-
-
-def check_feed_forward(pipe: Any, memory: Memory, device: torch.device) -> str | None:
-    """Why no feed-forward layer is chunked, else None."""
-    blocks = [m for m in pipe.unet.modules() if hasattr(m, "set_chunk_feed_forward")]
-    chunked = [m for m in blocks if m._chunk_size == memory.forward_chunk_size]
-    if blocks and len(chunked) == len(blocks):
-        return None
-    return f"{len(blocks) - len(chunked)} of {len(blocks)} transformer blocks are not chunked"
 
 
 def frames_that_fit(pipe: Any, num_frames: int, height: int, width: int, free_gib: float) -> int:

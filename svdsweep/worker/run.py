@@ -1,0 +1,194 @@
+"""One job on a loaded pipeline: the device is cleared, the job measured, and a baseline's noise floor found."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from svdsweep.config import Job, Metrics
+from svdsweep.config.keys import canonical, digest
+from svdsweep.images import open_image
+from svdsweep.memory.apply import check_after_run
+from svdsweep.memory.decode_chunk_size import frames_that_fit
+from svdsweep.memory.measured_attention import kernels_chosen
+from svdsweep.memory.per_run import is_guided, steps_of
+from svdsweep.metrics.contract import PSNR_CAP_DB
+from svdsweep.metrics.shared.likeness import psnr_db, squared_error
+from svdsweep.probes import nvml, vram
+from svdsweep.probes.environment import uuid_of
+from svdsweep.probes.latency import time_columns
+from svdsweep.probes.stages import Timing
+from svdsweep.store.measurements import Measurements
+from svdsweep.worker.columns import (
+    device_columns,
+    first_run_notes,
+    memory_columns,
+    time_series,
+    untimed_columns,
+    with_shared,
+)
+from svdsweep.worker.contract import Report
+from svdsweep.worker.measuring import Measured, Setup, measure, measure_decode, run_once
+from svdsweep.worker.outputs import to_uint8
+
+LEFTOVER_GIB = 0.05
+"""More device memory than this held before a job, beyond the pipeline's own, is a leftover of the one before."""
+SHARED_AT_MOST = 64
+"""Latents kept for jobs that differ only in decode_chunk_size; those of 25 frames at 576×1024 take 2 MiB."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The latents of one job and its timings, for other jobs that only decode them differently."""
+
+    key: str
+    latents: torch.Tensor
+    timings: list[Timing]
+
+
+@dataclass
+class Loaded:
+    """A pipeline under its strategy, warm for the shapes in `warm`, with what its jobs leave for later ones."""
+
+    pipeline_key: str
+    pipe: Any
+    load_s: float
+    hooks: int
+    resident_gib: float | None
+    warm: set[tuple[Any, ...]] = field(default_factory=set)
+    noise_floor_db: dict[tuple[Any, ...], float] = field(default_factory=dict)
+    shared: OrderedDict[str, Shared] = field(default_factory=OrderedDict)
+
+
+class Progress:
+    """Tells the runner in which phase the worker is, and remembers it for the row."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.phase = "load"
+        self.peak_gib: float | None = None
+
+    def __call__(self, phase: str, peak_gib: float | None = None) -> None:
+        """Enter a phase; the peak is that of the one before."""
+        self.phase, self.peak_gib = phase, peak_gib if peak_gib is not None else self.peak_gib
+        self.report(phase, peak_gib)
+
+    def quietly(self, _phase: str, peak_gib: float | None) -> None:
+        """Pass on a peak without leaving the phase: for runs that are not the measurement."""
+        self(self.phase, peak_gib)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A job on its pipeline. What is seen gathers in `measurements`, so that a failure loses none of it."""
+
+    setup: Setup
+    loaded: Loaded
+    progress: Progress
+    measurements: Measurements
+
+    def measure(self) -> Measured:
+        """Run the job, and add its times, peaks, energy and what its strategy chose. Raises NoEffect for a strategy
+        that did nothing, and whatever the pipeline raises."""
+        job, device = self.setup.job, self.setup.device
+        before = nvml.read(uuid_of(device))
+        measured, timings = self._measured()
+        after = nvml.read(uuid_of(device))
+        check_after_run(self.setup.pipe, job.memory, device)
+        self.measurements.notes += kernels_chosen(self.setup.pipe, job)
+        self.measurements.series |= time_series(timings)
+        self.measurements.add(time_columns(self.measurements.series, job.num_frames))
+        self.measurements.add(untimed_columns(measured))
+        self.measurements.add(memory_columns(timings))
+        self.measurements.add(device_columns(before, after, measured.total_s, measured.untimed_s))
+        self.measurements.values["host_ram_peak_gib"] = vram.host_peak_gib()
+        self.measurements.values["host_pinned_peak_gib"] = vram.pinned_peak_gib(device)
+        return measured
+
+    def _measured(self) -> tuple[Measured, list[Timing]]:
+        """Run the job, or decode the latents of one that differs only in how it decodes."""
+        job, loaded = self.setup.job, self.loaded
+        shape = (job.num_frames, job.height, job.width, is_guided(job), self.setup.chunk)
+        cold = shape not in loaded.warm
+        loaded.warm.add(shape)
+        denoise_key = _denoise_key(job)
+        shared = loaded.shared.get(denoise_key) if job.measure.share_latents else None
+        if shared and shared.key != job.key:
+            repeats = len(shared.timings)
+            measured = measure_decode(self.setup, shared.latents, repeats, self.progress, cold)
+            timings = with_shared(measured.timings, shared.timings)
+            self.measurements.values["latency_shared_with"] = shared.key
+        else:
+            measured = measure(self.setup, self.progress, cold)
+            timings = measured.timings
+            loaded.shared[denoise_key] = Shared(job.key, measured.first.latents, timings)
+            if len(loaded.shared) > SHARED_AT_MOST:
+                loaded.shared.popitem(last=False)
+        self.measurements.notes += first_run_notes(measured, cold, self.setup.device.type)
+        return measured, timings
+
+    def noise_floor_db(self, measured: Measured) -> float | None:
+        """PSNR (dB) of a baseline against its repetition, found once for a pipeline and shape; None if not asked."""
+        job, floors = self.setup.job, self.loaded.noise_floor_db
+        if job.baseline != job.key or not job.measure.noise_floor:
+            return None
+        shape = (job.num_frames, job.height, job.width, self.setup.chunk)
+        if shape not in floors:
+            again = measured.last
+            if again is measured.first:
+                self.progress("noise_floor")
+                again = run_once(self.setup, self.progress.quietly)
+            db = psnr_db(squared_error(to_uint8(measured.first.frames), to_uint8(again.frames)))
+            floors[shape] = self.measurements.values["noise_floor_psnr_db"] = db
+            if db < PSNR_CAP_DB:
+                self.measurements.notes.append(
+                    f"the baseline repeated is not bit-equal to itself ({db:.1f} dB)"
+                )
+        return floors[shape]
+
+
+def begin(
+    job: Job, loaded: Loaded, device: torch.device, progress: Progress, measurements: Measurements
+) -> Run:
+    """Clear the device for a job and settle what it runs with: its picture and the frames of a decode."""
+    picture = open_image(job.image, job.height, job.width)
+    _clear(loaded, device, measurements)
+    chunk = _chunk(loaded.pipe, job, device)
+    measurements.values |= {
+        "decode_frames": chunk,
+        "denoise_steps": steps_of(job),
+        "guided": is_guided(job),
+        "fps_id": job.fps - 1,
+    }
+    return Run(Setup(loaded.pipe, job, picture, chunk, device), loaded, progress, measurements)
+
+
+def _clear(loaded: Loaded, device: torch.device, measurements: Measurements) -> None:
+    """Empty the cache and forget peaks; a note tells what an earlier job left on the device."""
+    vram.empty_cache(device)
+    held = measurements.values["vram_before_gib"] = vram.allocated_gib(device)
+    if held is not None and loaded.resident_gib is not None and held > loaded.resident_gib + LEFTOVER_GIB:
+        measurements.notes.append(
+            f"{held - loaded.resident_gib:.2f} GiB of an earlier job were still on the device when this one began"
+        )
+    if not vram.reset_host_peak():
+        measurements.notes.append(
+            "host_ram_peak_gib is the peak of the worker's life: the kernel would not reset it"
+        )
+
+
+def _chunk(pipe: Any, job: Job, device: torch.device) -> int:
+    """The frames of one decode; for `auto` as many as the free device memory holds."""
+    if job.decode_chunk_size != "auto":
+        return job.frames_per_decode
+    free_gib = torch.cuda.mem_get_info(device)[0] / vram.GIB
+    if job.gpu.memory_limit_gib is not None:
+        free_gib = min(free_gib, job.gpu.memory_limit_gib - (vram.allocated_gib(device) or 0.0))
+    return frames_that_fit(pipe, job.num_frames, job.height, job.width, free_gib)
+
+
+def _denoise_key(job: Job) -> str:
+    """A digest of everything that latents and their timing depend on: the job but for how it is decoded and judged."""
+    how = replace(job.measure, share_latents=True, noise_floor=True)
+    return digest(canonical(replace(job, decode_chunk_size="all", metrics=Metrics(), measure=how)))
