@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import svdsweep.predict  # noqa: F401 (a folder that is imported later would take the place of the function of its name)
 from svdsweep.config.version import __version__
 from svdsweep.errors import UserError
 

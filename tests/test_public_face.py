@@ -22,6 +22,11 @@ def test_importing_it_imports_neither_torch_nor_pandas():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_no_folder_takes_the_place_of_a_function_of_its_name():
+    code = "import svdsweep, svdsweep.predict.gpus, svdsweep.commands.score; assert callable(svdsweep.predict)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_it_is_typed():
     assert (Path(svdsweep.__file__).parent / "py.typed").is_file()
 
