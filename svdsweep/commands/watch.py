@@ -85,7 +85,7 @@ def follow(folder: Path, every_s: float) -> int:
                 watch.told(f"Its array {batch.name} has ended and left {len(missing)} jobs undone.")
                 return 1
             batch = batch_of(folder)
-            over = batch is not None and batch.over  # one more look: a row may just have been written
+            over = batch is not None and batch.tasks == {}  # one more look: a row may just have been written
             time.sleep(every_s)
     finally:
         watch.closed()

@@ -3,12 +3,18 @@
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from svdsweep import config
 from svdsweep.config import Job
 from svdsweep.runner.contract import Batch, Engine, Watch
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Load
+
+if TYPE_CHECKING:  # the type checker holds the engines against their contract
+    from svdsweep.runner import local, ray, slurm
+
+    ENGINES: tuple[Engine, ...] = (local, ray, slurm)
 
 
 def run_jobs(

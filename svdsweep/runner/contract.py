@@ -54,9 +54,4 @@ class Batch:
 
     name: str
     tasks: dict[str, int] | None
-    """Tasks that are not over, by state; None where the cluster does not answer."""
-
-    @property
-    def over(self) -> bool:
-        """Whether no task of it is left."""
-        return self.tasks == {}
+    """Tasks that are not over, by state; none when it is over, None where the cluster does not answer."""

@@ -1,14 +1,19 @@
 """A job in the hands of a worker: what its driver has seen of it, enough for a row if the worker cannot answer."""
 
+import contextlib
 import signal
 import socket
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import psutil
+
 from svdsweep.config import Job
 from svdsweep.runner import host
 from svdsweep.store.rows import Row
+
+GIB = 2**30
 
 
 class GivenJob:
@@ -36,7 +41,8 @@ class GivenJob:
 
     def look(self, pid: int) -> None:
         """Note how much host memory the worker's process takes."""
-        self._ram_peak_gib = max(host.process_gib(pid) or 0.0, self._ram_peak_gib or 0.0) or None
+        with contextlib.suppress(psutil.Error):  # it may be gone
+            self._ram_peak_gib = max(psutil.Process(pid).memory_info().rss / GIB, self._ram_peak_gib or 0.0)
 
     def answered(self, row: Row) -> Row:
         """The worker's row with what only its driver knows."""
@@ -55,7 +61,8 @@ class GivenJob:
         now = host.oom_kills() if code == -signal.SIGKILL else None
         if now is None or self._oom_kills is None or now <= self._oom_kills:
             return self._lost("crashed", f"worker ended: {ending(code)}", tail)
-        used = f"last seen with {self._ram_peak_gib or 0:.1f} of {host.memory_gib():.1f} GiB of host memory"
+        memory_gib = psutil.virtual_memory().total / GIB
+        used = f"last seen with {self._ram_peak_gib or 0:.1f} of {memory_gib:.1f} GiB of host memory"
         note = f"The kernel's out-of-memory killer ended the worker, {used}."
         return self._lost("crashed", note, tail, note)
 

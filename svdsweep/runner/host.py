@@ -1,34 +1,17 @@
-"""What the driver asks of its own machine: who it is, what memory it has, whether the kernel killed for memory."""
+"""What the driver asks of its own machine: who it is, and whether the kernel has killed for memory."""
 
 import os
 import socket
 from functools import cache
 from pathlib import Path
 
-import psutil
-
-GIB = 2**30
-
 
 @cache
 def identity() -> str:
     """This machine as far as process numbers reach: containers of one machine, and reboots, differ."""
     boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    known = boot.read_text().strip() if boot.exists() else ""
-    return f"{socket.gethostname()}/{known}/{os.readlink(space) if space.exists() else ''}"
-
-
-def process_gib(pid: int) -> float | None:
-    """Resident host memory of a process in GiB; None when it is gone."""
-    try:
-        return float(psutil.Process(pid).memory_info().rss) / GIB
-    except psutil.Error:
-        return None
-
-
-def memory_gib() -> float:
-    """Host memory of this machine in GiB."""
-    return float(psutil.virtual_memory().total) / GIB
+    boot_id = boot.read_text().strip() if boot.exists() else ""
+    return f"{socket.gethostname()}/{boot_id}/{os.readlink(space) if space.exists() else ''}"
 
 
 def oom_kills() -> int | None:

@@ -104,7 +104,7 @@ class Leases:
 
     def _dead(self, path: Path) -> bool:
         owner = _content(path)
-        if owner and owner.get("machine") == self.me["machine"]:
+        if owner.get("machine") == self.me["machine"]:
             return not _lives(owner)
         try:
             self._clock.touch()
@@ -119,21 +119,17 @@ class Leases:
                     os.utime(path)
 
 
-def _content(path: Path) -> dict[str, object] | None:
-    """Who holds a lease; None when it is gone or not yet written."""
-    try:
+def _content(path: Path) -> dict[str, object]:
+    """Who holds a lease; empty when it is gone or not yet written."""
+    with contextlib.suppress(OSError, ValueError):
         plain = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return plain if isinstance(plain, dict) else None
+        return plain if isinstance(plain, dict) else {}
+    return {}
 
 
 def _lives(owner: dict[str, object]) -> bool:
-    try:
+    with contextlib.suppress(psutil.Error, KeyError, ValueError):
         process = psutil.Process(int(str(owner["pid"])))
-        return (
-            abs(process.create_time() - float(str(owner["born"]))) < 1
-            and process.status() != psutil.STATUS_ZOMBIE
-        )
-    except (psutil.Error, KeyError, ValueError):
-        return False
+        same = abs(process.create_time() - float(str(owner["born"]))) < 1
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    return False

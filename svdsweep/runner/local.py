@@ -20,12 +20,7 @@ TICK_S = 0.5
 
 
 def run(
-    jobs: Sequence[Job],
-    load: Load,
-    options: config.Runner,
-    folder: Path,
-    watch: Watch,
-    signals: bool = True,
+    jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, watch: Watch, signals: bool = True
 ) -> Iterator[Row]:
     """Run jobs on this machine's devices; see `run_jobs`. `signals=False` leaves SIGINT and SIGTERM to the caller."""
     folder, load_name = folder.resolve(), name_of(load)
@@ -57,7 +52,7 @@ class _Pool:
         """Why workers were given up."""
 
     def run(self) -> Iterator[Row]:
-        """Yield each row when it is stored; KeyboardInterrupt after a drain, UserError when no worker comes up."""
+        """Yield each row when it is stored. Raises UserError when no worker comes up."""
         self.watch.opened(self.queue.jobs, [worker.name for worker in self.workers])
         try:
             while self._goes_on():
@@ -67,8 +62,6 @@ class _Pool:
                 for worker in self.workers:
                     if not worker.empty and (row := self._step(worker, worker.pipe in readable)):
                         yield row
-            if self.queue.interrupted:
-                raise KeyboardInterrupt
         finally:
             for worker in self.workers:
                 worker.stop()

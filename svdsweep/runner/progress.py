@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from svdsweep.config import Job
 from svdsweep.runner.contract import Watch
-from svdsweep.store.rows import FINAL, STATUSES, Row
+from svdsweep.store.rows import STATUSES, Row
 
 
 def for_terminal(stream: TextIO | None = None) -> Watch:
@@ -138,7 +138,7 @@ def headline(row: Row) -> str:
     time = f" {total:.2f} s" if isinstance(total, float) else ""
     error = f": {row.error.splitlines()[0]}" if row.error else ""
     where = f" in {row.phase}" if row.phase and row.status != "ok" else ""
-    again = "" if row.status in FINAL else f" (attempt {row.attempt})"
+    again = "" if row.final else f" (attempt {row.attempt})"
     return f"{row.key} {row.status}{time}{where}{again}, {describe(row.job)}{error}"
 
 

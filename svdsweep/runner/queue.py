@@ -29,11 +29,13 @@ def open_queue(
 ) -> Iterator["Queue"]:
     """The queue of a sweep's folder; leases are released and signals restored at the end.
 
-    What makes the folder unwritable leaves it as one UserError."""
+    Raises KeyboardInterrupt after a drain that the user asked for, and UserError when the folder cannot be written."""
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         with Leases(folder, options.claim_stale_s) as leases, Signals(signals) as stop_signals:
             yield Queue(jobs, options, folder, watch, leases, stop_signals)
+            if stop_signals.asked:
+                raise KeyboardInterrupt
     except OSError as e:
         if isinstance(e, Unwritable) or e.errno in UNWRITABLE:
             raise UserError(
@@ -90,11 +92,6 @@ class Queue:
         """Jobs that could be given out now."""
         return len(self._scheduler)
 
-    @property
-    def interrupted(self) -> bool:
-        """Whether the user has asked to stop."""
-        return self._signals.asked > 0
-
     def take(self, worker: str, idle_s: float = 0.0) -> Job | None:
         """The next job of a worker, leased: one that no other driver has."""
         while job := self._scheduler.take(worker, idle_s):
@@ -139,7 +136,7 @@ class Queue:
         Raises Unwritable when the disk is at fault, not the job."""
         if row.status == "failed" and row.phase == "write":
             _check_writable(self._store.folder, row.error)
-        failed, worker = row.status in ("failed", "crashed", "timeout"), str(row.provenance["worker"])
+        failed, worker = not row.final, str(row.provenance["worker"])
         if earlier := self._rounds.get(row.key):
             row = joined(earlier, row)
         if row.job.measure.rounds > 1:

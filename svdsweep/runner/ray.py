@@ -88,30 +88,30 @@ def _connected(asked: config.Ray) -> Iterator[Any]:
             ray.shutdown()
 
 
+@dataclass
 class _Cluster:
     """One run over a cluster; its methods are the parts of `run`'s loop."""
 
-    def __init__(
-        self,
-        ray: Any,
-        queue: Queue,
-        load: str,
-        options: config.Runner,
-        folder: Path,
-        token: str,
-        watch: Watch,
-    ) -> None:
-        self.ray, self.queue, self.load, self.options = ray, queue, load, options
-        self.folder, self.token, self.watch = folder, token, watch
-        self.calls: dict[Any, _Actor] = {}
-        self.idle: list[_Actor] = []
-        self.started = self.failed = self.died = 0
-        self.cause = ""
-        self._grown = 0.0
-        self._told_waiting = False
+    ray: Any
+    queue: Queue
+    load: str
+    options: config.Runner
+    folder: Path
+    token: str
+    watch: Watch
+    calls: dict[Any, _Actor] = field(default_factory=dict)
+    """The actors that have not answered, by the call that they were given."""
+    idle: list[_Actor] = field(default_factory=list)
+    started: int = 0
+    failed: int = 0
+    died: int = 0
+    cause: str = ""
+    """Why the last actor was dropped."""
+    _grown: float = 0.0
+    _told_waiting: bool = False
 
     def run(self) -> Iterator[Row]:
-        """Yield each row when it is stored; KeyboardInterrupt after a drain, UserError when no worker comes up."""
+        """Yield each row when it is stored. Raises UserError when no worker comes up."""
         self.watch.opened(self.queue.jobs, [])
         try:
             while self._goes_on():
@@ -123,10 +123,10 @@ class _Cluster:
                     continue
                 done, _ = self.ray.wait(list(self.calls), num_returns=1, timeout=TICK_S)
                 for call in done:
-                    if row := self._stored(call):
-                        yield row
-            if self.queue.interrupted:
-                raise KeyboardInterrupt
+                    actor = self.calls.pop(call)
+                    seconds = time.monotonic() - actor.since
+                    if row := self._answered(call, actor):
+                        yield self.queue.keep(row, seconds, len(self._up()), self._under_way())
         finally:
             for actor in [*self.calls.values(), *self.idle]:
                 self.ray.kill(actor.handle)
@@ -185,23 +185,18 @@ class _Cluster:
             self.watch.started(actor.name, job, actor.attempt)
             self.calls[actor.handle.run.remote(job, actor.attempt)] = actor
 
-    def _stored(self, call: Any) -> Row | None:
-        """The row, stored, of the job that is over by the answer to a call."""
-        actor = self.calls.pop(call)
+    def _answered(self, call: Any, actor: _Actor) -> Row | None:
+        """Take an actor's answer; the row of the job that is over by it."""
         job, actor.job = actor.job, None
-        seconds = time.monotonic() - actor.since
-        row = self._answered(call, actor, job)
-        if row is None:
-            return None
-        return self.queue.keep(row, seconds, len(self._up()), self._under_way())
-
-    def _answered(self, call: Any, actor: _Actor, job: Job | None) -> Row | None:
         try:
             answer: Answer = self.ray.get(call)
         except self.ray.exceptions.RayError as e:
             self.died += not actor.up
             self._drop(actor, f"{type(e).__name__}: {str(e).strip().splitlines()[0]}")
-            return _lost(job, actor, self.cause) if job else None
+            if job is None:
+                return None
+            error = f"the actor or its machine died: {self.cause}"
+            return Row(job, "crashed", actor.attempt, error, provenance={"host": None, "worker": actor.name})
         if answer.unwritable:
             raise Unwritable(answer.why)
         if answer.why:
@@ -223,7 +218,7 @@ class _Cluster:
         return replace(answer.row, job=job)
 
     def _drop(self, actor: _Actor, why: str) -> None:
-        """An actor that is dead, or whose worker does not come up."""
+        """Part with an actor that is dead, or whose worker does not come up."""
         self.ray.kill(actor.handle)
         self.queue.leave(actor.name)
         self.cause = why
@@ -236,9 +231,3 @@ def _room(node: dict[str, float], gpus: float, cpus: float) -> int:
     by = [int(node.get("CPU", 0) / cpus)] if cpus else []
     by += [int(node.get("GPU", 0) / gpus)] if gpus else []
     return min(by, default=1)
-
-
-def _lost(job: Job, actor: _Actor, why: str) -> Row:
-    """The row of a job whose actor died with all that it knew."""
-    error = f"the actor or its machine died: {why}"
-    return Row(job, "crashed", actor.attempt, error, provenance={"host": None, "worker": actor.name})

@@ -44,12 +44,8 @@ def joined(earlier: Row, later: Row) -> Row:
     number = begun(earlier) + 1
     if reason := _unfit(earlier, later):
         note = f"round {number} is missing: {reason}"
-        return replace(
-            earlier,
-            attempt=later.attempt,
-            values={**earlier.values, "rounds": number},
-            notes=[*earlier.notes, note],
-        )
+        values = {**earlier.values, "rounds": number}
+        return replace(earlier, attempt=later.attempt, values=values, notes=[*earlier.notes, note])
     series = {
         name: [*earlier.series[name], *later.series[name]]
         for name in REPEATED
@@ -58,20 +54,11 @@ def joined(earlier: Row, later: Row) -> Row:
     before, now = len(earlier.series["total_s"]), len(later.series["total_s"])
     series[ROUND] = [*earlier.series.get(ROUND, [1] * before), *[number] * now]
     times = time_columns(series, later.job.num_frames)
-    own = {note for row in (earlier, later) for note in _time_notes(row)}
+    own = {note for row in (earlier, later) for note in time_columns(row.series, row.job.num_frames).notes}
     notes = [n for n in dict.fromkeys([*earlier.notes, *later.notes]) if n not in own]
-    return replace(
-        later,
-        values={
-            **later.values,
-            **earlier.values,
-            **_of_both(earlier, later),
-            **times.values,
-            "rounds": number,
-        },
-        series={**later.series, **earlier.series, **series},
-        notes=[*notes, *times.notes],
-    )
+    values = {**later.values, **earlier.values, **_of_both(earlier, later), **times.values, "rounds": number}
+    series = {**later.series, **earlier.series, **series}
+    return replace(later, values=values, series=series, notes=[*notes, *times.notes])
 
 
 def _affordable(rows: Iterable[Row]) -> bool:
@@ -98,10 +85,6 @@ def differing(one: Provenance, other: Provenance, names: Iterable[str]) -> list[
     """The names under which two provenances differ; what is unknown differs from nothing."""
     both = (name for name in names if one.get(name) is not None and other.get(name) is not None)
     return [name for name in both if one[name] != other[name]]
-
-
-def _time_notes(row: Row) -> list[str]:
-    return time_columns(row.series, row.job.num_frames).notes
 
 
 def _of_both(earlier: Row, later: Row) -> dict[str, Scalar]:

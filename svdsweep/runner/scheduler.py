@@ -20,13 +20,10 @@ class Scheduler:
     when no group is left untouched it helps where that ends sooner, counting the load that it costs."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        self._todo: dict[str, deque[Job]] = {}
-        self._cost: dict[str, float] = {}
         self._at: dict[str, str] = {}
         self._seconds: dict[str, float] = defaultdict(float)
         self._units: dict[str, float] = defaultdict(float)
         self._loads: list[float] = []
-        self._left = 0
         self.begin(jobs)
 
     def begin(self, jobs: Sequence[Job]) -> None:
@@ -35,13 +32,12 @@ class Scheduler:
         groups: dict[str, list[Job]] = defaultdict(list)
         for job in jobs:
             groups[job.pipeline_key].append(job)
-        leads = {key: any(job.key in baselines for job in members) for key, members in groups.items()}
-        order = sorted(groups, key=lambda key: (not leads[key], -sum(map(cost, groups[key]))))
+        leading = {job.pipeline_key for job in jobs if job.key in baselines}
+        self._cost = {key: sum(map(cost, members)) for key, members in groups.items()}
         self._todo = {
             key: deque(sorted(groups[key], key=lambda job: (job.key not in baselines, -cost(job))))
-            for key in order
+            for key in sorted(groups, key=lambda key: (key not in leading, -self._cost[key]))
         }
-        self._cost = {key: sum(map(cost, groups[key])) for key in order}
         self._left = len(jobs)
 
     def __len__(self) -> int:
@@ -91,24 +87,13 @@ class Scheduler:
         self._cost = dict.fromkeys(self._cost, 0.0)
         self._left = 0
 
-    def seconds(self, jobs: Iterable[Job]) -> float | None:
-        """Estimated seconds of jobs, without loading; None until something has been learnt."""
-        total = 0.0
-        for job in jobs:
-            rate = self._rate(job.pipeline_key)
-            if rate is None:
-                return None
-            total += cost(job) * rate
-        return total
-
     def left_s(self, workers: int, under_way: Iterable[Job]) -> float | None:
         """Estimated seconds until all is done by so many workers; None until something has been learnt."""
-        rates = {key: self._rate(key) for key in self._todo}
-        running = self.seconds(under_way)
-        if running is None or any(rate is None for rate in rates.values()):
+        work = [(group, self._cost[group]) for group in self._todo]
+        work += [(job.pipeline_key, cost(job) / 2) for job in under_way]
+        if not any(self._units.values()):
             return None
-        waiting = sum(self._cost[key] * (rate or 0.0) for key, rate in rates.items())
-        return (waiting + running / 2) / max(workers, 1)
+        return sum(units * (self._rate(group) or 0.0) for group, units in work) / max(workers, 1)
 
     def _rate(self, group: str) -> float | None:
         """Seconds a unit of cost: of this group, else of all together."""

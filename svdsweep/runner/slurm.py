@@ -66,7 +66,7 @@ def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, w
     awaited = {job.key: job for job in pending(jobs, rows_by_key, options)}
     if not awaited:
         return
-    before = {key: rows_by_key[key].attempt if key in rows_by_key else 0 for key in awaited}
+    before = {key: row.attempt for key, row in rows_by_key.items() if key in awaited}
     watch.opened(len(awaited), ["slurm"])
     try:
         with Signals() as stop_signals:
@@ -87,7 +87,7 @@ def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, w
 
 @dataclass(frozen=True)
 class _Driver:
-    """What waits for an array's rows."""
+    """The driver of a sweep whose rows an array makes: it waits for them."""
 
     folder: Path
     poll_s: float
@@ -103,7 +103,7 @@ class _Driver:
         tail, state, over = Tail(self.folder), None, False
         for looks in count():
             for row in tail.new():
-                if row.key in self.awaited and row.attempt > self.before[row.key]:
+                if row.key in self.awaited and row.attempt > self.before.get(row.key, 0):
                     del self.awaited[row.key]
                     self.watch.finished(str(row.provenance.get("worker", "slurm")), row, None)
                     yield row
@@ -124,7 +124,8 @@ class _Driver:
                 now = in_queue(array)
                 if now is not None and now != state:
                     state = now
-                    self.watch.told(f"Array {array}: {_counted(now)}")
+                    counts = (f"{n} {task.lower().replace(' none', '')}" for task, n in Counter(now).items())
+                    self.watch.told(f"Array {array}: {', '.join(counts) or 'no task left'}")
                 over = now == []  # one more look at the rows: the last may have been written just before
             time.sleep(self.poll_s)
 
@@ -158,11 +159,6 @@ def in_queue(array: str) -> list[str] | None:
         return [] if "Invalid job id" in asked.stderr else None
     over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
     return sorted(line for line in asked.stdout.splitlines() if line.split()[0] not in over)
-
-
-def _counted(states: Sequence[str]) -> str:
-    words = (f"{n} {state.lower().replace(' none', '')}" for state, n in Counter(states).items())
-    return ", ".join(words) or "no task left"
 
 
 def _submit(

@@ -125,10 +125,8 @@ def _answer(work: Work, job: Job, attempt: int, report: Report, folder: Path) ->
             raise TypeError(f"the worker answered {type(row).__name__}, not a Row")
         return "row", row.to_json()
     except Exception as e:
-        refused = Row(
-            job, "failed", attempt, error=f"The answer cannot be stored. {_story(e)}", phase="answer"
-        )
-        return "row", refused.to_json()
+        error = f"The answer cannot be stored. {_story(e)}"
+        return "row", Row(job, "failed", attempt, error, phase="answer").to_json()
 
 
 def _is_the_disks(e: OSError, folder: Path) -> bool:
