@@ -17,22 +17,22 @@ class Allowance:
     """What a GPU must have beyond live tensors; as it stands, before measurements tell it."""
 
     context_gib: float = 0.5
-    """CUDA context and loaded kernels: 0.3–0.6 GiB by GPU and driver. Fitted: all that there is to add."""
+    """CUDA context and loaded kernels: 0.3–0.6 GiB by GPU and driver. A fitted allowance is this constant alone."""
     share: float = 0.05
-    """Of every stage's peak: fragmentation and workspaces of matrix products."""
+    """The part of every stage's peak that is added for fragmentation and workspaces of matrix products."""
     decode_share: float = 0.15
-    """Of the decode's: its convolutions ask for larger workspaces (on the CPU up to 0.25 was seen)."""
+    """The same of the decode, whose convolutions ask for larger workspaces (on the CPU up to 0.25 was seen)."""
     fitted: str = ""
-    """To which rows; empty when it is not."""
+    """The measured rows it was fitted to; empty for the default."""
     up_to_gib: float = math.inf
-    """The largest predicted peak that it holds for; the stated one holds above."""
+    """The largest predicted peak that it holds for; above, the default holds."""
 
     @property
     def least_gib(self) -> float:
         """What a process takes on any account."""
         return min(Allowance.context_gib, self.context_gib)
 
-    def of(self, stage: str) -> float:
+    def share_of(self, stage: str) -> float:
         """The share that is added to a stage's peak."""
         return self.decode_share if stage == "vae_decode" else self.share
 
@@ -55,31 +55,31 @@ ALLOWANCE = Allowance()
 
 def allowance_for(gpu: str | None, folder: Path) -> Allowance:
     """The constant that was fitted to this GPU in a sweep's folder or one beside it; the stated allowance without."""
-    found = fitted_to(gpu, folder) if gpu else None
-    if found is None:
+    fitting = fitted_to(gpu, folder) if gpu else None
+    if fitting is None:
         return ALLOWANCE
-    calibration, path = found
+    calibration, path = fitting
     rows = f"{calibration.rows} measured {'row' if calibration.rows == 1 else 'rows'}"
     fitted = f"{rows} of {calibration.gpu} ({path})"
     return Allowance(calibration.constant_gib, 0.0, 0.0, fitted, calibration.largest_gib)
 
 
-def needed_gib(summary: Prediction, allowance: Allowance = ALLOWANCE) -> float:
+def needed_gib(prediction: Prediction, allowance: Allowance = ALLOWANCE) -> float:
     """Device memory (GiB) with which the job surely runs: the peak of live tensors and the allowance."""
-    if summary.peak_gib > allowance.up_to_gib:
+    if prediction.peak_gib > allowance.up_to_gib:
         allowance = ALLOWANCE
-    stages = summary.stages.items()
-    return max(s.peak_gib * (1 + allowance.of(name)) for name, s in stages) + allowance.context_gib
+    stages = prediction.stages.items()
+    return max(s.peak_gib * (1 + allowance.share_of(name)) for name, s in stages) + allowance.context_gib
 
 
-def verdict(summary: Prediction, vram_gib: float, allowance: Allowance = ALLOWANCE) -> str:
+def verdict(prediction: Prediction, vram_gib: float, allowance: Allowance = ALLOWANCE) -> str:
     """`yes`: with the allowance. `no`: not even the live tensors beside a context (or the fitted constant) fit.
     `tight`: between the two, where only a run can tell."""
-    if needed_gib(summary, allowance) <= vram_gib:
+    if needed_gib(prediction, allowance) <= vram_gib:
         return YES
-    return TIGHT if summary.peak_gib + allowance.least_gib <= vram_gib else NO
+    return TIGHT if prediction.peak_gib + allowance.least_gib <= vram_gib else NO
 
 
-def fits(summary: Prediction, vram_gib: float, allowance: Allowance = ALLOWANCE) -> bool:
+def fits(prediction: Prediction, vram_gib: float, allowance: Allowance = ALLOWANCE) -> bool:
     """Whether the job surely fits `vram_gib`, by `needed_gib`; to refuse a job, ask `verdict` for a `no`."""
-    return verdict(summary, vram_gib, allowance) == YES
+    return verdict(prediction, vram_gib, allowance) == YES

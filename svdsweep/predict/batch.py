@@ -4,20 +4,20 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 
 from svdsweep.config import Job
-from svdsweep.garbage import no_collection
 from svdsweep.memory.conflicts import why_not
 from svdsweep.predict import cache
 from svdsweep.predict.prediction import Prediction
 
 GIB_A_PROCESS = 1.5
 """Host memory that a simulating process may take; 1.0 was measured."""
+DecodeGroup = list[Job]
+"""Jobs that differ in nothing but how they are decoded."""
 
 
 @dataclass(frozen=True)
@@ -30,42 +30,37 @@ class Unpredicted:
 Outcome = Prediction | Unpredicted
 
 
-def predictions(
-    jobs: Iterable[Job], compute: bool, where: Path | None = None, processes: int = 1
-) -> dict[str, Prediction | None]:
+def predictions(jobs: Collection[Job], compute: bool) -> dict[str, Prediction | None]:
     """The prediction of each job by key: those in the cache, and with `compute` all that can be made (torch is
     imported, and each strategy takes seconds). None where there is none."""
-    found = outcomes(jobs, compute, where, processes)
-    return {key: outcome if isinstance(outcome, Prediction) else None for key, outcome in found.items()}
+    by_key = outcomes(jobs, compute)
+    return {key: outcome if isinstance(outcome, Prediction) else None for key, outcome in by_key.items()}
 
 
 def outcomes(
-    jobs: Iterable[Job],
-    compute: bool = True,
-    where: Path | None = None,
-    processes: int = 1,
-    pool: Executor | None = None,
+    jobs: Collection[Job], compute: bool = True, processes: int = 1, pool: Executor | None = None
 ) -> dict[str, Outcome]:
-    """As `summaries`, with the reason in place of None. `processes` simulate at a time, or those of a `pool` that lasts
-    longer; more than one needs a main module that can be imported again."""
-    everything = list(jobs)
-    found: dict[str, Outcome] = {}
-    missing: dict[str, list[Job]] = {}
-    for job in everything:
+    """As `predictions`, with the reason in place of None. `processes` simulate at a time, or those of a `pool` that
+    lasts longer; more than one needs a main module that can be imported again."""
+    by_key: dict[str, Outcome] = {}
+    groups: dict[str, DecodeGroup] = {}
+    for job in jobs:
         if reason := why_not(job, "cuda"):
-            found[job.key] = Unpredicted(reason)
-        elif summary := cache.known(job, where):
-            found[job.key] = summary
+            by_key[job.key] = Unpredicted(reason)
+        elif prediction := cache.known(job):
+            by_key[job.key] = prediction
         elif compute:
-            missing.setdefault(cache.front_key(job), []).append(job)
+            groups.setdefault(cache.front_key(job), []).append(job)
         else:
-            found[job.key] = Unpredicted("not predicted yet; `svdsweep predict` does")
-    for jobs_alike, outcome in _simulated(list(missing.values()), processes, pool):
-        for job in jobs_alike:
-            found[job.key] = made = outcome[cache.chunk_of(job)] if isinstance(outcome, Mapping) else outcome
-            if isinstance(made, Prediction):
-                cache.keep(job, made, where)
-    return {job.key: found[job.key] for job in everything}
+            by_key[job.key] = Unpredicted("not predicted yet; `svdsweep predict` does")
+    for group, simulated in _simulated(list(groups.values()), processes, pool):
+        for job in group:
+            if isinstance(simulated, Unpredicted):
+                by_key[job.key] = simulated
+            else:
+                by_key[job.key] = simulated[cache.chunk_of(job)]
+                cache.keep(job, simulated[cache.chunk_of(job)])
+    return {job.key: by_key[job.key] for job in jobs}
 
 
 def processes_here() -> int:
@@ -86,39 +81,39 @@ def simulators(processes: int) -> Iterator[Executor | None]:
             yield pool
 
 
-Alike = list[Job]
-
-
 def _simulated(
-    groups: Sequence[Alike], processes: int, pool: Executor | None
-) -> Iterator[tuple[Alike, dict[int, Prediction] | Unpredicted]]:
+    groups: Sequence[DecodeGroup], processes: int, pool: Executor | None
+) -> Iterator[tuple[DecodeGroup, dict[int, Prediction] | Unpredicted]]:
+    """Each group with what `simulate_group` says of it, in the order in which they are done."""
     from tqdm import tqdm
 
-    bar = tqdm(
-        total=len(groups), desc="predicting", disable=not groups or not sys.stderr.isatty(), leave=False
-    )
-    with bar:
-        own = simulators(processes if len(groups) > 1 else 1)
-        with contextlib.nullcontext(pool) if pool else own as several:
-            if several is None:
-                for group in groups:
-                    yield group, simulate_alike(group)
-                    bar.update()
-            else:
-                futures = {several.submit(simulate_alike, group): group for group in groups}
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
-                    bar.update()
+    own = simulators(processes if len(groups) > 1 else 1)
+    silent = not groups or not sys.stderr.isatty()
+    with (
+        tqdm(total=len(groups), desc="predicting", disable=silent, leave=False) as bar,
+        contextlib.nullcontext(pool) if pool else own as executor,
+    ):
+        if executor is None:
+            for group in groups:
+                yield group, simulate_group(group)
+                bar.update()
+        else:
+            futures = {executor.submit(simulate_group, group): group for group in groups}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+                bar.update()
 
 
-def simulate_alike(jobs: Alike) -> dict[int, Prediction] | Unpredicted:
-    """Simulate jobs that differ in nothing but how they are decoded: by chunk. One thread of torch."""
-    with no_collection():
+def simulate_group(jobs: DecodeGroup) -> dict[int, Prediction] | Unpredicted:
+    """Simulate jobs that differ only in their decode: predictions by chunk. Uses one thread of torch."""
+    gc.disable()  # a sixth of the time of these imports
+    try:
         import torch
 
         from svdsweep.memory.contract import NoEffect
         from svdsweep.predict.simulate import simulate
-
+    finally:
+        gc.enable()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     gc.freeze()  # looking for garbage among all that was imported takes a quarter of a simulation

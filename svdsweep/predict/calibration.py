@@ -12,7 +12,6 @@ from svdsweep.config import Job
 from svdsweep.predict import cache
 from svdsweep.predict.gpus import same_gpu
 from svdsweep.predict.prediction import Prediction
-from svdsweep.store.columns import STAGES
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.rows import Row
 
@@ -27,6 +26,7 @@ COLUMNS = ("key", "gpu", "memory", "decode_chunk_size", "stage", "predicted_gib"
 NEAR_THE_WORST = 0.9
 """The constant covers this share of the measured rows."""
 
+KINDS = ("allocated", "reserved", "process")
 Pair = tuple[Row, Prediction]
 
 
@@ -40,11 +40,11 @@ class Calibration:
     workspace_gib: float
     """Measured minus predicted allocated peak, covered for nine rows of ten."""
     context_gib: float
-    """Use of the process beyond what PyTorch reserved; the median of the rows."""
+    """What the process used beyond what PyTorch reserved; the median of the rows."""
     context_measured: bool
     rows: int
     largest_gib: float
-    """Of the predicted peaks of these rows: what larger ones take beside their tensors was not seen."""
+    """The largest predicted peak of these rows: what larger ones take beside their tensors was not seen."""
 
 
 def measured(rows: Iterable[Row]) -> list[Row]:
@@ -64,55 +64,50 @@ def predictable(job: Job) -> bool:
 
 
 def settings(job: Job) -> tuple[Any, ...]:
-    """Equal for jobs that are predicted alike, as long as these jobs live; the rows of a sweep share their parts."""
+    """What decides a job's prediction, equal for jobs that share their model and memory as the rows of a sweep do, and
+    while these live. A key of the cache would take a second for 10,000 rows."""
     sizes = job.num_frames, job.height, job.width, job.num_inference_steps, job.frames_per_decode
     return id(job.model), id(job.memory), *sizes, job.max_guidance_scale > 1
 
 
-def predicted(rows: Sequence[Row], where: Path | None = None) -> list[Pair]:
+def predicted(rows: Sequence[Row]) -> list[Pair]:
     """Those rows whose prediction is in the cache, with it."""
-    seen: dict[tuple[Any, ...], Prediction | None] = {}
+    by_settings: dict[tuple[Any, ...], Prediction | None] = {}
     pairs = []
     for row in rows:
         if not predictable(row.job):
             continue
-        if (at := settings(row.job)) not in seen:
-            seen[at] = cache.known(row.job, where)
-        if summary := seen[at]:
-            pairs.append((row, summary))
+        if (at := settings(row.job)) not in by_settings:
+            by_settings[at] = cache.known(row.job)
+        if prediction := by_settings[at]:
+            pairs.append((row, prediction))
     return pairs
 
 
 def calibrate(pairs: Iterable[Pair]) -> dict[str, Calibration]:
     """One calibration for each GPU of measured and predicted rows, by its name. What is predicted as something else
     (a compiled run as the eager one) does not count: its difference is no constant of the GPU."""
-    excess: dict[str, list[float]] = {}
-    largest: dict[str, float] = {}
-    context: dict[str, list[float]] = {}
-    for row, summary in pairs:
-        gpu, allocated = str(row.provenance["gpu"]), _number(row, "vram_allocated_peak_gib")
-        if summary.notes or allocated is None:
-            continue
-        excess.setdefault(gpu, []).append(allocated - summary.peak_gib)
-        largest[gpu] = max(largest.get(gpu, 0.0), summary.peak_gib)
-        process, reserved = _number(row, "vram_process_peak_gib"), _number(row, "vram_reserved_peak_gib")
+    pairs_by_gpu: dict[str, list[Pair]] = {}
+    for row, prediction in pairs:
+        if not prediction.notes:
+            pairs_by_gpu.setdefault(str(row.provenance["gpu"]), []).append((row, prediction))
+    return {gpu: _fitted(gpu, pairs) for gpu, pairs in pairs_by_gpu.items()}
+
+
+def _fitted(gpu: str, pairs: Sequence[Pair]) -> Calibration:
+    excess, contexts = [], []
+    for row, prediction in pairs:
+        allocated, reserved, process = (_number(row, f"vram_{kind}_peak_gib") for kind in KINDS)
+        if allocated is not None:
+            excess.append(allocated - prediction.peak_gib)
         if process is not None and reserved is not None and process > reserved:
-            context.setdefault(gpu, []).append(process - reserved)
-    found = {}
-    for gpu, values in excess.items():
-        workspace = max(0.0, _quantile(values, NEAR_THE_WORST))
-        contexts = context.get(gpu)
-        context_gib = statistics.median(contexts) if contexts else GUESSED_CONTEXT_GIB
-        found[gpu] = Calibration(
-            gpu,
-            workspace + context_gib,
-            workspace,
-            context_gib,
-            bool(contexts),
-            len(values),
-            largest[gpu],
-        )
-    return found
+            contexts.append(process - reserved)
+    workspace_gib = max(0.0, _quantile(excess, NEAR_THE_WORST))
+    context_gib = statistics.median(contexts) if contexts else GUESSED_CONTEXT_GIB
+    constant_gib = workspace_gib + context_gib
+    largest_gib = max(prediction.peak_gib for _, prediction in pairs)
+    rows = len(excess)
+    return Calibration(gpu, constant_gib, workspace_gib, context_gib, bool(contexts), rows, largest_gib)
 
 
 def write(folder: Path, calibrations: dict[str, Calibration]) -> None:
@@ -128,10 +123,10 @@ def read(folder: Path) -> dict[str, Calibration]:
     """The calibrations that a sweep's folder holds, by GPU; none where the file is missing or damaged."""
     try:
         plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        found = {str(gpu): Calibration(**facts) for gpu, facts in plain.items()}
+        calibrations = {str(gpu): Calibration(**facts) for gpu, facts in plain.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return {gpu: c for gpu, c in found.items() if isinstance(c.constant_gib, int | float)}
+    return {gpu: c for gpu, c in calibrations.items() if isinstance(c.constant_gib, int | float)}
 
 
 def fitted_to(gpu: str, folder: Path) -> tuple[Calibration, Path] | None:
@@ -151,25 +146,15 @@ def against_measured(pairs: Iterable[Pair]) -> "pd.DataFrame":
     measured_gib (allocated peaks) and their ratio measured / predicted. Stages that were not measured are left out."""
     import pandas as pd
 
-    lines: list[dict[str, Any]] = []
-    for row, summary in pairs:
-        for stage in (*STAGES, WHOLE):
-            whole = stage == WHOLE
-            found = _number(row, "vram_allocated_peak_gib" if whole else f"{stage}_vram_allocated_peak_gib")
-            foreseen = summary.peak_gib if whole else summary.stages[stage].peak_gib
-            if found is not None and foreseen > 0:
-                lines.append(
-                    {
-                        "key": row.key,
-                        "gpu": row.provenance.get("gpu"),
-                        "memory": row.job.memory.name,
-                        "decode_chunk_size": cache.chunk_of(row.job),
-                        "stage": stage,
-                        "predicted_gib": foreseen,
-                        "measured_gib": found,
-                        "ratio": found / foreseen,
-                    }
-                )
+    lines = []
+    for row, prediction in pairs:
+        facts = row.key, row.provenance.get("gpu"), row.job.memory.name, cache.chunk_of(row.job)
+        peaks = {stage: stage_peak.peak_gib for stage, stage_peak in prediction.stages.items()}
+        for stage, predicted_gib in (peaks | {WHOLE: prediction.peak_gib}).items():
+            prefix = "" if stage == WHOLE else f"{stage}_"
+            measured_gib = _number(row, f"{prefix}vram_allocated_peak_gib")
+            if measured_gib is not None and predicted_gib > 0:
+                lines.append((*facts, stage, predicted_gib, measured_gib, measured_gib / predicted_gib))
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 

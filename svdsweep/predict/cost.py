@@ -1,4 +1,4 @@
-"""The work that operations on a GPU are: products, bytes read and written, bytes moved to the device and back."""
+"""The cost of operations on a GPU: products, bytes read and written, bytes moved to the device and back."""
 
 import functools
 import math
@@ -13,79 +13,64 @@ from torch.utils.flop_counter import flop_registry
 DEVICE = "cuda"
 NOTHING_DONE = ("empty", "empty_like", "empty_strided", "new_empty")
 
-Effect = tuple[tuple[str, int, int] | None, int, int]
-"""Of one operation: its kernel as `Work` has it, if it is one; bytes to the device and back."""
-
 
 @dataclass
-class Work:
-    """What was done: kernels as (kind, flop, bytes read and written) → count; bytes to the device and back."""
+class Cost:
+    """Kernels as (kind, flop, bytes read and written) → count; bytes to the device and back."""
 
     kernels: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     h2d_bytes: int = 0
     d2h_bytes: int = 0
 
-    def add(self, effect: Effect | None) -> None:
-        """Count an operation, if it is any work."""
-        if effect is None:
-            return
-        kernel, h2d_bytes, d2h_bytes = effect
-        if kernel:
-            self.kernels[kernel] += 1
-        self.h2d_bytes += h2d_bytes
-        self.d2h_bytes += d2h_bytes
-
-    def repeat(self, other: "Work") -> None:
-        """Count all of another."""
+    def add(self, other: "Cost") -> None:
+        """Count another cost here too."""
         self.kernels.update(other.kernels)
         self.h2d_bytes += other.h2d_bytes
         self.d2h_bytes += other.d2h_bytes
 
-    def copy(self) -> "Work":
-        """As it is now."""
-        return Work(self.kernels.copy(), self.h2d_bytes, self.d2h_bytes)
+    def copy(self) -> "Cost":
+        """The cost as it is now; later additions leave it alone."""
+        return Cost(self.kernels.copy(), self.h2d_bytes, self.d2h_bytes)
 
-    def without(self, earlier: "Work") -> "Work":
-        """What was done since."""
-        return Work(
-            self.kernels - earlier.kernels,
-            self.h2d_bytes - earlier.h2d_bytes,
-            self.d2h_bytes - earlier.d2h_bytes,
-        )
+    def since(self, earlier: "Cost") -> "Cost":
+        """What was added after `earlier` was copied from this cost."""
+        h2d_bytes, d2h_bytes = self.h2d_bytes - earlier.h2d_bytes, self.d2h_bytes - earlier.d2h_bytes
+        return Cost(self.kernels - earlier.kernels, h2d_bytes, d2h_bytes)
 
 
-def effect_of(
+FREE = Cost()
+"""The cost of views, and of whatever does nothing on the device."""
+
+
+def cost_of(
     func: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     out: Any,
     outputs: list[torch.Tensor],
     made: bool,
-) -> Effect | None:
-    """The work of an operation that gave `out`, the tensors in it being `outputs`, some of them in new memory of the
-    device if `made`. None for what is none, as views are."""
-    inputs = list(tensors_in([*args, *kwargs.values()]))
+) -> Cost:
+    """The cost of an operation that gave `out`, the tensors in it being `outputs`, some of them in new memory of the
+    device if `made`."""
     if not outputs or not (made or func._schema.is_mutable or outputs[0].device.type != DEVICE):
-        return None
-    here = [t for t in inputs if t.device.type == DEVICE]
-    there = [t for t in outputs if t.device.type == DEVICE]
-    if not here and not there:
-        return None
-    into = name_of(func) == "copy_" and args[1].device.type != DEVICE
-    if there and (into or (inputs and not here and name_of(func) == "_to_copy")):
-        return None, sum(map(_nbytes, there)), 0
-    if here and not there:
-        return None, 0, sum(map(_nbytes, outputs))
+        return FREE
+    inputs = list(tensors_in([*args, *kwargs.values()]))
+    read, written = _on_device(inputs), _on_device(outputs)
+    if not read and not written:
+        return FREE
+    if written and _comes_from_host(name_of(func), args, inputs, read):
+        return Cost(h2d_bytes=sum(map(_nbytes, written)))
+    if not written:
+        return Cost(d2h_bytes=sum(map(_nbytes, outputs)))
     if name_of(func) in NOTHING_DONE:
-        return None
-    moved = sum(map(_nbytes, here)) + sum(map(_nbytes, there))
+        return FREE
     formula = flop_registry.get(func._overloadpacket)
     flop = int(formula(*args, **kwargs, out_val=out)) if formula else 0
-    return (_kind(func, here, flop), flop, moved), 0, 0
+    return Cost(Counter([(_kind(func, read, flop), flop, sum(map(_nbytes, read + written)))]))
 
 
 def tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    """Those among arguments or results, in lists too."""
+    """The tensors among arguments or results, in lists too."""
     for value in values:
         if isinstance(value, torch.Tensor):
             yield value
@@ -99,8 +84,21 @@ def name_of(func: Any) -> str:
     return str(func._schema.name).split("::")[-1]
 
 
+def _on_device(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [tensor for tensor in tensors if tensor.device.type == DEVICE]
+
+
+def _comes_from_host(
+    name: str, args: tuple[Any, ...], inputs: list[torch.Tensor], read: list[torch.Tensor]
+) -> bool:
+    """Whether an operation that writes on the device copies a tensor of the host there."""
+    if name == "copy_":
+        return bool(args[1].device.type != DEVICE)
+    return name == "_to_copy" and bool(inputs) and not read
+
+
 def _nbytes(tensor: torch.Tensor) -> int:
-    """Of what there is to read or write: a dimension that only repeats costs nothing."""
+    """Bytes that there are to read or write: a dimension that only repeats costs nothing."""
     sizes = zip(tensor.shape, tensor.stride(), strict=True)
     return math.prod(size for size, stride in sizes if stride) * tensor.element_size()
 

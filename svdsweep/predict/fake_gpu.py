@@ -1,8 +1,8 @@
-"""A GPU that is not there: fake `cuda` tensors, and what of PyTorch and its hooks must know about them.
+"""A GPU that is not there: fake `cuda` tensors, and stand-ins for what PyTorch and its hooks cannot do with them.
 
 Everything here holds inside `fake_gpu()` only. Fake tensors have shapes, types and storages of the right size, and no
 data; moves of weights between host and device are real moves of fake storages, so that the offload hooks of diffusers
-and accelerate run as they are. What they cannot do with fake tensors is replaced, each by its equal:
+and accelerate run as they are. Replaced, each by its equal, are:
 
 * `Module._apply` (`.to`): a parameter takes over the new storage in place, as real ones do; fake ones refuse to.
 * accelerate's `set_module_tensor_to_device` constructs a parameter of the old one's class, which fake ones cannot.
@@ -68,8 +68,7 @@ def _attention_on_a_gpu(plain: Callable[..., torch.Tensor]) -> Callable[..., tor
             return out
         switches: Any = torch.backends.cuda
         if not switches.mem_efficient_sdp_enabled():
-            out = plain(query, key, value, attn_mask, *args, **kwargs)
-            return out
+            return plain(query, key, value, attn_mask, *args, **kwargs)
         wide = query.shape[-1] > CUTLASS_HEAD_LIMIT and query.dtype != torch.float32
         accumulator = torch.empty(query.shape, device=query.device, dtype=torch.float32) if wide else None
         out = torch.ops.aten._scaled_dot_product_efficient_attention(
@@ -83,7 +82,7 @@ def _attention_on_a_gpu(plain: Callable[..., torch.Tensor]) -> Callable[..., tor
 
 @functools.cache
 def _mode() -> FakeTensorMode:
-    """One for all, so that what is known of operations holds for all; without a memory of its own beside that."""
+    """One mode for all simulations, so that one `op_cache` serves them all; PyTorch's own cache is off."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     mode.cache_enabled = False
     return mode
@@ -116,7 +115,7 @@ def storage_key(tensor: torch.Tensor) -> int:
 
 
 def parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The tensors with a storage that a tensor is made of: itself, unless it is quantized."""
+    """The tensors with a storage that a tensor is made of: itself, or the parts of a quantized one."""
     if is_traceable_wrapper_subclass(tensor):
         for name in tensor.__tensor_flatten__()[0]:
             yield from parts(getattr(tensor, name))
@@ -126,8 +125,8 @@ def parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
 
 def is_channels_last(tensor: torch.Tensor) -> bool:
     """Whether (n, C, H, W) lies in memory with its channels last, and not in the usual order too."""
-    known = tensor.dim() == 4 and not tensor.is_contiguous()
-    return known and tensor.is_contiguous(memory_format=torch.channels_last)
+    other = tensor.dim() == 4 and not tensor.is_contiguous()
+    return other and tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 class Stream:
@@ -135,44 +134,70 @@ class Stream:
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
-    def synchronize(self) -> None:
-        """Nothing is under way."""
+    def synchronize(self, _other: Any = None) -> None:
+        """Return at once: nothing is under way."""
 
-    def wait_stream(self, _other: Any) -> None:
-        """Nothing is under way."""
-
-    def wait_event(self, _event: Any) -> None:
-        """Nothing is under way."""
-
-    def record_event(self) -> None:
-        """Nothing is under way."""
+    wait_stream = wait_event = record_event = synchronize
 
 
 def _stand_ins(on_weight: OnWeight) -> list[tuple[Any, str, Any]]:
     """(where, name, what stands there instead)."""
-    data = torch.Tensor.data
+    return [
+        (FakeTensor, "data", _data(on_weight)),
+        (FakeTensor, "data_ptr", lambda x: storage_key(x) + x.storage_offset() * x.element_size()),
+        (FakeTensor, "pin_memory", lambda self, *_: self),
+        (FakeTensor, "is_pinned", lambda self, *_: True),
+        (FakeTensor, "record_stream", lambda self, *_: None),
+        (F, "scaled_dot_product_attention", _attention_on_a_gpu(F.scaled_dot_product_attention)),
+        (torch.nn.Module, "_apply", _apply(on_weight)),
+        (accelerate.hooks, "set_module_tensor_to_device", _set_module_tensor(on_weight)),
+        (torch._C, "_conv_determine_backend_memory_format", _conv_layout),
+        (torch.cuda, "Stream", Stream),
+        (torch.cuda, "stream", lambda _stream: contextlib.nullcontext()),
+        (torch.cuda, "current_stream", lambda *_: Stream()),
+        (torch.cuda, "synchronize", lambda *_: None),
+        (torch.cuda, "empty_cache", lambda: None),
+        (fake_tensor, "init_gpu_context", lambda *_: None),  # else a real GPU would get a context
+    ]
+
+
+def _data(on_weight: OnWeight) -> property:
+    """`Tensor.data`, whose setter also moves the fake tensor to the device of its new storage."""
+    data: Any = torch.Tensor.data
 
     def set_data(self: FakeTensor, value: torch.Tensor) -> None:
-        data.__set__(self, value)  # type: ignore[attr-defined]
+        data.__set__(self, value)
         self.fake_device = value.device
         on_weight(self)
 
-    def apply(self: torch.nn.Module, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+    return property(lambda self: data.__get__(self), set_data)
+
+
+def _apply(on_weight: OnWeight) -> Callable[..., torch.nn.Module]:
+    """`Module._apply`, where each parameter stays the object that it is and takes over the new storage."""
+
+    def apply(
+        self: torch.nn.Module, fn: Callable[..., torch.Tensor], recurse: bool = True
+    ) -> torch.nn.Module:
         if recurse:
             for child in self.children():
                 child._apply(fn)  # type: ignore[no-untyped-call]
         for name, p in self._parameters.items():
-            if p is None:
-                continue
             if is_traceable_wrapper_subclass(p):  # quantized: several storages, which cannot be taken over
-                self._parameters[name] = _parameter(fn(p))
-                on_weight(self._parameters[name])
-            else:
+                new = self._parameters[name] = _parameter(fn(p))
+                on_weight(new)
+            elif p is not None:
                 p.data = fn(p)
         for name, b in self._buffers.items():
             if b is not None:
                 self._buffers[name] = fn(b)
         return self
+
+    return apply
+
+
+def _set_module_tensor(on_weight: OnWeight) -> Callable[..., None]:
+    """accelerate's `set_module_tensor_to_device`, which makes a plain parameter."""
 
     def set_tensor(
         module: torch.nn.Module,
@@ -192,27 +217,7 @@ def _stand_ins(on_weight: OnWeight) -> list[tuple[Any, str, Any]]:
             owner._parameters[name] = _parameter(new)
             on_weight(new)
 
-    return [
-        (FakeTensor, "data", property(lambda self: data.__get__(self), set_data)),  # type: ignore[attr-defined]
-        (
-            FakeTensor,
-            "data_ptr",
-            lambda self: storage_key(self) + self.storage_offset() * self.element_size(),
-        ),
-        (FakeTensor, "pin_memory", lambda self, *_: self),
-        (FakeTensor, "is_pinned", lambda self, *_: True),
-        (FakeTensor, "record_stream", lambda self, *_: None),
-        (F, "scaled_dot_product_attention", _attention_on_a_gpu(F.scaled_dot_product_attention)),
-        (torch.nn.Module, "_apply", apply),
-        (accelerate.hooks, "set_module_tensor_to_device", set_tensor),
-        (torch._C, "_conv_determine_backend_memory_format", _conv_layout),
-        (torch.cuda, "Stream", Stream),
-        (torch.cuda, "stream", lambda _stream: contextlib.nullcontext()),
-        (torch.cuda, "current_stream", lambda *_: Stream()),
-        (torch.cuda, "synchronize", lambda *_: None),
-        (torch.cuda, "empty_cache", lambda: None),
-        (fake_tensor, "init_gpu_context", lambda *_: None),  # else a real GPU would get a context
-    ]
+    return set_tensor
 
 
 def _conv_layout(x: torch.Tensor, weight: torch.Tensor, _backend: Any) -> torch.memory_format:

@@ -22,7 +22,7 @@ class Card:
 
 
 def kind_of(devices: list[str]) -> str:
-    """`cpu` or `cuda`, as torch calls it."""
+    """The type of the devices as torch calls it: `cpu` or `cuda`."""
     return "cpu" if devices == ["cpu"] else "cuda"
 
 
@@ -33,10 +33,10 @@ def runs_on_gpu(job: Job, devices: list[str]) -> bool:
     )
 
 
-def fit_of(job: Job, summary: Prediction | None, card: Card) -> str:
+def fit_of(job: Job, prediction: Prediction | None, card: Card) -> str:
     """`yes`, `tight` or `no`: whether the job fits its limit or the card; empty when unknown."""
     limits = _limits(job, card)
-    return verdict(summary, min(limits), card.allowance) if summary and limits else ""
+    return verdict(prediction, min(limits), card.allowance) if prediction and limits else ""
 
 
 def card_here(devices: Sequence[str], folder: Path) -> Card:
@@ -56,9 +56,9 @@ def foreseen_oom(jobs: Sequence[Job], devices: list[str], folder: Path) -> list[
     card = card_here(devices, folder)
     predicted = predictions([job for job in jobs if runs_on_gpu(job, devices)], compute=True)
     return [
-        _refusal(job, summary, card)
+        _refusal(job, prediction, card)
         for job in jobs
-        if (summary := predicted.get(job.key)) and fit_of(job, summary, card) == NO
+        if (prediction := predicted.get(job.key)) and fit_of(job, prediction, card) == NO
     ]
 
 
@@ -66,10 +66,12 @@ def _limits(job: Job, card: Card) -> list[float]:
     return [gib for gib in (job.gpu.memory_limit_gib, card.gib) if gib is not None]
 
 
-def _refusal(job: Job, summary: Prediction, card: Card) -> Row:
+def _refusal(job: Job, prediction: Prediction, card: Card) -> Row:
     reason = (
-        f"{summary.peak_gib:.1f} GiB predicted at its peak, in {summary.peak_stage}, and "
+        f"{prediction.peak_gib:.1f} GiB predicted at its peak, in {prediction.peak_stage}, and "
         f"{min(_limits(job, card)):.1f} GiB are there, {card.allowance.least_gib:.1f} of them for the CUDA context; "
         "runner.retry=[rejected] without runner.skip_predicted_oom runs it all the same"
     )
-    return Row(job, "rejected", error=reason, phase="load", values={"predicted_vram_gib": summary.peak_gib})
+    return Row(
+        job, "rejected", error=reason, phase="load", values={"predicted_vram_gib": prediction.peak_gib}
+    )

@@ -31,20 +31,18 @@ class Gpu:
     checked: str = ""
     """Which figures were compared with which public page or table."""
     measured_at: str = ""
-    """When `svdsweep doctor` did; empty for published peaks."""
+    """The day on which `svdsweep doctor` measured the rates; empty for published peaks."""
 
     @property
     def basis(self) -> str:
-        """Whose rates these are."""
-        return (
-            f"the rates that svdsweep doctor measured on {self.measured_at}"
-            if self.measured_at
-            else "its published rates"
-        )
+        """Where these rates come from, in words."""
+        if self.measured_at:
+            return f"the rates that svdsweep doctor measured on {self.measured_at}"
+        return "its published rates"
 
     def flop_per_s(self, kind: str) -> float:
-        """The rate for a kernel's kind; float32 convolutions run as TF32 by PyTorch's default, products do not. That of
-        fp8 is twice float16's on every GPU that has it."""
+        """The rate for a kernel's kind; float32 convolutions run as TF32 by PyTorch's default, products do not. The
+        rate of fp8 is twice that of float16 on every GPU that has it."""
         rates = {
             "float32": self.float32_tflops,
             "float32_convolution": self.tf32_tflops,
@@ -61,13 +59,13 @@ def known_gpus() -> Mapping[str, Gpu]:
 
 def gpu_named(name: str) -> Gpu:
     """The GPU that is meant by `rtx4090`, `RTX 4090` or PyTorch's `NVIDIA GeForce RTX 4090`. Raises UserError."""
-    known = known_gpus()
+    gpus = known_gpus()
     key = _key(name)
     if key is None:
         raise UserError(
-            f"--gpu {name}: not in the table of published peaks. Known are {', '.join(known)}.{nearest(name, known)}"
+            f"--gpu {name}: not in the table of published peaks. Known are {', '.join(gpus)}.{nearest(name, gpus)}"
         )
-    return known[key]
+    return gpus[key]
 
 
 def same_gpu(one: str, other: str) -> bool:
@@ -88,16 +86,16 @@ def _key(name: str) -> str | None:
     return None
 
 
-def floor_s(summary: Prediction, gpu: Gpu) -> float:
+def floor_s(prediction: Prediction, gpu: Gpu) -> float:
     """Seconds below which the run cannot go on this GPU at its published clock, whatever kernels are written: its
     matrix operations at the peak rate, or its transfers from the host, whichever takes longer in a stage."""
-    return sum(_floor_s(stage, gpu) for stage in summary.stages.values())
+    return sum(_floor_s(stage, gpu) for stage in prediction.stages.values())
 
 
-def eager_floor_s(summary: Prediction, gpu: Gpu) -> float:
+def eager_floor_s(prediction: Prediction, gpu: Gpu) -> float:
     """Seconds when each operation by itself runs at the peak rate or at full bandwidth, and transfers wait
     (unless they have a stream): what PyTorch can do without fusion, unless tensors stay cached."""
-    return sum(_eager_floor_s(stage, gpu) for stage in summary.stages.values())
+    return sum(_eager_floor_s(stage, gpu) for stage in prediction.stages.values())
 
 
 def _floor_s(stage: Stage, gpu: Gpu) -> float:

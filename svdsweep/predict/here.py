@@ -19,7 +19,7 @@ def gpu_asked(name: str) -> Gpu:
         return gpu_named(name)
     from svdsweep.probes.devices import discover, gpu_name
 
-    mine = next((found for device in discover("auto") if (found := gpu_name(device))), None)
+    mine = next(filter(None, map(gpu_name, discover("auto"))), None)
     if mine is None:
         raise UserError(f"--gpu here: there is no GPU here. Name one of {', '.join(known_gpus())}.")
     if measured := measured_gpus().get(mine):
@@ -49,7 +49,7 @@ def measured_gpus() -> dict[str, Gpu]:
 
 def keep(gpu: Gpu) -> bool:
     """Add a measured GPU to the file, in place of an earlier measurement; False where it cannot be written."""
-    plain = {name: dataclasses.asdict(known) for name, known in (measured_gpus() | {gpu.title: gpu}).items()}
+    plain = {name: dataclasses.asdict(each) for name, each in (measured_gpus() | {gpu.title: gpu}).items()}
     with contextlib.suppress(OSError), renamed_when_done(rates_file()) as part:
         part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
         return True

@@ -1,6 +1,6 @@
-"""What operations on fake tensors give, worked out by PyTorch once for all layouts that are alike, and then made.
+"""What operations on fake tensors give: PyTorch works it out once for all tensors of equal layouts.
 
-PyTorch's own memory of them (`FakeTensorMode.cache`) takes ten times as long to ask."""
+PyTorch's own cache of the same (`FakeTensorMode.cache`) takes ten times as long to ask."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,42 +19,43 @@ Key = tuple[Hashable, ...]
 class Call:
     """An operation's arguments: the tensors among them, and what tells this call from others, if anything can."""
 
-    __slots__ = ("given", "key")
+    __slots__ = ("key", "tensors")
 
     def __init__(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        self.given: list[FakeTensor] = []
+        self.tensors: list[FakeTensor] = []
         key: list[Hashable] = [func, torch.get_default_dtype(), *kwargs]
-        plain = _describe(args, key, self.given) and _describe(kwargs.values(), key, self.given)
+        plain = _describe(args, key, self.tensors) and _describe(kwargs.values(), key, self.tensors)
         self.key = tuple(key) if plain else None
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A tensor that an operation gives: the one at place `same` of those given, a view of the one at place `view`, or a
-    new one."""
+class Output:
+    """A tensor that an operation gives: the argument at place `same`, a view of the one at place `view`, or a new one.
+    Places count the tensors among the arguments."""
 
     same: int | None
     view: int | None
     size: tuple[int, ...]
     stride: tuple[int, ...]
     start: int
-    """Of a view: bytes of the storage before it, less those before the tensor that it is of."""
+    """Bytes of the storage between the beginning of the viewed tensor and that of the view."""
     dtype: torch.dtype
     device: torch.device
     state: dict[str, Any]
     """What a FakeTensor holds beside its layout."""
 
-    def again(self, given: Sequence[FakeTensor]) -> torch.Tensor:
-        """The tensor; only while operations go to no mode."""
+    def rebuilt(self, tensors: Sequence[FakeTensor]) -> torch.Tensor:
+        """The tensor that other arguments of the same layouts give. Call it with dispatch disabled, or the new tensor
+        is tracked twice."""
         if self.same is not None:
-            return given[self.same]
+            return tensors[self.same]
         if self.view is None:
             data = torch.empty_strided(self.size, self.stride, dtype=self.dtype, device="meta")
         else:
-            of = given[self.view]
+            viewed = tensors[self.view]
             data = torch.empty_strided((), (), dtype=self.dtype, device="meta")
-            offset = (_start(of) + self.start) // self.dtype.itemsize
-            data.set_(of.untyped_storage(), offset, self.size, self.stride)
+            offset = (_start(viewed) + self.start) // self.dtype.itemsize
+            data.set_(viewed.untyped_storage(), offset, self.size, self.stride)
         made: torch.Tensor = torch.Tensor._make_subclass(
             FakeTensor, data, False, dispatch_device=True, device_for_backend_keys=self.device
         )
@@ -63,48 +64,49 @@ class Made:
 
 
 class Result:
-    """What an operation gave, to be made again of tensors of the same layouts."""
+    """What an operation gave, to be rebuilt from other tensors of the same layouts."""
 
-    def __init__(self, out: Any, given: Sequence[FakeTensor]) -> None:
-        """Raises ValueError for what cannot be made again."""
+    def __init__(self, out: Any, tensors: Sequence[FakeTensor]) -> None:
+        """Raises ValueError for what cannot be rebuilt."""
         self.kind = type(out) if isinstance(out, tuple | list) else None
         values = out if self.kind else (out,)
-        self.made = [_made(value, given) for value in values]
-        new = [storage_key(v) for v, made in zip(values, self.made, strict=True) if _is_new(made)]
+        self.outputs = [v if type(v) in PLAIN else _output(v, tensors) for v in values]
+        new = [
+            storage_key(v)
+            for v, output in zip(values, self.outputs, strict=True)
+            if type(output) is Output and output.same is None and output.view is None
+        ]
         if len(set(new)) < len(new):
             raise ValueError("new tensors that share a storage")
 
-    def again(self, given: Sequence[FakeTensor]) -> Any:
-        """The same, of these tensors."""
+    def rebuilt(self, tensors: Sequence[FakeTensor]) -> Any:
+        """What the operation gives for these tensors."""
         with torch._C._DisableTorchDispatch():
-            out = [made.again(given) if type(made) is Made else made for made in self.made]
+            out = [o.rebuilt(tensors) if type(o) is Output else o for o in self.outputs]
         return self.kind(out) if self.kind else out[0]
 
 
-def _describe(values: Iterable[Any], key: list[Hashable], given: list[FakeTensor]) -> bool:
-    """Add to `key` what tells values apart, and to `given` the tensors among them; whether that could be done."""
+def _describe(values: Iterable[Any], key: list[Hashable], tensors: list[FakeTensor]) -> bool:
+    """Add to `key` what tells values apart, and to `tensors` the tensors among them; whether that could be done."""
     for value in values:
         kind: Any = type(value)
         if kind is FakeTensor:
             if value.constant is not None:
                 return False  # what comes of it depends on its numbers
-            given.append(value)
+            tensors.append(value)
             key += (value.shape, value.stride(), value.dtype, value.device)
         elif kind is list or kind is tuple:
             key.append(len(value))
-            if not _describe(value, key, given):
+            if not _describe(value, key, tensors):
                 return False
         elif kind in PLAIN:
-            key.append(kind)
-            key.append(value)
+            key += (kind, value)
         else:
             return False
     return True
 
 
-def _made(value: Any, given: Sequence[FakeTensor]) -> Any:
-    if type(value) in PLAIN:
-        return value
+def _output(value: Any, tensors: Sequence[FakeTensor]) -> Output:
     if (
         type(value) is not FakeTensor
         or value.constant is not None
@@ -112,26 +114,22 @@ def _made(value: Any, given: Sequence[FakeTensor]) -> Any:
         or value.is_complex()
     ):
         raise ValueError("no plain tensor")
-    same = [place for place, tensor in enumerate(given) if tensor is value]
-    views = [place for place, tensor in enumerate(given) if storage_key(tensor) == storage_key(value)]
-    if len(same or views) > 1:
-        raise ValueError("it cannot be told which one of those given it is of")
-    if not views and (value.storage_offset() or value.untyped_storage().nbytes() != _nbytes(value)):
+    same = _place(tensor is value for tensor in tensors)
+    view = _place(storage_key(t) == storage_key(value) for t in tensors) if same is None else None
+    is_new = same is None and view is None
+    if is_new and (value.storage_offset() or value.untyped_storage().nbytes() != _nbytes(value)):
         raise ValueError("a part of a storage that nobody was given")
-    return Made(
-        same[0] if same else None,
-        views[0] if views else None,
-        tuple(value.shape),
-        value.stride(),
-        _start(value) - _start(given[views[0]]) if views else 0,
-        value.dtype,
-        value.device,
-        dict(vars(value)),
-    )
+    start = 0 if view is None else _start(value) - _start(tensors[view])
+    state = dict(vars(value))
+    return Output(same, view, tuple(value.shape), value.stride(), start, value.dtype, value.device, state)
 
 
-def _is_new(made: Any) -> bool:
-    return type(made) is Made and made.same is None and made.view is None
+def _place(matches: Iterable[bool]) -> int | None:
+    """The only place that matches, if any does."""
+    places = [place for place, match in enumerate(matches) if match]
+    if len(places) > 1:
+        raise ValueError("it cannot be told which one of the arguments it is of")
+    return places[0] if places else None
 
 
 def _start(tensor: torch.Tensor) -> int:
@@ -140,6 +138,6 @@ def _start(tensor: torch.Tensor) -> int:
 
 
 def _nbytes(tensor: torch.Tensor) -> int:
-    """Of the smallest storage that holds the tensor."""
+    """Bytes of the smallest storage that holds the tensor."""
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return (last + 1) * tensor.itemsize if tensor.numel() else 0

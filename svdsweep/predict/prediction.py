@@ -38,15 +38,15 @@ class Stage:
     """Live tensors and what cuDNN's convolutions hold beside them, as `torch.cuda.max_memory_allocated` counts them;
     without other workspaces of libraries."""
     weights_gib: float
-    """Of these, parameters on the device."""
+    """The part of the peak that is parameters."""
     operation: str
     module: str
-    """Where the peak is; both empty when it is at the stage's beginning."""
+    """Where the peak is; both are empty when it is at the stage's beginning."""
     largest: list[Alive]
     kernels: list[Kernel]
     h2d_gib: float
     d2h_gib: float
-    """Moved from host to device and back; all steps of a denoise together."""
+    """What is moved from host to device and back, in all steps of a denoise together."""
     overlapped: bool = False
     """Whether transfers go on beside the work, on a stream of their own."""
     host_gib: float = 0.0
@@ -59,7 +59,7 @@ class Stage:
 
     @property
     def moved_gib(self) -> float:
-        """Read and written by the operations as they stand, each by itself."""
+        """What the operations read and write as they stand, each by itself."""
         return sum(k.moved_bytes * k.count for k in self.kernels) / GIB
 
     @classmethod
@@ -72,7 +72,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction of a job."""
+    """What is predicted of a job: each stage by its name, in their order."""
 
     stages: dict[str, Stage]
     notes: list[str] = field(default_factory=list)
@@ -80,24 +80,24 @@ class Prediction:
 
     @property
     def peak_gib(self) -> float:
-        """Of the whole run."""
+        """The peak of the whole run."""
         return max(stage.peak_gib for stage in self.stages.values())
 
     @property
     def peak_stage(self) -> str:
-        """The stage that decides."""
+        """The stage that has the peak of the run."""
         return max(self.stages, key=lambda name: self.stages[name].peak_gib)
 
     @property
     def tflop(self) -> float:
-        """Of the whole run."""
+        """Floating-point operations of the whole run, 10^12."""
         return sum(stage.tflop for stage in self.stages.values())
 
     def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """The prediction as JSON can hold it."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Prediction":
-        """The summary that `to_plain` gave. Raises KeyError or TypeError for anything else."""
+        """The prediction that `to_plain` turned into `plain`. Raises KeyError or TypeError for anything else."""
         return cls({k: Stage.from_plain(v) for k, v in plain["stages"].items()}, list(plain["notes"]))

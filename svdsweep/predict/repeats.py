@@ -1,10 +1,10 @@
-"""What a run repeats on tensors of equal shape is simulated once or twice; then its work is counted and its result
-made, for nothing else would come out: chunks of a feed-forward layer, parts of a transformer block, chunks of a decode,
-halves of guidance."""
+"""What a run repeats on tensors of equal shape is simulated once or twice; then its cost is counted and its result
+made, for nothing else would come out: chunks of a feed-forward layer, parts of a transformer block, chunks of a
+decode, halves of guidance."""
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from diffusers.models import attention
 from diffusers.models.autoencoders.vae import DecoderOutput
 
 from svdsweep.memory import transformer_parts
-from svdsweep.predict.cost import Work
+from svdsweep.predict.cost import Cost
 from svdsweep.predict.fake_gpu import replaced
 from svdsweep.predict.tracker import Tracker
 
@@ -27,19 +27,19 @@ class Repeated:
 
     def __init__(self, call: Call, tracker: Tracker, times: int) -> None:
         self.call, self.tracker, self.times = call, tracker, times
-        self.seen: dict[torch.Size | int, int] = {}
-        self.last: dict[torch.Size | int, tuple[Work, int, Call]] = {}
+        self.calls: dict[torch.Size | int, int] = {}
+        self.last: dict[torch.Size | int, tuple[Cost, int, Call]] = {}
 
     def __call__(self, given: torch.Tensor | slice, *args: Any, **kwargs: Any) -> Any:
         """What `call` gives, or tensors of its sizes."""
         shape = given.stop - given.start if isinstance(given, slice) else given.shape
-        self.seen[shape] = self.seen.get(shape, 0) + 1
-        if self.seen[shape] > self.times:
-            work, rise, make = self.last[shape]
-            self.tracker.repeat(work, rise)
+        self.calls[shape] = self.calls.get(shape, 0) + 1
+        if self.calls[shape] > self.times:
+            cost, rise, make = self.last[shape]
+            self.tracker.repeat(cost, rise)
             return make()
-        out, work, rise = self.tracker.measured(functools.partial(self.call, given, *args, **kwargs))
-        self.last[shape] = work, rise, _maker(out)
+        out, cost, rise = self.tracker.measured(functools.partial(self.call, given, *args, **kwargs))
+        self.last[shape] = cost, rise, _maker(out)
         return out
 
 
@@ -53,23 +53,15 @@ class Repeats:
 
     def __enter__(self) -> "Repeats":
         if not self.in_full:
-            original, original_turns = attention._chunked_feed_forward, transformer_parts.in_turn
-
-            def chunked(ff: Call, *args: Any, **kwargs: Any) -> Any:
-                return original(Repeated(ff, self.tracker, TWICE), *args, **kwargs)
-
-            def in_turn(run: Call, *args: Any) -> None:
-                original_turns(Repeated(run, self.tracker, TWICE), *args)
-
-            self.undo.enter_context(replaced(attention, "_chunked_feed_forward", chunked))
-            self.undo.enter_context(replaced(transformer_parts, "in_turn", in_turn))
+            for module, name in ((attention, "_chunked_feed_forward"), (transformer_parts, "in_turn")):
+                self.undo.enter_context(replaced(module, name, self._with_repeated(getattr(module, name))))
         return self
 
     def __exit__(self, *_: object) -> None:
         self.undo.close()
 
     def in_step(self, forward: Call) -> Call:
-        """A UNet's forward of which only the first call in a step is simulated; the halves of guidance are alike."""
+        """A UNet's forward of which only the first call in a step is simulated: the halves of guidance are equal."""
         if self.in_full:
             return forward
         self.halves = Repeated(forward, self.tracker, 1)
@@ -78,17 +70,17 @@ class Repeats:
     def next_step(self) -> None:
         """Another step begins."""
         if self.halves:
-            self.halves.seen.clear()
+            self.halves.calls.clear()
 
-    @contextlib.contextmanager
-    def decodes(self, vae: Any) -> Iterator[None]:
+    def decodes(self, vae: Any) -> contextlib.AbstractContextManager[None]:
         """Chunks after the second of a length are not decoded, for a `with` block."""
-        if not self.in_full:
-            vae.decode = Repeated(vae.decode, self.tracker, TWICE)
-        try:
-            yield
-        finally:
-            vars(vae).pop("decode", None)
+        if self.in_full:
+            return contextlib.nullcontext()
+        return replaced(vae, "decode", Repeated(vae.decode, self.tracker, TWICE))
+
+    def _with_repeated(self, loop: Call) -> Call:
+        """A function that calls its first argument in a loop, which is shortened."""
+        return lambda call, *args, **kwargs: loop(Repeated(call, self.tracker, TWICE), *args, **kwargs)
 
 
 def _maker(out: Any) -> Callable[[], Any]:
@@ -96,11 +88,7 @@ def _maker(out: Any) -> Callable[[], Any]:
     if out is None:
         return lambda: None
     first = out[0] if isinstance(out, tuple) else out.sample if isinstance(out, DecoderOutput) else out
-    size, dtype, device = first.shape, first.dtype, first.device
-
-    def empty() -> torch.Tensor:
-        return torch.empty(size, dtype=dtype, device=device)
-
+    empty = functools.partial(torch.empty, first.shape, dtype=first.dtype, device=first.device)
     if isinstance(out, tuple):
         return lambda: (empty(),)
     return (lambda: DecoderOutput(sample=empty())) if isinstance(out, DecoderOutput) else empty

@@ -7,7 +7,7 @@ from typing import Any
 
 from svdsweep.config import Job
 from svdsweep.errors import UserError
-from svdsweep.predict.allowance import ALLOWANCE, Allowance, needed_gib, verdict
+from svdsweep.predict.allowance import ALLOWANCE, Allowance, fits, needed_gib
 from svdsweep.predict.batch import outcomes, processes_here, simulators
 from svdsweep.predict.gpus import Gpu, eager_floor_s
 from svdsweep.predict.prediction import Prediction
@@ -15,15 +15,13 @@ from svdsweep.predict.prediction import Prediction
 OFFLOADS = ("baseline", "model_offload", "group_offload", "group_offload_blocks", "sequential_offload")
 CHUNKS = (8, 2, 1)
 PARTS = 4
-"""Of the transformer blocks: at 25 frames, with more the peak is elsewhere."""
+"""How many parts transformer blocks run in: at 25 frames, with more the peak is elsewhere."""
 BUDGETS_GIB = (8.0, 0.0)
-"""Of a streamed decode: all of 25 frames of 576×1024 fit the first."""
+"""What a streamed decode may hold of its frames: all of 25 frames of 576×1024 fit the first."""
 PLAIN_UNET: dict[str, Any] = {"transformer_parts": None, "split_guidance": False}
-"""How the UNet runs makes no difference to a decode."""
+"""Knobs that make no difference to a decode, at the values that are simulated for all."""
 FRAMES, LATENTS, OTHER = "the frames", "the latents", "nothing"
 KEEPS = (FRAMES, LATENTS, OTHER)
-
-
 Jobs = Callable[[Sequence[str]], list[Job]]
 """From settings, in the grammar of the command line, to the jobs of their grid."""
 
@@ -52,7 +50,7 @@ class Candidate:
 
     @property
     def needed_gib(self) -> float:
-        """With the allowance for context and workspaces."""
+        """Device memory with the allowance for context and workspaces."""
         return needed_gib(self.prediction, self.allowance)
 
     @property
@@ -88,8 +86,8 @@ def _searched(wish: Wish, pool: Executor | None) -> list[Candidate]:
 
 
 def fitting(candidates: Sequence[Candidate], vram_gib: float) -> list[Candidate]:
-    """Those that surely fit: what keeps most first, then the fastest, then the smallest."""
-    fit = [c for c in candidates if verdict(c.prediction, vram_gib, c.allowance) == "yes"]
+    """The candidates that surely fit: what keeps most first, then the fastest, then the smallest."""
+    fit = [c for c in candidates if fits(c.prediction, vram_gib, c.allowance)]
     return sorted(fit, key=lambda c: (KEEPS.index(c.keeps), c.floor_s, c.needed_gib, c.command))
 
 
@@ -102,7 +100,7 @@ def _frames_possible(candidates: Sequence[Candidate], vram_gib: float) -> bool:
 
 def _fits_until_decode(c: Candidate, vram_gib: float) -> bool:
     others = {name: stage for name, stage in c.prediction.stages.items() if name != "vae_decode"}
-    return verdict(Prediction(others), vram_gib, c.allowance) == "yes"
+    return fits(Prediction(others), vram_gib, c.allowance)
 
 
 def _space(wish: Wish, offload: str, exact: bool) -> list[str]:
@@ -134,7 +132,7 @@ def _candidates(wish: Wish, space: Sequence[str], pool: Executor | None) -> list
 
 
 def _streamed(wish: Wish, fronts: Sequence[Candidate], pool: Executor | None) -> list[Candidate]:
-    """Those that decode all frames together, with a streamed decode instead, which is simulated once for all."""
+    """The candidates that decode all frames together, with a streamed decode instead, simulated once for all."""
     whole = [c for c in fronts if c.job.frames_per_decode == c.job.num_frames]
     jobs = {
         (i, gib): replace(c.job, memory=replace(c.job.memory, decode="streamed", decode_budget_gib=gib))
@@ -168,13 +166,16 @@ def _keeps(job: Job) -> str:
 def _settings(wish: Wish, job: Job) -> list[str]:
     """The settings that make this job of the search."""
     m = job.memory
-    chosen = [list(wish.settings), [f"memory={m.name.split('+')[0]}"]]
-    chosen.append([f"memory.transformer_parts={m.transformer_parts}"] if m.transformer_parts else [])
-    chosen.append(["memory.split_guidance=true"] if m.split_guidance else [])
-    chosen.append(["memory.single_token_cross_attention=true"])
-    chosen.append(["memory.guidance=false"] if not m.guidance else [])
-    chosen.append([f"memory.unet_weights={m.unet_weights}"] if m.unet_weights != "full" else [])
-    streamed = ["memory.decode=streamed", f"memory.decode_budget_gib={m.decode_budget_gib:g}"]
-    chosen.append(streamed if m.decode == "streamed" else [])
-    chosen.append([f"decode_chunk_size={job.decode_chunk_size}"])
-    return [setting for part in chosen for setting in part]
+    settings = [*wish.settings, f"memory={m.name.split('+')[0]}"]
+    if m.transformer_parts:
+        settings.append(f"memory.transformer_parts={m.transformer_parts}")
+    if m.split_guidance:
+        settings.append("memory.split_guidance=true")
+    settings.append("memory.single_token_cross_attention=true")
+    if not m.guidance:
+        settings.append("memory.guidance=false")
+    if m.unet_weights != "full":
+        settings.append(f"memory.unet_weights={m.unet_weights}")
+    if m.decode == "streamed":
+        settings += ["memory.decode=streamed", f"memory.decode_budget_gib={m.decode_budget_gib:g}"]
+    return [*settings, f"decode_chunk_size={job.decode_chunk_size}"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,10 +15,11 @@ from svdsweep.config import Job, Memory
 from svdsweep.memory.apply import prepare
 from svdsweep.memory.per_run import is_guided, steps_of
 from svdsweep.models.load import architecture, on_meta
+from svdsweep.predict.cost import Cost
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB, Kernel, Prediction, Stage
 from svdsweep.predict.repeats import Repeats
-from svdsweep.predict.tracker import Found, Tracker
+from svdsweep.predict.tracker import Peak, Tracker
 
 DEVICE = torch.device("cuda", 0)
 
@@ -25,29 +27,24 @@ DEVICE = torch.device("cuda", 0)
 def simulate(
     job: Job, chunks: Iterable[int], in_full: bool = False, workspaces: bool = True
 ) -> dict[int, Prediction]:
-    """The prediction of a job for each decode chunk (frames). Seconds, no weights, no GPU.
+    """The prediction of a job for each decode chunk (frames); takes seconds, no weights and no GPU.
 
-    `in_full` simulates repetitions that are alike as often as they occur: slower, the same numbers. Without
+    `in_full` simulates equal repetitions as often as they occur: slower, the same numbers. Without
     `workspaces` tensors alone are counted, not what cuDNN holds inside a convolution.
     Raises what the strategy raises where it cannot be applied."""
     memory, notes = runnable(job.memory)
     dtype = getattr(torch, job.model.dtype)
     tracker = Tracker(workspaces)
     pipe = on_meta_pipeline(job.model.architecture)
-    with (
-        quiet(),
-        fake_gpu(tracker.is_weight),
-        tracker,
-        Repeats(tracker, in_full) as alike,
-    ):
+    with quiet(), fake_gpu(tracker.is_weight), tracker, Repeats(tracker, in_full) as repeats:
         for network in (pipe.unet, pipe.vae, pipe.image_encoder):
             materialize(network, dtype)
         tracker.name_modules({"unet": pipe.unet, "vae": pipe.vae, "image_encoder": pipe.image_encoder})
         if memory.split_guidance:
-            pipe.unet.forward = alike.in_step(pipe.unet.forward)
+            pipe.unet.forward = repeats.in_step(pipe.unet.forward)
         prepare(pipe, memory, DEVICE)
-        tracker.restart()
-        run = Run(pipe, job, tracker, alike)
+        tracker.mark()
+        run = Run(pipe, job, tracker, repeats)
         latents = run.until_latents()
         return {chunk: Prediction(run.stages | run.decode(latents, chunk), notes) for chunk in chunks}
 
@@ -86,14 +83,14 @@ def runnable(memory: Memory) -> tuple[Memory, list[str]]:
 
 def on_meta_pipeline(shape: str) -> StableVideoDiffusionPipeline:
     """A pipeline without weights; the scheduler computes with true numbers, so it is made before any is fake."""
-    known = architecture(shape)
-    networks = on_meta(known)
+    configs = architecture(shape)
+    networks = on_meta(configs)
     for network in networks.values():
         network.eval()
     return StableVideoDiffusionPipeline(
         **networks,
-        scheduler=EulerDiscreteScheduler(**known.scheduler),
-        feature_extractor=CLIPImageProcessor(**known.feature_extractor),
+        scheduler=EulerDiscreteScheduler(**configs.scheduler),
+        feature_extractor=CLIPImageProcessor(**configs.feature_extractor),
     )
 
 
@@ -111,8 +108,8 @@ def quiet() -> Iterator[None]:
 class Run:
     """The steps of `StableVideoDiffusionPipeline.__call__`, which as a whole asks fake tensors for their values."""
 
-    def __init__(self, pipe: Any, job: Job, tracker: Tracker, alike: Repeats) -> None:
-        self.pipe, self.job, self.tracker, self.alike = pipe, job, tracker, alike
+    def __init__(self, pipe: Any, job: Job, tracker: Tracker, repeats: Repeats) -> None:
+        self.pipe, self.job, self.tracker, self.repeats = pipe, job, tracker, repeats
         self.stages: dict[str, Stage] = {}
 
     def until_latents(self) -> torch.Tensor:
@@ -120,12 +117,14 @@ class Run:
         pipe, job = self.pipe, self.job
         guided = is_guided(job)
         device = pipe._execution_device
-        size = pipe.feature_extractor.crop_size
-        picture = torch.empty(1, 3, size["height"], size["width"])
+        crop = pipe.feature_extractor.crop_size
+        picture = torch.empty(1, 3, crop["height"], crop["width"])
         pixels = picture.to(device=device, dtype=next(pipe.image_encoder.parameters()).dtype)
         embeddings = pipe.image_encoder(pixels).image_embeds
         self._end("image_encode")
-        embeddings = _doubled(embeddings.unsqueeze(1).repeat(1, 1, 1), guided)
+        embeddings = embeddings.unsqueeze(1).repeat(1, 1, 1)
+        if guided:
+            embeddings = torch.cat([torch.zeros_like(embeddings), embeddings])
 
         image = torch.empty(1, 3, job.height, job.width).to(device)
         image = image + job.noise_aug_strength * torch.empty(image.shape).to(device)
@@ -140,28 +139,23 @@ class Run:
         image_latents = image_latents.unsqueeze(1).repeat(1, job.num_frames, 1, 1, 1)
         added_time_ids = torch.empty(2 if guided else 1, 3, dtype=embeddings.dtype).to(device)
         scale = pipe.vae_scale_factor
-        noise = torch.empty(
-            1,
-            job.num_frames,
-            pipe.unet.config.in_channels // 2,
-            job.height // scale,
-            job.width // scale,
-            dtype=embeddings.dtype,
-        )
+        channels = pipe.unet.config.in_channels // 2
+        size = job.num_frames, channels, job.height // scale, job.width // scale
+        noise = torch.empty(1, *size, dtype=embeddings.dtype)
         latents = noise.to(device) * 1.0
         timestep = torch.empty((), dtype=torch.float32).to(device)
         self._end("vae_encode")
 
-        parts = []
-        often = different_steps(job)
+        steps = []
+        times = different_steps(job)
         self.pipe.scheduler.timesteps = range(steps_of(job))
-        for step in often:
+        for step in times:
             self.tracker.timestep = step
-            self.alike.next_step()
+            self.repeats.next_step()
             latents = self._step(latents, timestep, embeddings, image_latents, added_time_ids, guided)
-            parts.append(_stage(self.tracker.mark()))
+            steps.append(_stage(*self.tracker.mark()))
         moves_once = job.memory.offload == "model"
-        stage = _all_steps(parts, list(often.values()), moves_once)
+        stage = _all_steps(steps, list(times.values()), moves_once)
         self.stages["denoise"] = dataclasses.replace(stage, overlapped=job.memory.offload_stream)
         return latents
 
@@ -171,12 +165,12 @@ class Run:
             self.pipe.unet._hf_hook.pre_forward(self.pipe.unet)
         if hook := getattr(self.pipe, "vae_hook", None):
             hook.offload()
-        self.tracker.restart()
-        with self.alike.decodes(self.pipe.vae):
+        self.tracker.mark()
+        with self.repeats.decodes(self.pipe.vae):
             video = self.pipe.decode_latents(latents, self.job.num_frames, chunk)
         frames = self.pipe.video_processor.postprocess_video(video, output_type="pt")
         del video, frames
-        stage = _stage(self.tracker.mark())
+        stage = _stage(*self.tracker.mark())
         if streamed := getattr(self.pipe, "streamed_decoder", None):
             stage = dataclasses.replace(stage, overlapped=True, host_gib=streamed.host_bytes / GIB)
         return {"vae_decode": stage}
@@ -210,61 +204,50 @@ class Run:
         return following
 
     def _end(self, stage: str) -> None:
-        self.stages[stage] = _stage(self.tracker.mark())
+        self.stages[stage] = _stage(*self.tracker.mark())
 
 
-def _doubled(embeddings: torch.Tensor, guided: bool) -> torch.Tensor:
-    return torch.cat([torch.zeros_like(embeddings), embeddings]) if guided else embeddings
-
-
-def _stage(found: Found) -> Stage:
-    peak, work = found
+def _stage(peak: Peak, cost: Cost) -> Stage:
     return Stage(
         peak.nbytes / GIB,
         peak.weights / GIB,
         peak.operation,
         peak.module,
         peak.largest,
-        [Kernel(kind, flop, moved, n) for (kind, flop, moved), n in sorted(work.kernels.items())],
-        work.h2d_bytes / GIB,
-        work.d2h_bytes / GIB,
+        _kernels(cost.kernels),
+        cost.h2d_bytes / GIB,
+        cost.d2h_bytes / GIB,
     )
+
+
+def _kernels(counts: Counter[tuple[str, int, int]]) -> list[Kernel]:
+    return [Kernel(kind, flop, moved, n) for (kind, flop, moved), n in sorted(counts.items())]
 
 
 def different_steps(job: Job) -> dict[int, int]:
-    """Steps that differ from one another, and how many are like each: hooks that prefetch learn from the first step,
-    and DeepCache's cache is empty in it. (What single_token_cross_attention keeps weighs next to nothing.)"""
+    """Steps that differ from one another, and how often each of them occurs: hooks that prefetch learn from the first
+    step, and DeepCache's cache is empty in it. (What single_token_cross_attention keeps weighs next to nothing.)"""
     steps, memory = steps_of(job), job.memory
     if interval := memory.deepcache_interval:
         whole = -(-steps // interval)
-        often = {0: 1, 1: steps - whole, interval: whole - 1}
+        times = {0: 1, 1: steps - whole, interval: whole - 1}
     elif memory.offload_stream:
-        often = {0: 1, 1: steps - 1}
+        times = {0: 1, 1: steps - 1}
     else:
-        often = {0: steps}
-    return {step: n for step, n in often.items() if n}
+        times = {0: steps}
+    return {step: n for step, n in times.items() if n}
 
 
-def _all_steps(parts: list[Stage], often: list[int], moves_once: bool) -> Stage:
+def _all_steps(steps: list[Stage], times: list[int], moves_once: bool) -> Stage:
     """A denoise from its different steps and how often each occurs; weights move in each of them, or in the first."""
-    moves = [1] + [0] * (len(parts) - 1) if moves_once else often
-    top = max(parts, key=lambda part: part.peak_gib)
-    kernels = [
-        dataclasses.replace(k, count=k.count * n)
-        for part, n in zip(parts, often, strict=True)
-        for k in part.kernels
-    ]
+    counts: Counter[tuple[str, int, int]] = Counter()
+    for step, n in zip(steps, times, strict=True):
+        for k in step.kernels:
+            counts[k.kind, k.flop, k.moved_bytes] += k.count * n
+    moves = [1] + [0] * (len(steps) - 1) if moves_once else times
     return dataclasses.replace(
-        top,
-        kernels=_merged(kernels),
-        h2d_gib=sum(p.h2d_gib * n for p, n in zip(parts, moves, strict=True)),
-        d2h_gib=sum(p.d2h_gib * n for p, n in zip(parts, moves, strict=True)),
+        max(steps, key=lambda step: step.peak_gib),
+        kernels=_kernels(counts),
+        h2d_gib=sum(step.h2d_gib * n for step, n in zip(steps, moves, strict=True)),
+        d2h_gib=sum(step.d2h_gib * n for step, n in zip(steps, moves, strict=True)),
     )
-
-
-def _merged(kernels: Iterable[Kernel]) -> list[Kernel]:
-    counts: dict[tuple[str, int, int], int] = {}
-    for k in kernels:
-        at = (k.kind, k.flop, k.moved_bytes)
-        counts[at] = counts.get(at, 0) + k.count
-    return [Kernel(*at, n) for at, n in sorted(counts.items())]

@@ -1,11 +1,11 @@
-"""What a run over fake tensors would hold and do on the device: live storages, their peak, and the work done."""
+"""What a run over fake tensors would hold and do on the device: live storages, their peak, and the cost."""
 
 import contextlib
 import dataclasses
 import functools
 import heapq
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from svdsweep.predict.cost import DEVICE, Effect, Work, effect_of, name_of, tensors_in
+from svdsweep.predict.cost import DEVICE, Cost, cost_of, name_of, tensors_in
 from svdsweep.predict.fake_gpu import is_channels_last, parts, storage_key
 from svdsweep.predict.op_cache import Call, Key, Result
 from svdsweep.predict.prediction import MIB, Alive
@@ -38,12 +38,13 @@ class Block:
     """One live storage on the device."""
 
     nbytes: int
-    weight: bool
     operation: str
     module: str
-    shape: tuple[int, ...]
+    shape: torch.Size
     dtype: torch.dtype
     watch: Any = None
+    """Tells the tracker when the storage dies."""
+    weight: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ class Peak:
     largest: list[Alive]
 
 
-Found = tuple[Peak, Work]
 T = TypeVar("T")
 
 
@@ -66,8 +66,8 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     With `workspaces` also what cuDNN holds inside a convolution, which is no tensor of the pipeline's."""
 
-    known: ClassVar[dict[Key | None, tuple[Result, Effect | None]]] = {}
-    """What operations give and are, of all simulations in this process."""
+    op_cache: ClassVar[dict[Key | None, tuple[Result, Cost]]] = {}
+    """What operations give and cost, shared by all simulations of this process."""
 
     def __init__(self, workspaces: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -76,7 +76,8 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.nbytes = 0
         self.names: dict[int, str] = {}
         self.path: list[str] = []
-        self.work = Work()
+        """The modules that are running, from the outermost to the innermost."""
+        self.cost = Cost()
         self.timestep = 0.0
         """The one number that is asked of a fake tensor."""
         self._highest = 0
@@ -110,36 +111,32 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for name, module in network.named_modules():
                 self.names[id(module)] = f"{prefix}.{name}" if name else prefix
 
-    def restart(self) -> None:
-        """Begin a new stretch and forget the one before."""
-        self.mark()
-
-    def mark(self) -> Found:
-        """Peak and work since the last mark; begins a new stretch."""
+    def mark(self) -> tuple[Peak, Cost]:
+        """Peak and cost since the last mark; begins a new stretch."""
         self._look()
-        found = self._peak, self.work
-        self.work = Work()
+        stretch = self._peak, self.cost
+        self.cost = Cost()
         self._reach("", "")
-        return found
+        return stretch
 
-    def measured(self, call: Callable[[], T]) -> tuple[T, Work, int]:
-        """What `call` gives, its work, and the bytes that its peak was above what lived before. Calls may be nested."""
-        before, held, outside = self.work.copy(), self.nbytes, self._highest
+    def measured(self, call: Callable[[], T]) -> tuple[T, Cost, int]:
+        """What `call` gives, its cost, and the bytes that its peak was above what lived before. Calls may be nested."""
+        before, held, outside = self.cost.copy(), self.nbytes, self._highest
         self._highest = held
         out = call()
-        work, rise = self.work.without(before), self._highest - held
+        cost, rise = self.cost.since(before), self._highest - held
         self._highest = max(self._highest, outside)
-        return out, work, rise
+        return out, cost, rise
 
-    def repeat(self, work: Work, rise: int) -> None:
-        """Count work as done once more, with its peak `rise` bytes above what lives now."""
+    def repeat(self, cost: Cost, rise: int) -> None:
+        """Count a cost once more, with its peak `rise` bytes above what lives now."""
         peak = self.nbytes + rise
         self._highest = max(self._highest, peak)
         if peak > self._peak_bytes:
             self._look()
             self._peak_bytes = peak
             self._peak = dataclasses.replace(self._peak, nbytes=peak)
-        self.work.repeat(work)
+        self.cost.add(cost)
 
     def is_weight(self, tensor: torch.Tensor) -> None:
         """Note that a tensor's storage (every one of a quantized tensor's) is now a parameter's."""
@@ -157,41 +154,46 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if any(kind is not FakeTensor and kind.__module__.startswith("torchao") for kind in types):
             return NotImplemented  # quantized: its own operations on its parts come by here
         layout = _layout(func, args)
-        if layout and args[0].device.type == DEVICE and not args[0].is_contiguous(memory_format=layout):
-            copy, effect = self._done(CLONE, args[:1], {"memory_format": layout}, name_of(func))
-            if layout is torch.channels_last or is_channels_last(args[0]):
-                self.work.add(effect)
-            args = (copy, *args[1:])
-        out, effect = self._done(func, args, kwargs or {}, name_of(func))
-        self.work.add(effect)
+        if layout:
+            args = (self._laid_out(args[0], layout, name_of(func)), *args[1:])
+        out, cost = self._done(func, args, kwargs or {}, name_of(func))
+        self.cost.add(cost)
         if self.workspaces and func is CONVOLUTION and out.device.type == DEVICE and not layout:
             self._hold_for_a_moment(workspace_bytes(args[0], args[1], out), out)
         return out
 
+    def _laid_out(self, tensor: torch.Tensor, layout: torch.memory_format, operation: str) -> torch.Tensor:
+        """The tensor itself if it lies on the device as `operation` wants it, else the copy that its kernel makes."""
+        if tensor.device.type != DEVICE or tensor.is_contiguous(memory_format=layout):
+            return tensor
+        copy: torch.Tensor
+        copy, cost = self._done(CLONE, (tensor,), {"memory_format": layout}, operation)
+        if layout is torch.channels_last or is_channels_last(tensor):
+            self.cost.add(cost)
+        return copy
+
     def _done(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operation: str
-    ) -> tuple[Any, Effect | None]:
-        """What a function gives, alive from now on as made by `operation`, and the work that it is."""
+    ) -> tuple[Any, Cost]:
+        """What a function gives, alive from now on as made by `operation`, and what it costs."""
         call = Call(func, args, kwargs)
-        if call.key in self.known:
-            result, effect = self.known[call.key]
-            out = result.again(call.given)
-            for tensor in tensors_in(out if result.kind else (out,)):
+        if call.key in self.op_cache:
+            result, cost = self.op_cache[call.key]
+            out = result.rebuilt(call.tensors)
+            for tensor in tensors_in((out,)):
                 self._add(tensor, operation)
-            return out, effect
+            return out, cost
         out = func(*args, **kwargs)
-        outputs = list(tensors_in(out if isinstance(out, tuple | list) else (out,)))
-        made = False
-        for tensor in outputs:
-            made |= self._add(tensor, operation)
-        effect = effect_of(func, args, kwargs, out, outputs, made)
+        outputs = list(tensors_in((out,)))
+        new = [self._add(tensor, operation) for tensor in outputs]
+        cost = cost_of(func, args, kwargs, out, outputs, any(new))
         if call.key and torch.Tag.inplace_view not in func.tags:
             with contextlib.suppress(ValueError):
-                self.known[call.key] = Result(out, call.given), effect
-        return out, effect
+                self.op_cache[call.key] = Result(out, call.tensors), cost
+        return out, cost
 
     def _add(self, tensor: torch.Tensor, operation: str) -> bool:
-        """Whether the tensor's storage is new on the device."""
+        """Count the tensor's storage until it dies; whether it is new on the device."""
         if tensor.device.type != DEVICE:
             return False
         storage = tensor.untyped_storage()
@@ -199,25 +201,27 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if key in self.live:
             return False
         nbytes = -(-storage.nbytes() // BLOCK) * BLOCK
-        module = self.path[-1] if self.path else ""
-        block = Block(nbytes, False, operation, module, tuple(tensor.shape), tensor.dtype)
-        block.watch = weakref.ref(storage, functools.partial(self._drop, key))
-        self.live[key] = block
-        self.nbytes += nbytes
-        self._highest = max(self._highest, self.nbytes)
-        if self.nbytes > self._peak_bytes:
-            self._reach(operation, module)
+        watch = weakref.ref(storage, functools.partial(self._drop, key))
+        self._hold(
+            key, Block(nbytes, operation, self._module(), tensor.shape, tensor.dtype, watch), operation
+        )
         return True
 
     def _hold_for_a_moment(self, nbytes: int, out: torch.Tensor) -> None:
-        """Count so many bytes as alive beside all others while `out` was computed."""
-        module = self.path[-1] if self.path else ""
-        self.live[WORKSPACE] = Block(nbytes, False, "cuDNN's copies", module, tuple(out.shape), out.dtype)
-        self.nbytes += nbytes
+        """Count so many bytes as alive beside all others while a convolution computed `out`."""
+        block = Block(nbytes, "cuDNN's copies", self._module(), out.shape, out.dtype)
+        self._hold(WORKSPACE, block, "convolution")
+        self._drop(WORKSPACE, None)
+
+    def _hold(self, key: int, block: Block, operation: str) -> None:
+        self.live[key] = block
+        self.nbytes += block.nbytes
         self._highest = max(self._highest, self.nbytes)
         if self.nbytes > self._peak_bytes:
-            self._reach("convolution", module)
-        self._drop(WORKSPACE, None)
+            self._reach(operation, block.module)
+
+    def _module(self) -> str:
+        return self.path[-1] if self.path else ""
 
     def _drop(self, key: int, _dead: Any) -> None:
         if self._stale:
@@ -233,15 +237,12 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         self._stale = False
         weights = sum(b.nbytes for b in self.live.values() if b.weight)
-        largest = heapq.nlargest(LARGEST_SHOWN, self._activations(), key=lambda b: b.nbytes)
-        shown = [
-            Alive(b.nbytes / MIB, b.shape, str(b.dtype).removeprefix("torch."), b.operation, b.module)
-            for b in largest
+        activations = (b for b in self.live.values() if not b.weight)
+        largest = [
+            Alive(b.nbytes / MIB, tuple(b.shape), str(b.dtype).removeprefix("torch."), b.operation, b.module)
+            for b in heapq.nlargest(LARGEST_SHOWN, activations, key=lambda b: b.nbytes)
         ]
-        self._peak = Peak(self._peak_bytes, weights, *self._peak_at, shown)
-
-    def _activations(self) -> Iterator[Block]:
-        return (block for block in self.live.values() if not block.weight)
+        self._peak = Peak(self._peak_bytes, weights, *self._peak_at, largest)
 
     def _enter_module(self, module: torch.nn.Module, _args: Any) -> None:
         self.path.append(self.names.get(id(module), type(module).__name__))

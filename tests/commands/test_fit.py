@@ -8,6 +8,7 @@ import pytest
 from svdsweep.commands import fit
 from svdsweep.config import Job
 from svdsweep.errors import UserError
+from svdsweep.grid.expand import expand_without_weights
 from svdsweep.predict import search
 from svdsweep.predict.prediction import Kernel, Prediction, Stage
 from svdsweep.store.columns import STAGES
@@ -38,8 +39,8 @@ def no_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def answer(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
     assert fit.main([*argv, "--json"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
 
 
 def test_a_large_card_keeps_the_frames_and_offloads_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,19 +51,19 @@ def test_a_large_card_keeps_the_frames_and_offloads_nothing(capsys: pytest.Captu
 
 
 def test_frames_win_over_speed_by_a_streamed_decode(capsys: pytest.CaptureFixture[str]) -> None:
-    found = answer(capsys, "--vram", "30")  # 25 GiB of decode would fit beside no weights only
-    assert found["best"][0]["keeps"] == "the frames"
-    assert "memory=baseline " in found["best"][0]["command"]
-    assert "memory.decode=streamed memory.decode_budget_gib=8" in found["best"][0]["command"]
+    document = answer(capsys, "--vram", "30")  # 25 GiB of decode would fit beside no weights only
+    assert document["best"][0]["keeps"] == "the frames"
+    assert "memory=baseline " in document["best"][0]["command"]
+    assert "memory.decode=streamed memory.decode_budget_gib=8" in document["best"][0]["command"]
 
 
 def test_a_small_card_keeps_the_frames_too_by_the_fastest_offload(capsys: pytest.CaptureFixture[str]) -> None:
-    found = answer(capsys, "--vram", "7")
-    assert found["best"][0]["keeps"] == "the frames"
-    assert all(c["needed_vram_gib"] <= 7 for c in found["best"])
-    assert "memory=model_offload" in found["best"][0]["command"]
-    assert "memory.decode=streamed memory.decode_budget_gib=0" in found["best"][0]["command"]
-    seconds = [c["eager_floor_s"] for c in found["best"] if c["keeps"] == "the frames"]
+    document = answer(capsys, "--vram", "7")
+    assert document["best"][0]["keeps"] == "the frames"
+    assert all(c["needed_vram_gib"] <= 7 for c in document["best"])
+    assert "memory=model_offload" in document["best"][0]["command"]
+    assert "memory.decode=streamed memory.decode_budget_gib=0" in document["best"][0]["command"]
+    seconds = [c["eager_floor_s"] for c in document["best"] if c["keeps"] == "the frames"]
     assert seconds == sorted(seconds)
 
 
@@ -73,9 +74,9 @@ def test_chunks_keep_the_latents_where_a_streamed_decode_is_too_large(
         return {j.key: "refused" if j.memory.decode == "streamed" else imagined(j) for j in jobs}
 
     monkeypatch.setattr(search, "outcomes", without_streamed)
-    found = answer(capsys, "--vram", "7")
-    assert {c["keeps"] for c in found["best"]} == {"the latents"}
-    assert "memory=model_offload" in found["best"][0]["command"]
+    document = answer(capsys, "--vram", "7")
+    assert {c["keeps"] for c in document["best"]} == {"the latents"}
+    assert "memory=model_offload" in document["best"][0]["command"]
 
 
 def test_what_cannot_fit_before_the_decode_is_not_asked_about_it(
@@ -132,9 +133,9 @@ def test_none_fits_and_the_nearest_is_told(capsys: pytest.CaptureFixture[str]) -
 def test_what_is_printed_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
     fit.main(["--vram", "8", "model=svd"])
     commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("svdsweep ")]
-    assert len(commands) == search.Request(8).show
+    assert len(commands) == fit.parser().asked([]).show
     for command in commands:
-        (job,) = search.grid_without_weights(command.split()[1:], None).jobs
+        (job,) = expand_without_weights(command.split()[1:]).jobs
         assert job.num_frames == 14
 
 

@@ -13,6 +13,8 @@ from svdsweep.predict.calibration import Calibration
 from svdsweep.predict.gpus import Gpu
 from svdsweep.probes import devices
 
+pytestmark = pytest.mark.usefixtures("cache_home")
+
 
 @pytest.fixture(autouse=True)
 def no_simulation(monkeypatch: pytest.MonkeyPatch) -> None:

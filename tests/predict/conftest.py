@@ -1,16 +1,13 @@
 """A cache of predictions of their own for all tests here, and the jobs that they predict."""
 
-from pathlib import Path
-
 import pytest
 
 from svdsweep.config import Job, Model
 
 
 @pytest.fixture(autouse=True)
-def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+def own_cache(cache_home: object) -> None:
+    """No test here reads or writes the user's."""
 
 
 @pytest.fixture

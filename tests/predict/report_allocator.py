@@ -103,7 +103,7 @@ def predicted_mib(case: str, size: int = SIZE) -> float:
     with fake_gpu(tracker.is_weight), tracker:
         for network in networks.values():
             materialize(network.eval(), torch.float32, "cuda")
-        tracker.restart()
+        tracker.mark()
         held = tracker.nbytes
         call(networks, case, "cuda", size)
         return (tracker.mark()[0].nbytes - held) / MIB

@@ -49,7 +49,7 @@ def ours(shape: str, chunk: int | None) -> int:
     tracker = Tracker()
     with quiet(), fake_gpu(tracker.is_weight), tracker:
         unet, given = network_and_input(shape, chunk)
-        tracker.restart()
+        tracker.mark()
         unet(*given, return_dict=False)
         return tracker.mark()[0].nbytes
 

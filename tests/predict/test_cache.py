@@ -66,7 +66,7 @@ def test_a_second_time_nothing_is_simulated(tiny_job: Job, monkeypatch: pytest.M
     ]
     assert predictions(jobs, compute=False) == dict.fromkeys(job.key for job in jobs)
     first = predictions(jobs, compute=True)
-    monkeypatch.setattr("svdsweep.predict.batch.simulate_alike", None)
+    monkeypatch.setattr(sys.modules["svdsweep.predict.batch"], "simulate_group", None)
     assert predictions(jobs, compute=True) == first == predictions(jobs, compute=False)
     assert all(first.values())
 
@@ -86,12 +86,27 @@ def test_a_pool_that_is_there_simulates(tiny_job: Job) -> None:
 
 
 def test_an_impossible_job_has_its_reason(tiny_job: Job) -> None:
-    found = outcomes([under(tiny_job, forward_chunk_size=5)])
-    (outcome,) = found.values()
+    (outcome,) = outcomes([under(tiny_job, forward_chunk_size=5)]).values()
     assert isinstance(outcome, Unpredicted)
     assert "does not divide" in outcome.reason
 
 
+def test_every_module_that_a_simulation_runs_through_makes_another_folder() -> None:
+    """But for settings, which are in the key, and where weights lie, which decides nothing."""
+    code = (
+        "import sys, svdsweep.predict.simulate; print(*(n for n in sys.modules if n.startswith('svdsweep.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    paths = {Path(*name.split(".")[1:]).with_suffix(".py") for name in done.stdout.split()}
+    modules = {path for path in paths if (cache.PACKAGE / path).is_file() and path.parts[0] != "config"}
+    sources = {
+        path.relative_to(cache.PACKAGE) for pattern in cache.SOURCES for path in cache.PACKAGE.glob(pattern)
+    }
+    assert modules - sources == {Path("errors.py"), Path("models/locate.py")}
+    simulator = {path for path in sources if path.parts[0] == "predict"}
+    assert simulator - modules == {Path("predict/cache.py")}
+
+
 def test_reading_needs_no_torch() -> None:
-    code = "import sys, svdsweep.predict, svdsweep.commands.fit; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    code = "import sys, svdsweep.commands.fit; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

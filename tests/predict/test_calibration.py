@@ -14,10 +14,10 @@ from svdsweep.store.rows import Row
 
 
 def measured(
-    job: Job, peak_gib: float | None, status: str = "ok", gpu: str | None = "NVIDIA X", **values: float
+    job: Job, peak_gib: float | None, status: str = "ok", gpu: str | None = "NVIDIA X", **more: float
 ) -> Row:
-    found = {"vram_allocated_peak_gib": peak_gib, "denoise_vram_allocated_peak_gib": peak_gib, **values}
-    return Row(job, status, values=found, provenance={"gpu": gpu})
+    values = {"vram_allocated_peak_gib": peak_gib, "denoise_vram_allocated_peak_gib": peak_gib, **more}
+    return Row(job, status, values=values, provenance={"gpu": gpu})
 
 
 def calibrate(rows: Sequence[Row]) -> dict[str, Calibration]:
@@ -59,8 +59,8 @@ def test_each_row_meets_the_prediction_of_its_own_settings(tiny_job: Job) -> Non
     cache.keep(larger, made_up(20.0))
     cache.keep(for_all, made_up(30.0))
     rows = [measured(job, 9.0) for job in (tiny_job, larger, unknown, for_all, auto, tiny_job)]
-    found = [(row.job, summary.peak_gib) for row, summary in calibration.predicted(rows)]
-    assert found == [(tiny_job, 10.0), (larger, 20.0), (for_all, 30.0), (tiny_job, 10.0)]
+    peaks = [(row.job, prediction.peak_gib) for row, prediction in calibration.predicted(rows)]
+    assert peaks == [(tiny_job, 10.0), (larger, 20.0), (for_all, 30.0), (tiny_job, 10.0)]
 
 
 def test_what_was_predicted_as_something_else_is_shown_but_fits_no_constant(tiny_job: Job) -> None:

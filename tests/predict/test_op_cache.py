@@ -1,4 +1,4 @@
-"""What is known of an operation is what PyTorch would work out, and PyTorch is asked once."""
+"""What the cache of operations gives is what PyTorch would work out, and PyTorch is asked once."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from svdsweep.predict.tracker import Tracker
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The operations that PyTorch is asked about while nothing is known at first."""
+    """The operations that PyTorch is asked about, from an empty cache on."""
     operations: list[Any] = []
     original = FakeTensorMode.dispatch
 
@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return original(self, func, *args, **kwargs)
 
     monkeypatch.setattr(FakeTensorMode, "dispatch", dispatch)
-    monkeypatch.setattr(Tracker, "known", {})
+    monkeypatch.setattr(Tracker, "op_cache", {})
     return operations
 
 

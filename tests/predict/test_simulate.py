@@ -9,7 +9,7 @@ from foreseen import under
 from svdsweep.config import Job, Memory
 from svdsweep.grid.expand import expand
 from svdsweep.memory.conflicts import why_not
-from svdsweep.predict.batch import simulate_alike
+from svdsweep.predict.batch import simulate_group
 from svdsweep.predict.fake_gpu import fake_gpu
 from svdsweep.predict.prediction import GIB, MIB, Prediction
 from svdsweep.predict.simulate import DEVICE, different_steps, runnable, simulate
@@ -28,11 +28,11 @@ def test_every_preset_is_predicted(preset: str) -> None:
     (job,) = expand(settings).jobs
     if why_not(job, "cuda"):
         pytest.skip("impossible at this size")
-    found = simulate_alike([job])
-    assert isinstance(found, dict), found
-    (summary,) = found.values()
-    assert summary.peak_gib > 0
-    assert summary.tflop > 0
+    by_chunk = simulate_group([job])
+    assert isinstance(by_chunk, dict), by_chunk
+    (prediction,) = by_chunk.values()
+    assert prediction.peak_gib > 0
+    assert prediction.tflop > 0
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,10 @@ def test_nothing_of_torch_stays_replaced(tiny_job: Job) -> None:
 def test_svd_xt_needs_what_a_3090_was_seen_to_need(full_job: Job) -> None:
     """Public: 10.8 GiB max_memory_allocated with model offload and chunks of 8; torch's MemTracker: 7918 MiB of
     activations in the UNet."""
-    summary = simulate(under(full_job, offload="model"), [8])[8]
-    denoise = summary.stages["denoise"]
+    prediction = simulate(under(full_job, offload="model"), [8])[8]
+    denoise = prediction.stages["denoise"]
     assert (denoise.peak_gib - denoise.weights_gib) * GIB / MIB == pytest.approx(7918, rel=0.003)
-    assert summary.peak_gib == pytest.approx(10.8, abs=0.05)
+    assert prediction.peak_gib == pytest.approx(10.8, abs=0.05)
     assert denoise.tflop / 25 == pytest.approx(159.90, abs=0.01)
     assert denoise.h2d_gib * GIB / MIB == pytest.approx(2908, rel=0.01)
     assert "up_blocks.3" in denoise.module
@@ -138,10 +138,10 @@ def test_svd_xt_needs_what_a_3090_was_seen_to_need(full_job: Job) -> None:
 @pytest.mark.slow
 def test_svd_xt_by_the_three_tricks_of_its_documentation(full_job: Job) -> None:
     """Published: less than 8 GB; MemTracker: 4543 MiB of activations with chunked feed-forward layers."""
-    summary = simulate(under(full_job, offload="model", forward_chunk_size=1), [2])[2]
-    denoise = summary.stages["denoise"]
+    prediction = simulate(under(full_job, offload="model", forward_chunk_size=1), [2])[2]
+    denoise = prediction.stages["denoise"]
     assert (denoise.peak_gib - denoise.weights_gib) * GIB / MIB == pytest.approx(4543, rel=0.005)
-    assert summary.peak_gib == pytest.approx(7.46, abs=0.02)
+    assert prediction.peak_gib == pytest.approx(7.46, abs=0.02)
 
 
 def test_cudnns_copies_are_alive_while_it_convolves() -> None:
@@ -179,5 +179,5 @@ def test_an_h200_held_what_is_predicted(row: Row) -> None:
 
 
 def _of(job: Job) -> Prediction:
-    (summary,) = simulate(job, [job.frames_per_decode]).values()
-    return summary
+    (prediction,) = simulate(job, [job.frames_per_decode]).values()
+    return prediction

@@ -26,14 +26,14 @@ def decode(job: Job, **knobs: object) -> Stage:
     job = under(dataclasses.replace(job, decode_chunk_size="all"), **knobs)
     tracker = Tracker()
     pipe = on_meta_pipeline(job.model.architecture)
-    with quiet(), fake_gpu(tracker.is_weight), tracker, Repeats(tracker) as alike:
+    with quiet(), fake_gpu(tracker.is_weight), tracker, Repeats(tracker) as repeats:
         for network in (pipe.unet, pipe.vae, pipe.image_encoder):
             materialize(network, getattr(torch, job.model.dtype))
         prepare(pipe, job.memory, DEVICE)
         channels = pipe.vae.config.latent_channels
         latents = torch.empty(1, job.num_frames, channels, job.height // 8, job.width // 8, device=DEVICE)
         latents = latents.to(pipe.vae.dtype)
-        return Run(pipe, job, tracker, alike).decode(latents, job.num_frames)["vae_decode"]
+        return Run(pipe, job, tracker, repeats).decode(latents, job.num_frames)["vae_decode"]
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_the_smallest_keeps_the_frames_of_svd_xt_in_less_than_two_and_a_half_gib
     GiB, 1.94 in the decode, and 13.2 GiB of page-locked host memory."""
     (job,) = expand(["memory=smallest", "model=svd_xt", "model.weights=random"]).jobs
     assert (job.memory.decode, job.frames_per_decode, job.num_frames) == ("streamed", FRAMES, FRAMES)
-    summary = simulate(job, [FRAMES])[FRAMES]
-    assert summary.peak_gib == pytest.approx(2.28, abs=0.08)
-    decode = summary.stages["vae_decode"]
+    prediction = simulate(job, [FRAMES])[FRAMES]
+    assert prediction.peak_gib == pytest.approx(2.28, abs=0.08)
+    decode = prediction.stages["vae_decode"]
     assert decode.peak_gib == pytest.approx(1.94, abs=0.08)
     assert 2 * FRAMES * FRAME_GIB <= decode.host_gib <= 8.5
     assert (decode.h2d_gib, decode.d2h_gib) == (pytest.approx(58.8, abs=0.5), pytest.approx(39.1, abs=0.5))

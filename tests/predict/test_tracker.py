@@ -15,7 +15,7 @@ def test_a_norm_of_permuted_frames_holds_a_copy_of_them_while_it_computes(
     with fake_gpu(tracker.is_weight), tracker:
         norm = nn.GroupNorm(4, 64, device="cuda")
         frames = torch.empty(1, 64, 64, 64, 64, device="cuda")
-        tracker.restart()
+        tracker.mark()
         held = tracker.nbytes
         out = norm(frames.permute(0, 2, 1, 3, 4) if permuted else frames)
         peak, _ = tracker.mark()
@@ -34,7 +34,7 @@ def test_a_channels_last_convolution_copies_frames_that_are_not_and_answers_in_k
         if last:
             conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         frames = torch.empty(64, 64, 64, 64, device="cuda")
-        tracker.restart()
+        tracker.mark()
         held = tracker.nbytes
         out = conv(frames)
         peak, work = tracker.mark()
@@ -49,7 +49,7 @@ def test_a_norm_of_channels_last_frames_copies_them_and_that_is_work() -> None:
     with fake_gpu(tracker.is_weight), tracker:
         norm = nn.GroupNorm(4, 64, device="cuda")
         frames = torch.empty(64, 64, 64, 64, device="cuda").to(memory_format=torch.channels_last)
-        tracker.restart()
+        tracker.mark()
         out = norm(frames)
         _, work = tracker.mark()
     assert out.is_contiguous()
