@@ -9,8 +9,9 @@ import pandas as pd
 
 from svdsweep.analysis.pairs import Estimate, mean_difference
 from svdsweep.analysis.responses import position, rises
-from svdsweep.analysis.strategies import Strategy, numeric, strategies
+from svdsweep.analysis.strategies import Strategy, strategies
 from svdsweep.analysis.sweep import Sweep
+from svdsweep.analysis.table import numeric
 from svdsweep.config import Job
 from svdsweep.store.columns import asked_for
 

@@ -3,9 +3,12 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from svdsweep.analysis import seeds
+import pandas as pd
+
+from svdsweep.analysis.table import numeric
+from svdsweep.metrics import COLUMNS
 from svdsweep.probes.statistics import t_quantile
 
 LEAST = 3
@@ -16,6 +19,9 @@ MANY = 1000
 """Nobody runs so many pairs."""
 WORTH_FINDING = 0.10
 """The change for which it is said how many pairs would be needed."""
+SIGNIFICANT = 0.05
+"""The chance of a false difference that a family of metrics is allowed."""
+UNSEEN = "no difference seen"
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,12 @@ class Estimate:
     verdict: str
     method: str = ""
     p: float | None = None
-    """Two-sided, of no difference."""
+    """The chance of so large a difference, to either side, where there is none."""
     needed: int | None = None
     """Pairs with which a change of `WORTH_FINDING` would be found in 9 of 10 cases, where the interval is too wide."""
+
+
+NO_PAIR = Estimate(None, None, None, 0, "no pair to compare")
 
 
 @dataclass(frozen=True)
@@ -43,37 +52,76 @@ class Times:
     n: int
 
 
+def compare_latency(mine: pd.DataFrame, base: pd.DataFrame) -> Estimate:
+    """`latency_ratio` of two tables of a sweep whose lines are pairs; pairs with an untimed side are left out."""
+    sides = zip(_times(mine), _times(base), strict=True)
+    return latency_ratio([(one, other) for one, other in sides if one is not None and other is not None])
+
+
+def compare_peaks(mine: pd.DataFrame, base: pd.DataFrame, columns: Sequence[str]) -> Estimate:
+    """`memory_ratio` of the first of some columns that both sides of a pair have."""
+    for name in columns:
+        if name in mine and name in base and len(both := _both(mine, base, name)):
+            return memory_ratio(both["mine"].tolist(), both["base"].tolist())
+    return NO_PAIR
+
+
+def compare_metric(mine: pd.DataFrame, base: pd.DataFrame, name: str) -> Estimate:
+    """`mean_difference` of a metric: first within each (image, seed), whose other settings are no independent cases."""
+    both = _both(mine, base, name)
+    gaps = (both["mine"] - both["base"]).groupby([both["image"], both["seed"]]).mean()
+    return mean_difference(gaps.tolist(), COLUMNS[name].better)
+
+
+def _both(mine: pd.DataFrame, base: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A column of both sides as numbers, with the image and the seed; pairs without both numbers are left out."""
+    return pd.DataFrame(
+        {
+            "mine": numeric(mine[name]).to_numpy(float),
+            "base": numeric(base[name]).to_numpy(float),
+            "image": mine["image"].astype(str).to_numpy(),
+            "seed": mine["seed"].to_numpy(),
+        }
+    ).dropna()
+
+
+def _times(table: pd.DataFrame) -> list[Times | None]:
+    """The timed runs of each line of a table; None where there are none."""
+    columns = (
+        numeric(table[name]).to_numpy(float).tolist()
+        for name in ("log_total_s", "log_total_s_variance", "repeats")
+    )
+    return [
+        None if math.isnan(mean) else Times(mean, None if math.isnan(variance) else variance, int(n))
+        for mean, variance, n in zip(*columns, strict=True)
+    ]
+
+
 def latency_ratio(pairs: Sequence[tuple[Times, Times]]) -> Estimate:
     """Ratio of a strategy's geometric mean time to its baseline's, over (strategy, baseline) pairs of equal generation
     settings: from 3 pairs Student's t on their log ratios, below that Welch's on the logs of the raw repeats."""
     if not pairs:
-        return Estimate(None, None, None, 0, "no pair to compare")
+        return NO_PAIR
     logs = [mine.mean - base.mean for mine, base in pairs]
-    centre = statistics.fmean(logs)
-    if len(logs) >= LEAST:
-        error, degrees, n = statistics.stdev(logs) / math.sqrt(len(logs)), float(len(logs) - 1), len(logs)
+    centre, n = statistics.fmean(logs), len(logs)
+    if n >= LEAST:
+        error, degrees = statistics.stdev(logs) / math.sqrt(n), float(n - 1)
         method = f"paired t on {n} log ratios"
     else:
-        found = _welch(pairs)
-        if found is None:
-            return Estimate(
-                math.exp(centre),
-                None,
-                None,
-                len(logs),
-                "not enough data",
-                f"needs {LEAST} pairs or {LEAST} repeats",
-            )
-        (error, degrees), n = found, sum(mine.n for mine, _ in pairs)
+        welch = _welch(pairs)
+        if welch is None:
+            needs = f"needs {LEAST} pairs or {LEAST} repeats"
+            return Estimate(math.exp(centre), None, None, n, "not enough data", needs)
+        (error, degrees), n = welch, sum(mine.n for mine, _ in pairs)
         method = f"Welch's t on the logs of {n} repeats"
     half = t_quantile(max(1, int(degrees)))
     low, high = math.exp(centre - half * error), math.exp(centre + half * error)
     sure = (low > 1 or high < 1) and abs(math.exp(centre) - 1) > MATTERS
-    verdict = ("faster" if centre < 0 else "slower") if sure else "no difference seen"
+    verdict = ("faster" if centre < 0 else "slower") if sure else UNSEEN
     needed = None
     if not sure and len(logs) >= LEAST:
-        needed = pairs_needed(error * math.sqrt(len(logs)))
-        needed = needed if len(logs) < needed < MANY else None
+        needed = pairs_needed(error * math.sqrt(n))
+        needed = needed if n < needed < MANY else None
     return Estimate(math.exp(centre), low, high, n, verdict, method, _p(centre, error, degrees), needed)
 
 
@@ -106,12 +154,10 @@ def memory_ratio(mine: Sequence[float], base: Sequence[float]) -> Estimate:
     `less` or `more` when all of it lies beyond 1 %."""
     ratios = [a / b for a, b in zip(mine, base, strict=True) if b > 0]
     if not ratios:
-        return Estimate(None, None, None, 0, "no pair to compare")
-    low, high = min(ratios), max(ratios)
-    verdict = "less" if high < 0.99 else "more" if low > 1.01 else "no difference seen"
-    return Estimate(
-        statistics.median(ratios), low, high, len(ratios), verdict, f"range over {len(ratios)} pairs"
-    )
+        return NO_PAIR
+    low, high, n = min(ratios), max(ratios), len(ratios)
+    verdict = "less" if high < 0.99 else "more" if low > 1.01 else UNSEEN
+    return Estimate(statistics.median(ratios), low, high, n, verdict, f"range over {n} pairs")
 
 
 def mean_difference(differences: Sequence[float], better: str | None) -> Estimate:
@@ -119,45 +165,49 @@ def mean_difference(differences: Sequence[float], better: str | None) -> Estimat
     the metric's merit (`higher`, `lower`), or None for a description."""
     n = len(differences)
     if not n:
-        return Estimate(None, None, None, 0, "no pair to compare")
+        return NO_PAIR
     centre = statistics.fmean(differences)
     if all(d == 0 for d in differences):
         return Estimate(0.0, 0.0, 0.0, n, "equal", "every pair is equal", 1.0)
     if n < LEAST:
-        return Estimate(
-            centre, None, None, n, "not enough data", f"needs {LEAST} pairs of image and seed, has {n}"
-        )
+        needs = f"needs {LEAST} pairs of image and seed, has {n}"
+        return Estimate(centre, None, None, n, "not enough data", needs)
     error = statistics.stdev(differences) / math.sqrt(n)
     half = t_quantile(n - 1) * error
-    verdict = "no difference seen"
-    if error == 0 or abs(centre) > half:
-        verdict = _word(centre, better)
+    verdict = direction(centre, better) if error == 0 or abs(centre) > half else UNSEEN
     method = f"paired t on {n} (image, seed)"
     return Estimate(centre, centre - half, centre + half, n, verdict, method, _p(centre, error, n - 1))
 
 
-def _word(centre: float, better: str | None) -> str:
-    if better is None:
-        return "higher" if centre > 0 else "lower"
-    return "better" if (centre > 0) == (better == "higher") else "worse"
+def direction(difference: float, better: str | None) -> str:
+    """The word for a difference that is sure: `better` or `worse` by the metric's merit (`higher`, `lower`), or where
+    it has none, `higher` or `lower`."""
+    way = "higher" if difference > 0 else "lower"
+    return way if better is None else "better" if way == better else "worse"
 
 
-def holm(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+def outliving_holm(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
     """The same estimates, where a difference keeps its verdict only if it outlives Holm's correction for the number of
-    metrics looked at (5 % for the whole family)."""
-    tested = [(name, e.p) for name, e in estimates.items() if e.p is not None and e.verdict != "equal"]
-    corrected = seeds.holm([p for _, p in tested])
-    silent = {name for (name, _), p in zip(tested, corrected, strict=True) if p > 0.05}
+    metrics looked at."""
+    tested = {name: e.p for name, e in estimates.items() if e.p is not None and e.verdict != "equal"}
+    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
     return {
-        name: Estimate(e.value, e.low, e.high, e.n, "no difference seen", e.method, e.p)
-        if name in silent
-        else e
+        name: replace(e, verdict=UNSEEN) if corrected.get(name, 0.0) > SIGNIFICANT else e
         for name, e in estimates.items()
     }
 
 
+def holm(p: Sequence[float]) -> list[float]:
+    """p values corrected for their number by Holm's step-down rule, in the given order."""
+    corrected, least = [0.0] * len(p), 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        least = max(least, min(1.0, p[i] * (len(p) - rank)))
+        corrected[i] = least
+    return corrected
+
+
 def _p(centre: float, error: float, degrees: float) -> float:
-    """Two-sided p of Student's t."""
+    """The two-sided p value of Student's t."""
     from scipy.special import stdtr
 
     if error == 0:

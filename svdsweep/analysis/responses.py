@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from svdsweep.analysis.pairs import Estimate, mean_difference
-from svdsweep.analysis.strategies import numeric
 from svdsweep.analysis.sweep import Sweep
+from svdsweep.analysis.table import numeric
 from svdsweep.probes.statistics import t_quantile
 
 AXES = (

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from svdsweep.analysis.pairs import SIGNIFICANT, direction, holm
 from svdsweep.config import Job
 from svdsweep.errors import UserError, nearest
 from svdsweep.metrics import COLUMNS
@@ -21,14 +22,13 @@ DRAWS = ("seed", "image")
 """What a cell is averaged over, and what pairs are matched by."""
 RESAMPLES = 10_000
 BOOTSTRAP_FROM, INTERVAL_FROM = 10, 3
-LEVEL = 0.05
 
 Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one metric over `n` values; the 95 % interval is that of the mean, None below 3 values."""
+    """How one metric lies over `n` values; the 95 % interval is that of the mean, None below 3 values."""
 
     n: int
     images: int
@@ -44,16 +44,16 @@ class Spread:
 def over_seeds(results: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.DataFrame:
     """A line for each cell of the grid and metric, over the seeds and images of its finished jobs.
 
-    `results` as `tables.results` makes it; cells are told apart by the settings that vary. Columns: those settings,
+    `results` is a sweep's table; cells are told apart by the settings that vary. Columns: those settings,
     `metric`, and the fields of `Spread`; True and False count as 1 and 0."""
     rows = _finished(results)
     by = [name for name in _varying(rows) if name not in DRAWS]
     lines = []
     for cell, members in _groups(rows, by):
         for metric in _metrics(rows, metrics):
-            known = members[members[metric].notna()]
-            if len(known):
-                spread = summarize(known[metric].astype(float).to_numpy(), _images(known))
+            measured = members[members[metric].notna()]
+            if len(measured):
+                spread = summarize(measured[metric].astype(float).to_numpy(), _images(measured))
                 lines.append({**cell, "metric": metric, **asdict(spread)})
     return pd.DataFrame(lines, columns=[*by, "metric", *Spread.__dataclass_fields__])
 
@@ -65,7 +65,7 @@ def summarize(values: Array, images: Sequence[Hashable]) -> Spread:
     low = high = None
     interval = f"none below {INTERVAL_FROM} values"
     if n >= BOOTSTRAP_FROM:
-        low, high = _percentiles(_bootstrap_means(values, images))
+        low, high = (float(bound) for bound in np.percentile(_bootstrap_means(values, images), [2.5, 97.5]))
         interval = "95 %, bootstrap over images and seeds"
     elif n >= INTERVAL_FROM:
         half = t_quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
@@ -99,7 +99,6 @@ def paired_differences(
     sides = [rows[rows[setting] == value] for value in (first, second)]
     both = pd.concat(sides)
     keys = [name for name in _varying(both) if name != setting and not _decided_by(both, setting, name)]
-    names = _metrics(both, metrics)
     a, b = (_by_keys(side, keys) for side in sides)
     common = a.index.intersection(b.index)
     if common.empty:
@@ -109,12 +108,12 @@ def paired_differences(
         )
     a, b = a.loc[common], b.loc[common]
     lines = []
-    for metric in names:
+    for metric in _metrics(both, metrics):
         difference = b[metric].astype(float) - a[metric].astype(float)
-        known = difference.notna()
-        if known.any():
-            values = difference[known].to_numpy()
-            spread = summarize(values, _images(a[known]))
+        measured = difference.notna()
+        if measured.any():
+            values = difference[measured].to_numpy()
+            spread = summarize(values, _images(a[measured]))
             lines.append({"metric": metric, **asdict(spread), "p": signed_rank_p(values)})
     corrected = holm([line["p"] for line in lines])
     for line, p_holm in zip(lines, corrected, strict=True):
@@ -140,27 +139,18 @@ def signed_rank_p(differences: Array) -> float:
     return float(wilcoxon(moved, method=method).pvalue)
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """p values corrected for their number by Holm's step-down rule, in the given order."""
-    corrected, least = [0.0] * len(p), 0.0
-    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        least = max(least, min(1.0, p[i] * (len(p) - rank)))
-        corrected[i] = least
-    return corrected
-
-
 def _verdict(line: dict[str, Any], family: int) -> str:
     """What may be said: a direction only where the corrected p and the interval agree."""
     if line["minimum"] == line["maximum"] == 0:
         return "equal in every pair"
-    if line["smallest_p"] * family > LEVEL:
+    if line["smallest_p"] * family > SIGNIFICANT:
         return f"{line['n']} pairs are too few to show anything over {family} metrics"
-    clear = line["p_holm"] < LEVEL and line["low"] is not None and (line["low"] > 0 or line["high"] < 0)
+    clear = line["p_holm"] < SIGNIFICANT and line["low"] is not None and (line["low"] > 0 or line["high"] < 0)
     if not clear:
         return "no difference shown"
-    direction = "higher" if line["mean"] > 0 else "lower"
+    way = direction(line["mean"], None)
     better = COLUMNS[line["metric"]].better if line["metric"] in COLUMNS else None
-    return direction if better is None else f"{direction} ({'better' if direction == better else 'worse'})"
+    return way if better is None else f"{way} ({direction(line['mean'], better)})"
 
 
 def _finished(results: pd.DataFrame) -> pd.DataFrame:
@@ -221,8 +211,3 @@ def _bootstrap_means(values: Array, images: Sequence[Hashable]) -> Array:
         drawn = [groups[g] for g in rng.integers(0, len(groups), len(groups))]
         means[k] = np.concatenate([g[rng.integers(0, len(g), len(g))] for g in drawn]).mean()
     return means
-
-
-def _percentiles(drawn: Array) -> tuple[float, float]:
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(low), float(high)

@@ -6,8 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from svdsweep.analysis.pairs import Estimate, holm, latency_ratio, mean_difference, memory_ratio
-from svdsweep.analysis.strategies import NOT_COMPARED, numeric, times
+from svdsweep.analysis.pairs import (
+    Estimate,
+    compare_latency,
+    compare_metric,
+    compare_peaks,
+    outliving_holm,
+)
+from svdsweep.analysis.strategies import NOT_COMPARED
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.config import Job
 from svdsweep.config.keys import canonical, digest
@@ -18,6 +24,8 @@ PLACES = (
     *("git", "allocator", "sdpa_kernels", "gpu_power_limit_w", "threads"),
 )
 """What may differ between two sweeps beside their jobs."""
+PEAKS = ("vram_allocated_peak_gib", "vram_reserved_peak_gib")
+"""Peaks of VRAM only: the host's memory depends on what ran before in the process."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,8 @@ class Change:
 
     def worst(self) -> float:
         """How much slower or larger, as a ratio; what was lost is beyond all."""
-        known = [e.value for e in (self.latency, self.memory) if e.value is not None]
-        return float("inf") if self.lost else max(known, default=0.0)
+        ratios = [e.value for e in (self.latency, self.memory) if e.value is not None]
+        return float("inf") if self.lost else max(ratios, default=0.0)
 
     def regressed(self, above: float) -> list[str]:
         """What became worse by more than a share `above`, in words. A latency without an interval counts as it
@@ -47,10 +55,8 @@ class Change:
             told.append(f"{self.lost} jobs no longer end well")
         e = self.latency
         if e.value is not None and e.value > 1 + above and (e.verdict == "slower" or e.low is None):
-            told.append(
-                f"latency {e.value - 1:+.1%}"
-                + ("" if e.low is not None else " (too few runs for an interval)")
-            )
+            unsure = "" if e.low is not None else " (too few runs for an interval)"
+            told.append(f"latency {e.value - 1:+.1%}{unsure}")
         m = self.memory
         if m.value is not None and m.value > 1 + above and m.verdict == "more":
             told.append(f"VRAM {m.value - 1:+.1%}")
@@ -63,7 +69,7 @@ class Comparison:
 
     changes: list[Change]
     differing: dict[str, tuple[str, str]]
-    """Settings and provenance that differ, by name: of the first, of the second."""
+    """Settings and provenance that differ, by name: the first sweep's values and the second's."""
     only_first: int
     only_second: int
 
@@ -71,27 +77,22 @@ class Comparison:
 def compare_sweeps(first: Sweep, second: Sweep) -> Comparison:
     """Pair the jobs of two sweeps by their keys, or, where one setting differs throughout, by the rest."""
     apart = settings_apart(first.jobs, second.jobs)
-    one, two = ({_rest(job, apart): key for key, job in sweep.jobs.items()} for sweep in (first, second))
-    both = [name for name in one if name in two]
-    differing = apart | _places_apart(first, second)
-    a = first.table.set_index("key", drop=False).loc[[one[n] for n in both]] if both else first.table.iloc[:0]
-    b = (
-        second.table.set_index("key", drop=False).loc[[two[n] for n in both]]
-        if both
-        else second.table.iloc[:0]
+    keys = [{_rest(job, apart): key for key, job in sweep.jobs.items()} for sweep in (first, second)]
+    common = [name for name in keys[0] if name in keys[1]]
+    was, now = (
+        sweep.table.set_index("key", drop=False).loc[[key_of[name] for name in common]]
+        for sweep, key_of in zip((first, second), keys, strict=True)
     )
+    metrics = [n for n in COLUMNS if n in was and n in now and n not in NOT_COMPARED]
     changes = []
-    if both:
-        names = [n for n in COLUMNS if n in a and n in b and n not in NOT_COMPARED]
-        groups = pd.Series(range(len(a))).groupby(
-            [a["workload"].to_numpy(), a["memory"].to_numpy()], sort=False
-        )
-        for (workload, strategy), places in groups:
-            changes.append(
-                _change(str(strategy), str(workload), a.iloc[list(places)], b.iloc[list(places)], names)
-            )
+    if common:
+        groups = was.reset_index(drop=True).groupby(["workload", "memory"], sort=False)
+        for (workload, strategy), lines in groups:
+            sides = was.iloc[lines.index], now.iloc[lines.index]
+            changes.append(_change(str(strategy), str(workload), *sides, metrics))
     changes.sort(key=lambda c: (c.latency.verdict != "slower" and not c.lost, -c.worst()))
-    return Comparison(changes, differing, len(one) - len(both), len(two) - len(both))
+    differing = apart | _places_apart(first, second)
+    return Comparison(changes, differing, len(keys[0]) - len(common), len(keys[1]) - len(common))
 
 
 def settings_apart(first: Mapping[str, Job], second: Mapping[str, Job]) -> dict[str, tuple[str, str]]:
@@ -99,14 +100,17 @@ def settings_apart(first: Mapping[str, Job], second: Mapping[str, Job]) -> dict[
     are shared."""
     if set(first) & set(second) or not first or not second:
         return {}
-    sides = [[flattened(job) for job in jobs.values()] for jobs in (first, second)]
-    names = {name for side in sides for job in side for name in job}
-    apart = {}
-    for name in sorted(names):
-        values = [{str(job.get(name, "default")) for job in side} for side in sides]
-        if len(values[0]) == len(values[1]) == 1 and values[0] != values[1]:
-            apart[name] = (values[0].pop(), values[1].pop())
-    return apart
+    one, other = (_throughout(list(map(flattened, jobs.values()))) for jobs in (first, second))
+    names = sorted(one.keys() | other.keys())
+    pairs = {name: (one.get(name, "default"), other.get(name, "default")) for name in names}
+    return {name: (a, b) for name, (a, b) in pairs.items() if a is not None and b is not None and a != b}
+
+
+def _throughout(jobs: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    """The value of each setting that some of the jobs have off its default; None where they differ in it."""
+    names = {name for job in jobs for name in job}
+    values = {name: {str(job.get(name, "default")) for job in jobs} for name in names}
+    return {name: several.pop() if len(several) == 1 else None for name, several in values.items()}
 
 
 def flattened(job: Job) -> dict[str, Any]:
@@ -138,45 +142,16 @@ def _places_apart(first: Sweep, second: Sweep) -> dict[str, tuple[str, str]]:
 def _change(
     strategy: str, workload: str, first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[str]
 ) -> Change:
-    was, is_now = (first["status"] == "ok").to_numpy(), (second["status"] == "ok").to_numpy()
-    a, b = first[was & is_now], second[was & is_now]
-    gaps = {name: mean_difference(_cases(a, b, name), COLUMNS[name].better) for name in metrics}
+    was_ok, is_ok = (first["status"] == "ok").to_numpy(), (second["status"] == "ok").to_numpy()
+    base, mine = first[was_ok & is_ok], second[was_ok & is_ok]
+    gaps = {name: compare_metric(mine, base, name) for name in metrics}
     return Change(
         strategy,
         workload,
-        len(a),
-        int((was & ~is_now).sum()),
-        int((~was & is_now).sum()),
-        latency_ratio(
-            [
-                (mine, base)
-                for mine, base in zip(times(b), times(a), strict=True)
-                if mine is not None and base is not None
-            ]
-        ),
-        _peaks(a, b),
-        holm({name: gap for name, gap in gaps.items() if gap.n}),
+        len(base),
+        int((was_ok & ~is_ok).sum()),
+        int((~was_ok & is_ok).sum()),
+        compare_latency(mine, base),
+        compare_peaks(mine, base, PEAKS),
+        outliving_holm({name: gap for name, gap in gaps.items() if gap.n}),
     )
-
-
-def _peaks(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
-    """Of VRAM only: the host's memory depends on what ran before in the process."""
-    for name in ("vram_allocated_peak_gib", "vram_reserved_peak_gib"):
-        if name in first and name in second:
-            both = pd.DataFrame(
-                {"a": numeric(first[name]).to_numpy(float), "b": numeric(second[name]).to_numpy(float)}
-            )
-            if len(known := both.dropna()):
-                return memory_ratio(known["b"].tolist(), known["a"].tolist())
-    return memory_ratio([], [])
-
-
-def _cases(first: pd.DataFrame, second: pd.DataFrame, name: str) -> list[float]:
-    gaps = pd.DataFrame(
-        {
-            "gap": numeric(second[name]).to_numpy(float) - numeric(first[name]).to_numpy(float),
-            "image": first["image"].astype(str).to_numpy(),
-            "seed": first["seed"].to_numpy(),
-        }
-    ).dropna()
-    return [float(v) for v in gaps.groupby(["image", "seed"])["gap"].mean()]

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from svdsweep.analysis.files import results
-from svdsweep.analysis.seeds import holm, over_seeds, paired_differences, signed_rank_p, smallest_p, summarize
+from svdsweep.analysis.pairs import holm
+from svdsweep.analysis.seeds import over_seeds, paired_differences, signed_rank_p, smallest_p, summarize
 from svdsweep.cli import main
 from svdsweep.config import Image, Job, Memory
 from svdsweep.errors import UserError
