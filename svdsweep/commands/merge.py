@@ -38,21 +38,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--prefer", choices=("first", "last"), help="whose row counts where two differ")
     parser.add_argument("--check", action="store_true", help="only look for conflicts")
     asked = parser.asked(argv)
-    folders = list(asked.folders)
-    if (asked.into / "rows").is_dir() and asked.into.resolve() not in [f.resolve() for f in folders]:
-        folders.insert(0, asked.into)
-    for folder in folders:
-        if not (folder / "rows").is_dir():
-            raise UserError(f"{folder} is no sweep: it has no folder `rows`.")
-    found = conflicts(folders)
-    for conflict in found:
-        print(f"{conflict.key}: {conflict.what} ({conflict.one} and {conflict.other})", file=sys.stderr)
+    folders = sweeps_of(asked.folders, asked.into)
+    clashes = conflicts(folders)
+    for clash in clashes:
+        print(f"{clash.key}: {clash.what} ({clash.one} and {clash.other})", file=sys.stderr)
     if asked.check:
-        print(f"{len(found)} conflicts in {len(folders)} folders")
-        return 1 if found else 0
-    if found and not asked.prefer:
+        print(f"{len(clashes)} conflicts in {len(folders)} folders")
+        return 1 if clashes else 0
+    if clashes and not asked.prefer:
         raise UserError(
-            f"{len(found)} jobs were finished in more than one folder, with different results. Say --prefer=first or "
+            f"{len(clashes)} jobs were finished in more than one folder, with different results. Say --prefer=first or "
             "--prefer=last (in the order of the folders), or move one folder's rows away. Nothing was merged."
         )
     rows = merge(folders if asked.prefer == "last" else folders[::-1], asked.into)
@@ -60,56 +55,65 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def sweeps_of(folders: Sequence[Path], into: Path) -> list[Path]:
+    """The folders whose rows come together, that which is filled among them. Raises UserError for one without rows."""
+    merged = list(folders)
+    if (into / "rows").is_dir() and into.resolve() not in [folder.resolve() for folder in folders]:
+        merged.insert(0, into)
+    for folder in merged:
+        if not (folder / "rows").is_dir():
+            raise UserError(f"{folder} is no sweep: it has no folder `rows`.")
+    return merged
+
+
 def conflicts(folders: Sequence[Path]) -> list[Conflict]:
     """The jobs with unequal final rows in two folders; a row that was copied is equal and no conflict."""
-    found: list[Conflict] = []
+    clashes: list[Conflict] = []
     first: dict[str, tuple[Path, Row]] = {}
     for folder in folders:
         for key, row in last_rows(read_rows(folder)).items():
-            where, known = first.setdefault(key, (folder, row))
-            if row.final and known.final and row != known:
-                what = (
-                    f"{known.status} and {row.status}"
-                    if known.status != row.status
-                    else f"{row.status} twice"
-                )
-                machines = {str(r.provenance.get("gpu") or r.provenance.get("device")) for r in (row, known)}
-                what += f", on {' and '.join(sorted(machines))}" if len(machines) > 1 else ""
-                found.append(Conflict(key, where, folder, what))
+            where, earlier = first.setdefault(key, (folder, row))
+            if row.final and earlier.final and row != earlier:
+                clashes.append(Conflict(key, where, folder, _clash(earlier, row)))
             elif row.final:
                 first[key] = (folder, row)
-    return found
+    return clashes
+
+
+def _clash(one: Row, other: Row) -> str:
+    """How two rows of a job ended, and where if not on one kind of machine."""
+    ended = f"{one.status} twice" if one.status == other.status else f"{one.status} and {other.status}"
+    machines = {str(row.provenance.get("gpu") or row.provenance.get("device")) for row in (one, other)}
+    return ended + (f", on {' and '.join(sorted(machines))}" if len(machines) > 1 else "")
 
 
 def merge(folders: Sequence[Path], into: Path) -> list[Row]:
     """Copy rows and files into one folder and write its tables; a later folder's final row wins. Returns the rows.
 
     Row files are only added: where several rows of a key differ, the one that counts is written again, after them."""
-    known = {folder: last_rows(read_rows(folder)) for folder in folders}
-    winners: dict[str, tuple[Path, Row]] = {}
-    highest: dict[str, int] = {}
-    for folder, rows in known.items():
-        for key, row in rows.items():
-            highest[key] = max(row.attempt, highest.get(key, 0))
-            if key not in winners or row.final or not winners[key][1].final:
-                winners[key] = folder, row
+    from svdsweep.analysis.files import write_results  # pandas, only when there is something to write
+
+    candidates: dict[str, list[tuple[Path, Row]]] = {}
+    for folder in folders:
+        for key, row in last_rows(read_rows(folder)).items():
+            candidates.setdefault(key, []).append((folder, row))
+    winners = {key: _winner(rows) for key, rows in candidates.items()}
     for folder in folders:
         if folder.resolve() != into.resolve():
             _copy_rows(folder, into)
             _copy_files(folder, into, {key for key, (where, _) in winners.items() if where == folder})
-    settled = [
-        replace(row, attempt=highest[key])
-        for key, (_, row) in winners.items()
-        if any(key in rows and rows[key] != row for rows in known.values())
-    ]
     store = Store(into, writer=f"merged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-    for row in settled:
-        store.append(row)
+    for key, (_, winner) in winners.items():
+        if any(row != winner for _, row in candidates[key]):
+            store.append(replace(winner, attempt=max(row.attempt for _, row in candidates[key])))
     merged = list(last_rows(read_rows(into)).values())
-    from svdsweep.analysis.files import write_results  # pandas, only when there is something to write
-
     write_results(into, merged)
     return merged
+
+
+def _winner(rows: Sequence[tuple[Path, Row]]) -> tuple[Path, Row]:
+    """The last final row and its folder; the last of all where none is final."""
+    return next((one for one in reversed(rows) if one[1].final), rows[-1])
 
 
 def _copy_rows(folder: Path, into: Path) -> None:

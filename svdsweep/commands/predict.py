@@ -13,9 +13,14 @@ from svdsweep.predict.batch import Outcome, Unpredicted, outcomes, processes_her
 from svdsweep.predict.gpus import Gpu, eager_floor_s, floor_s, known_gpus
 from svdsweep.predict.here import gpu_asked
 from svdsweep.predict.prediction import Prediction
-from svdsweep.store.columns import STAGES, varying
+from svdsweep.store.columns import STAGES, asked_for, varying
 from svdsweep.terminal import SHORT, cell, table
 
+STAGE_FACTS = (
+    *("peak_gib", "weights_gib", "operation", "module", "tflop", "moved_gib"),
+    *("h2d_gib", "d2h_gib", "host_gib"),
+)
+"""What JSON tells of a stage, beside its largest tensors."""
 SIGNS = {"yes": "yes", "tight": "~", "no": "-"}
 ABOUT = """\
 Peak VRAM of every job of a grid, stage by stage, where it is, and which cards it fits; without a GPU, network or
@@ -33,13 +38,13 @@ def main(argv: Sequence[str]) -> int:
     """Answer `svdsweep predict …`; 0, or UserError."""
     asked = parser().asked(argv)
     grid = expand_without_weights(asked.settings, asked.config_dir)
-    found = outcomes(grid.jobs, processes=processes_here())
+    predicted = outcomes(grid.jobs, processes=processes_here())
     allowance = allowance_for(asked.gpu.title if asked.gpu else None, grid.folder)
     if asked.json:
-        lines = [plain(job, found[job.key], asked.gpu, allowance) for job in grid.jobs]
+        lines = [plain(job, predicted[job.key], asked.gpu, allowance) for job in grid.jobs]
         print(json.dumps(lines, indent=1))
     else:
-        print(text(grid.jobs, found, asked.gpu, allowance, asked.details))
+        print(text(grid.jobs, predicted, asked.gpu, allowance, asked.details))
     return 0
 
 
@@ -63,38 +68,51 @@ def parser() -> Parser:
 
 def text(
     jobs: Sequence[Job],
-    found: Mapping[str, Outcome],
+    predicted: Mapping[str, Outcome],
     gpu: Gpu | None,
     allowance: Allowance = ALLOWANCE,
     details: bool = False,
 ) -> str:
     """The table, what it takes for granted, and on request the stages of each job."""
-    asked = [name for name in varying(jobs) or ["memory"] if name != "baseline"]
-    done = {job.key: s for job in jobs if isinstance(s := found[job.key], Prediction)}
-    floors = ["floor_s", "eager_floor_s"] if gpu else []
-    header = [
-        *(SHORT.get(n, n) for n in asked),
-        *STAGES,
-        "peak_gib",
-        "tflop",
-        *floors,
-        *(f"{c} GB" for c in CARDS_GB),
-    ]
-    lines = []
+    names = [name for name in varying(jobs) or ["memory"] if name != "baseline"]
+    lines: list[tuple[list[str], Prediction]] = []
+    reasons: dict[str, list[str]] = {}
     for job in jobs:
-        columns = asked_columns(job, asked)
-        if job.key in done:
-            lines.append([*columns, *_cells(done[job.key], gpu, allowance)])
-    blocks = (
-        [table(header, lines, [False] * len(asked) + [True] * (len(header) - len(asked)))] if lines else []
-    )
-    blocks += [f"not predicted: {reason}" for reason in _reasons(jobs, found, asked)]
-    blocks += sorted({f"note: {note}" for summary in done.values() for note in summary.notes})
-    if done:
+        outcome, settings = predicted[job.key], asked_for(job)
+        asked = [cell(settings[name]) for name in names]
+        if isinstance(outcome, Prediction):
+            lines.append((asked, outcome))
+        else:
+            reasons.setdefault(outcome.reason, []).append(" ".join(asked))
+    blocks = [_table(names, lines, gpu, allowance)] if lines else []
+    blocks += [f"not predicted: {reason}  ({_some(who)})" for reason, who in reasons.items()]
+    blocks += _notes([prediction for _, prediction in lines])
+    if lines:
         blocks.append(explanation(gpu, allowance))
     if details:
-        blocks += [_details(job, done[job.key], asked) for job in jobs if job.key in done]
+        blocks += [_details(" ".join(asked), prediction) for asked, prediction in lines]
     return "\n".join(blocks)
+
+
+def _table(
+    names: Sequence[str], lines: Sequence[tuple[list[str], Prediction]], gpu: Gpu | None, allowance: Allowance
+) -> str:
+    """A line a predicted job: what varies, peaks in GiB, work, floors of latency, cards."""
+    floors = ["floor_s", "eager_floor_s"] if gpu else []
+    numbers = [*STAGES, "peak_gib", "tflop", *floors, *(f"{card} GB" for card in CARDS_GB)]
+    return table(
+        [*(SHORT.get(name, name) for name in names), *numbers],
+        [[*asked, *_cells(prediction, gpu, allowance)] for asked, prediction in lines],
+        [False] * len(names) + [True] * len(numbers),
+    )
+
+
+def _notes(predictions: Sequence[Prediction]) -> list[str]:
+    return sorted({f"note: {note}" for prediction in predictions for note in prediction.notes})
+
+
+def _some(jobs: Sequence[str]) -> str:
+    return "; ".join(jobs[:3]) + (" …" if len(jobs) > 3 else "")
 
 
 def explanation(gpu: Gpu | None, allowance: Allowance) -> str:
@@ -112,18 +130,8 @@ def explanation(gpu: Gpu | None, allowance: Allowance) -> str:
     return "\n".join(lines)
 
 
-def asked_columns(job: Job, names: Sequence[str]) -> list[str]:
-    """What varies over a grid, of one job, as a table shows it."""
-    from svdsweep.store.columns import asked_for
-
-    columns = asked_for(job)
-    return [cell(columns[name]) for name in names]
-
-
 def plain(job: Job, outcome: Outcome, gpu: Gpu | None, allowance: Allowance) -> dict[str, Any]:
     """One job's prediction for JSON; units as in the names."""
-    from svdsweep.store.columns import asked_for
-
     facts: dict[str, Any] = {"key": job.key, **asked_for(job)}
     if isinstance(outcome, Unpredicted):
         return facts | {"predicted_vram_gib": None, "reason": outcome.reason}
@@ -143,48 +151,27 @@ def plain(job: Job, outcome: Outcome, gpu: Gpu | None, allowance: Allowance) -> 
             "eager_floor_s": eager_floor_s(outcome, gpu),
         }
     facts["stages"] = {
-        name: {
-            "peak_gib": s.peak_gib,
-            "weights_gib": s.weights_gib,
-            "operation": s.operation,
-            "module": s.module,
-            "tflop": s.tflop,
-            "moved_gib": s.moved_gib,
-            "h2d_gib": s.h2d_gib,
-            "d2h_gib": s.d2h_gib,
-            "host_gib": s.host_gib,
-            "largest": [asdict(alive) for alive in s.largest],
-        }
-        for name, s in outcome.stages.items()
+        name: {fact: getattr(stage, fact) for fact in STAGE_FACTS}
+        | {"largest": [asdict(tensor) for tensor in stage.largest]}
+        for name, stage in outcome.stages.items()
     }
     return facts
 
 
-def _cells(summary: Prediction, gpu: Gpu | None, allowance: Allowance) -> list[str]:
-    floors = [f"{floor_s(summary, gpu):.1f}", f"{eager_floor_s(summary, gpu):.1f}"] if gpu else []
+def _cells(prediction: Prediction, gpu: Gpu | None, allowance: Allowance) -> list[str]:
+    floors = [f"{floor_s(prediction, gpu):.1f}", f"{eager_floor_s(prediction, gpu):.1f}"] if gpu else []
     return [
-        *(f"{summary.stages[stage].peak_gib:.2f}" for stage in STAGES),
-        f"{summary.peak_gib:.2f}",
-        f"{summary.tflop:.0f}",
+        *(f"{prediction.stages[stage].peak_gib:.2f}" for stage in STAGES),
+        f"{prediction.peak_gib:.2f}",
+        f"{prediction.tflop:.0f}",
         *floors,
-        *(SIGNS[verdict(summary, card, allowance)] for card in CARDS_GB),
+        *(SIGNS[verdict(prediction, card, allowance)] for card in CARDS_GB),
     ]
 
 
-def _reasons(jobs: Sequence[Job], found: Mapping[str, Outcome], asked: Sequence[str]) -> list[str]:
-    reasons: dict[str, list[str]] = {}
-    for job in jobs:
-        outcome = found[job.key]
-        if isinstance(outcome, Unpredicted):
-            reasons.setdefault(outcome.reason, []).append(" ".join(asked_columns(job, asked)))
-    return [
-        f"{reason}  ({'; '.join(who[:3])}{' …' if len(who) > 3 else ''})" for reason, who in reasons.items()
-    ]
-
-
-def _details(job: Job, summary: Prediction, asked: Sequence[str]) -> str:
-    lines = ["", " ".join(asked_columns(job, asked))]
-    for name, stage in summary.stages.items():
+def _details(title: str, prediction: Prediction) -> str:
+    lines = ["", title]
+    for name, stage in prediction.stages.items():
         where = f"{stage.operation} in {stage.module}" if stage.module else "its beginning"
         lines.append(
             f"  {name}: {stage.peak_gib:.2f} GiB at {where}; weights {stage.weights_gib:.2f} GiB, "

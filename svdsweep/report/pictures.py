@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from svdsweep.analysis.strategies import BASELINE, numeric, paired
+from svdsweep.analysis.strategies import BASELINE, paired
 from svdsweep.analysis.sweep import Sweep
+from svdsweep.analysis.table import numeric
 from svdsweep.store.files import renamed_when_done
 
 GAIN = 8

@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from svdsweep.analysis.responses import response
-from svdsweep.analysis.strategies import BASELINE, numeric
+from svdsweep.analysis.strategies import BASELINE
 from svdsweep.analysis.sweep import Sweep
+from svdsweep.analysis.table import numeric
 from svdsweep.report.drawing import STYLE, Looks, Plot, draw
 from svdsweep.report.words import brief, known, shown
 from svdsweep.store.columns import Column

@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from svdsweep.analysis.strategies import BASELINE, Strategy, front, numeric
+from svdsweep.analysis.strategies import BASELINE, Strategy, front
 from svdsweep.analysis.sweep import Sweep
+from svdsweep.analysis.table import numeric
 from svdsweep.report.drawing import COLOURS, FAINT, HATCHES, INK, STYLE, Looks, Plot, draw, name_rows
 from svdsweep.report.words import MEMORY_WORDS, shown
 from svdsweep.store.columns import STAGES

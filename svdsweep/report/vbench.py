@@ -39,38 +39,47 @@ def export(sweep_folder: Path, target: Path) -> list[str]:
 
     `target/<setting>/videos/<image>-<n>.mp4` (n counts the seeds), `images/<image>.png` as the pipeline saw it, and
     `full_info.json`. Raises UserError when there are no videos, too many seeds, or `target` is not empty."""
-    rows = [
-        row
-        for row in Store(sweep_folder).rows().values()
-        if row.status == "ok" and video_of(sweep_folder, row)
-    ]
-    if not rows:
-        raise UserError(
-            f"{sweep_folder}: no finished job with a video is stored there. Give a sweep, runs/NAME."
-        )
+    rows = _with_video(sweep_folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is not an empty folder; the export would mix with what is there.")
-    columns = [name for name in varying(row.job for row in rows) if name not in ("seed", "image")]
+    cells = _cells(rows)
     names = _image_names([row.job for row in rows])
-    samples = Counter((_cell(row.job, columns), names[_identity(row.job)]) for row in rows)
-    (cell, image), most = samples.most_common(1)[0]
-    if most > SAMPLES:
-        raise UserError(
-            f"VBench looks for at most {SAMPLES} videos of an image, and {cell} has {most} of {image}: narrow the "
-            f"sweep to {SAMPLES} seeds."
-        )
-    commands = []
-    for cell in dict.fromkeys(cell for cell, _ in samples):
-        members = [row for row in rows if _cell(row.job, columns) == cell]
-        commands.append(_export_cell(sweep_folder, target / cell, members, names))
+    for cell, members in cells.items():
+        image, most = Counter(names[_identity(row.job)] for row in members).most_common(1)[0]
+        if most > SAMPLES:
+            raise UserError(
+                f"VBench looks for at most {SAMPLES} videos of an image, and {cell} has {most} of {image}: narrow the "
+                f"sweep to {SAMPLES} seeds."
+            )
+    commands = [_export_cell(sweep_folder, target / cell, members, names) for cell, members in cells.items()]
     (target / "README.txt").write_text(ADVICE.format(commands="\n".join(commands)), encoding="utf-8")
     return commands
 
 
-def video_of(sweep_folder: Path, row: Row) -> Path | None:
-    """The row's video, when it is there."""
-    path = sweep_folder / "videos" / f"{row.key}.mp4"
-    return path if path.is_file() else None
+def _with_video(sweep_folder: Path) -> list[Row]:
+    rows = [row for row in Store(sweep_folder).rows().values() if row.status == "ok"]
+    rows = [row for row in rows if _video_of(sweep_folder, row).is_file()]
+    if not rows:
+        raise UserError(
+            f"{sweep_folder}: no finished job with a video is stored there. Give a sweep, runs/NAME."
+        )
+    return rows
+
+
+def _video_of(sweep_folder: Path, row: Row) -> Path:
+    """Where the row's video is, if it is there."""
+    return sweep_folder / "videos" / f"{row.key}.mp4"
+
+
+def _cells(rows: list[Row]) -> dict[str, list[Row]]:
+    """The rows of each setting by the name of its folder: what varies, but for seed and image."""
+    columns = [name for name in varying(row.job for row in rows) if name not in ("seed", "image")]
+    cells: dict[str, list[Row]] = {}
+    for row in rows:
+        asked = asked_for(row.job)
+        name = _safe(",".join(f"{column}={asked[column]}" for column in columns)) or "all"
+        cells.setdefault(name, []).append(row)
+    return cells
 
 
 def _export_cell(sweep_folder: Path, folder: Path, rows: list[Row], names: dict[str, str]) -> str:
@@ -84,9 +93,7 @@ def _export_cell(sweep_folder: Path, folder: Path, rows: list[Row], names: dict[
         picture = folder / "images" / f"{name}.png"
         open_image(job.image, job.height, job.width).save(picture)
         for number, row in enumerate(same):
-            video = video_of(sweep_folder, row)
-            assert video is not None
-            shutil.copyfile(video, folder / "videos" / f"{name}-{number}.mp4")
+            shutil.copyfile(_video_of(sweep_folder, row), folder / "videos" / f"{name}-{number}.mp4")
         entries.append(
             {"prompt_en": name, "dimension": [*DIMENSIONS], "custom_image_path": str(picture.resolve())}
         )
@@ -97,13 +104,8 @@ def _export_cell(sweep_folder: Path, folder: Path, rows: list[Row], names: dict[
     return shlex.join(words)
 
 
-def _cell(job: Job, columns: list[str]) -> str:
-    """A folder's name: the settings that vary, but for seed and image."""
-    asked = asked_for(job)
-    return _safe(",".join(f"{name}={asked[name]}" for name in columns)) or "all"
-
-
 def _identity(job: Job) -> str:
+    """What tells pictures apart: their content, else their path."""
     return job.image.sha256 or job.image.path
 
 
