@@ -1,4 +1,4 @@
-"""What is still to be done, and whose rows are foreign."""
+"""What is still to be done, and which rows come from other machines."""
 
 import time
 from dataclasses import replace
@@ -50,7 +50,7 @@ def test_of_several_rows_of_a_key_the_last_attempt_counts_whatever_the_order():
         assert last_rows(rows)[job.key] is ok
 
 
-def test_rows_of_another_gpu_torch_or_diffusers_are_foreign_and_unknown_ones_are_not():
+def test_rows_of_another_gpu_torch_or_diffusers_come_from_other_machines_and_unknown_ones_do_not():
     here = {"gpu": "A", "torch": "2.6", "diffusers": None}
     mine = Row(fakes.job(), "ok", provenance={"gpu": "A", "torch": "2.6", "diffusers": "0.40"})
     other = replace(mine, provenance={"gpu": "B", "torch": "2.6"})

@@ -237,3 +237,16 @@ def test_killed_in_mid_append_loses_at_most_the_row_in_flight(tmp_path):
         process.wait()
         acknowledged = int(rest[-1]) if rest and rest[-1].isdigit() else 0
         assert len(Store(tmp_path).rows()) >= acknowledged
+
+
+def test_rows_are_followed_in_whole_lines(tmp_path):
+    line = row().to_json().encode() + b"\n"
+    path = tmp_path / "rows" / "a.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(line + line[:30])
+    tail = Tail(tmp_path)
+    assert len(list(tail.new())) == 1
+    with path.open("ab") as f:
+        f.write(line[30:])
+    assert len(list(tail.new())) == 1
+    assert list(tail.new()) == []

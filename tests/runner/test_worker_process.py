@@ -165,7 +165,7 @@ def test_fail_fast_stops_at_the_first_failure(folder):
 
 def test_a_load_that_no_worker_could_import_is_refused(folder):
     with pytest.raises(UserError, match="cannot be imported"):
-        sweep(folder, [fakes.job()], load=lambda place: None)
+        sweep(folder, [fakes.job()], load=lambda slot: None)
 
 
 def test_a_kill_by_the_kernel_for_host_memory_is_told_as_such(folder, monkeypatch):

@@ -1,18 +1,39 @@
-"""`measure.rounds`: all strategies, then all again, each round a row that holds those before."""
+"""The queue: attempts, rows made elsewhere, and the rounds in which all strategies have their turn, then all again."""
 
 import io
 from dataclasses import replace
 from itertools import groupby
 
 import fakes
-from running import cpu, ran, stored, sweep
+import pytest
+from running import Heard, cpu, ran, stored, sweep
 
 from svdsweep.config import Measure, Runner
 from svdsweep.runner.pending import pending
 from svdsweep.runner.progress import Lines
 from svdsweep.store.rows import Row, Store, last_rows
 
+pytestmark = pytest.mark.timeout(90)
+
 STRATEGIES = (None, 2)
+
+
+def test_rows_of_another_torch_are_kept_and_the_user_is_told_once(folder):
+    sweep(folder, [fakes.job(0, "torch 2.6"), fakes.job(1, "torch 2.6")])
+    heard = Heard()
+    rows = sweep(folder, [fakes.job(i, "torch 2.7") for i in range(4)], watch=heard)
+    assert sorted(row.job.seed for row in rows) == [2, 3]
+    told = [text for text in heard.texts if "made elsewhere" in text]
+    assert told == [text for text in told if "2 rows" in text and "torch 2.6; now torch 2.7" in text]
+    assert len(told) == 1
+    sweep(folder, [fakes.job(5, "torch 2.7")], watch=(again := Heard()))
+    assert any("made elsewhere" in text for text in again.texts)
+
+
+def test_fresh_runs_all_again_and_counts_the_attempts(folder):
+    jobs = [fakes.job(i) for i in range(3)]
+    sweep(folder, jobs)
+    assert {row.attempt for row in sweep(folder, jobs, cpu(fresh=True))} == {2}
 
 
 def jobs(rounds=3, does="timed"):
