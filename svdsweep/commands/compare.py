@@ -1,12 +1,13 @@
 """`svdsweep compare`: one sweep against another, regressions first; a gate for CI with `--fail-above`."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from svdsweep.commands.request import Parser
-from svdsweep.errors import UserError
+from svdsweep.errors import DONE, SOME_FAILED, UserError
 
 if TYPE_CHECKING:
     from svdsweep.analysis.versus import Change, Comparison
@@ -20,16 +21,19 @@ def main(argv: Sequence[str]) -> int:
         "compare",
         "Compare two sweeps job by job: two GPUs, two versions, two commits. Ratios are second ÷ first.",
     )
-    parser.add_argument("first", type=Path, metavar="runs/OLD")
-    parser.add_argument("second", type=Path, metavar="runs/NEW")
+    parser.add_argument("first", type=Path, metavar="runs/OLD", help="what is compared with")
+    parser.add_argument("second", type=Path, metavar="runs/NEW", help="what is compared")
     parser.add_argument(
-        "--fail-above", metavar="10%%", help="exit with 1 when a latency or VRAM peak grew by more"
+        "--fail-above",
+        type=share,
+        metavar="SHARE",
+        help="exit with 1 when a latency or VRAM peak grew by more, as in 10%%",
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the comparison as a page")
     parser.add_json()
     asked = parser.asked(argv)
-    above = share(asked.fail_above) if asked.fail_above else None
+    above = asked.fail_above
 
     from svdsweep.analysis.sweep import open_sweep
     from svdsweep.analysis.versus import compare_sweeps
@@ -40,14 +44,14 @@ def main(argv: Sequence[str]) -> int:
             f"{asked.first} and {asked.second} have no job in common, also when a setting that differs throughout is "
             "left out. Compare sweeps of the same grid."
         )
-    failed = [c for c in result.changes if above is not None and c.regressed(above)]
     title = f"{asked.second} against {asked.first}"
     if asked.markdown:
-        _write(asked.markdown, markdown(title, result, above))
+        _write(asked.markdown, markdown(title, result, above or 0.0))
     if asked.page:
         _write(asked.page, page(title, result, above))
-    print(document(result, above) if asked.json else text(title, result, above))
-    return 1 if failed else 0
+    print(document(result, above or 0.0) if asked.json else text(title, result, above or 0.0))
+    failed = above is not None and any(change.regressed(above) for change in result.changes)
+    return SOME_FAILED if failed else DONE
 
 
 def share(words: str) -> float:
@@ -61,13 +65,12 @@ def share(words: str) -> float:
     return value
 
 
-def cells(change: "Change", above: float | None) -> list[str]:
-    """A line of the table."""
-    from svdsweep.report.words import change as ratio
-    from svdsweep.report.words import difference, verdict
+def cells(change: "Change", above: float) -> list[str]:
+    """A line of the table; regressions are told from a share `above` on."""
+    from svdsweep.report import words
 
     told = [
-        f"{name} {difference(e)} {e.verdict}"
+        f"{name} {words.difference(e)} {e.verdict}"
         for name, e in change.metrics.items()
         if e.verdict in ("better", "worse", "higher", "lower")
     ]
@@ -75,16 +78,16 @@ def cells(change: "Change", above: float | None) -> list[str]:
         change.strategy,
         change.workload,
         str(change.pairs),
-        ratio(change.latency),
-        verdict(change.latency),
-        ratio(change.memory),
+        words.change(change.latency),
+        words.verdict(change.latency),
+        words.change(change.memory),
         "; ".join(told[:4]) + (f"; {len(told) - 4} more" if len(told) > 4 else "") or "no difference seen",
         f"{change.lost} lost, {change.won} won" if change.lost or change.won else "",
-        "; ".join(change.regressed(above if above is not None else 0.0)),
+        "; ".join(change.regressed(above)),
     ]
 
 
-def text(title: str, result: "Comparison", above: float | None) -> str:
+def text(title: str, result: "Comparison", above: float) -> str:
     """For the terminal."""
     from svdsweep.terminal import table
 
@@ -97,7 +100,7 @@ def text(title: str, result: "Comparison", above: float | None) -> str:
     return "\n".join(parts)
 
 
-def markdown(title: str, result: "Comparison", above: float | None) -> str:
+def markdown(title: str, result: "Comparison", above: float) -> str:
     """For a pull request."""
     from svdsweep.report.markdown import cell, table
 
@@ -110,36 +113,20 @@ def markdown(title: str, result: "Comparison", above: float | None) -> str:
 
 
 def page(title: str, result: "Comparison", above: float | None) -> str:
-    """As HTML, self-contained."""
+    """As HTML, self-contained; it tells the gate where there is one."""
     from svdsweep.report.render import document as render
 
-    return render(
-        "compare.html.jinja",
-        title=title,
-        header=HEADER,
-        lines=[(cells(c, above), bool(c.regressed(above or 0.0))) for c in result.changes],
-        result=result,
-        above=above,
-    )
+    lines = [(cells(c, above or 0.0), bool(c.regressed(above or 0.0))) for c in result.changes]
+    return render("compare.html.jinja", title=title, header=HEADER, lines=lines, result=result, above=above)
 
 
-def document(result: "Comparison", above: float | None) -> str:
+def document(result: "Comparison", above: float) -> str:
     """As JSON."""
-    import dataclasses
-
-    lines = [
-        {**dataclasses.asdict(c), "regressed": c.regressed(above if above is not None else 0.0)}
-        for c in result.changes
+    facts = dataclasses.asdict(result)
+    facts["changes"] = [
+        {**dataclasses.asdict(change), "regressed": change.regressed(above)} for change in result.changes
     ]
-    return json.dumps(
-        {
-            "changes": lines,
-            "differing": result.differing,
-            "only_first": result.only_first,
-            "only_second": result.only_second,
-        },
-        indent=1,
-    )
+    return json.dumps(facts, indent=1)
 
 
 def _write(path: Path, content: str) -> None:

@@ -52,7 +52,7 @@ def parser() -> Parser:
     """The flags of the verb."""
     p = Parser("fit", ABOUT, EXAMPLES)
     p.add_grid()
-    p.add_argument("--vram", type=gib_of, metavar="GIB", help="the card's memory")
+    p.add_argument("--vram", type=gib_of, metavar="GIB", help="the card's memory; needed")
     p.add_argument(
         "--gpu",
         type=gpu_asked,

@@ -1,10 +1,14 @@
 """The one parser of flags: unknown ones are refused in a sentence with the nearest name; every verb has `--help`."""
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
 
 from svdsweep.errors import UserError, nearest
+
+WIDTH = 78
+"""Characters in a line of what `--help` says of a verb."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -13,10 +17,10 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, verb: str, description: str, epilog: str = "") -> None:
         super().__init__(
             prog=f"svdsweep {verb}",
-            description=description,
+            description=textwrap.fill(description, WIDTH),
             epilog=epilog,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter,
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # examples keep their lines
         )
 
     def add_json(self, what: str = "one JSON document on standard output, nothing else there") -> None:
@@ -29,9 +33,8 @@ class Parser(argparse.ArgumentParser):
             "settings", nargs="*", metavar="SETTING=VALUE", help="the grid, as `svdsweep --help` has it"
         )
         self.add_argument("--config-dir", "-cd", metavar="DIR", help="presets of your own, laid out as conf/")
-        self.add_argument(
-            "--multirun", "-m", action="store_true", help=argparse.SUPPRESS
-        )  # lists sweep without it
+        # lists sweep without --multirun
+        self.add_argument("--multirun", "-m", action="store_true", help=argparse.SUPPRESS)
 
     def asked(self, arguments: Sequence[str]) -> argparse.Namespace:
         """What a command line says; settings and flags may stand in any order. Raises UserError."""

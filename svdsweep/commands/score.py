@@ -14,6 +14,15 @@ from svdsweep.metrics import COLUMNS, Context, headlines, score
 from svdsweep.store.measurements import Measurements
 from svdsweep.terminal import cell, table
 
+ABOUT = """\
+Measure how consistent a video is: flicker with the motion taken out, motion, likeness to the image that it was made
+from, drift of colour and sharpness, broken frames. Needs no weights and no GPU."""
+EPILOG = """\
+A compressed video has lost some of what is measured: where you have the
+frames, give those. What each metric sees, and what it is blind to, is in
+svdsweep/metrics/README.md.
+"""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -48,38 +57,16 @@ def main(argv: Sequence[str]) -> int:
 
 def parser() -> Parser:
     """The arguments of `svdsweep score`."""
-    p = Parser(
-        "score",
-        "Measure how consistent a video is: flicker with the motion taken out, motion, likeness to the "
-        "image that it was made from, drift of colour and sharpness, broken frames. Needs no weights and no GPU.",
-        "A compressed video has lost some of what is measured: where you have the frames, give those. What each "
-        "metric sees, and what it is blind to, is in svdsweep/metrics/README.md.",
-    )
-    p.add_argument(
-        "inputs",
-        nargs="+",
-        type=Path,
-        metavar="VIDEO_OR_FOLDER",
-        help="a video, a folder of frames, or of videos",
-    )
-    p.add_argument(
-        "--image", type=Path, help="the picture that the video was made from; cropped and resized to it"
-    )
-    p.add_argument(
-        "--metrics", default="fast", choices=["fast", "full"], help="full: LPIPS too (default: fast)"
-    )
-    p.add_argument("--weights-dir", type=Path, help="folder with the weight file of LPIPS")
-    p.add_argument(
-        "--decode-chunk-size",
-        type=int,
-        metavar="N",
-        help="frames decoded at once, to look for seams between them",
-    )
-    p.add_argument("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1")
-    p.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
-    p.add_argument(
-        "--frames", type=int, default=128, metavar="N", help="read at most so many frames (default: 128)"
-    )
+    p = Parser("score", ABOUT, EPILOG)
+    add = p.add_argument
+    add("inputs", nargs="+", type=Path, metavar="CLIP", help="a video, a folder of frames, or of videos")
+    add("--image", type=Path, metavar="FILE", help="the picture it was made from; cropped and resized to it")
+    add("--metrics", default="fast", choices=["fast", "full"], help="full: LPIPS too (default: fast)")
+    add("--weights-dir", type=Path, metavar="DIR", help="folder with the weight file of LPIPS")
+    add("--decode-chunk-size", type=int, metavar="N", help="look for seams between chunks of N frames")
+    add("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1")
+    add("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
+    add("--frames", type=int, default=128, metavar="N", help="read at most so many frames (default: 128)")
     p.add_json("one JSON document on standard output, with values per frame")
     return p
 
@@ -150,16 +137,18 @@ def families_of(preset: str) -> list[str]:
 
 def one_table(judged: Judged) -> str:
     """Every number about a clip with its unit, what is better, and what it is; what is said in words follows."""
-    lines = [
-        [name, cell(value), column.unit, column.better or "", _first_sentence(column.help)]
-        for name, value in judged.scores.values.items()
-        if value is not None and not isinstance(value, str) and (column := COLUMNS[name])
-    ]
+    values = {name: value for name, value in judged.scores.values.items() if value is not None}
+    words = [f"{name}: {value}" for name, value in values.items() if isinstance(value, str)]
+    lines = []
+    for name, value in values.items():
+        if not isinstance(value, str):
+            column = COLUMNS[name]
+            meaning = column.help.partition(". ")[0].partition(": ")[0].rstrip(".")
+            lines.append([name, cell(value), column.unit, column.better or "", meaning])
     head = f"{judged.path}: {judged.frames} frames, {judged.width}×{judged.height}"
     body = table(
         ["metric", "value", "unit", "better", "what it is"], lines, [False, True, False, False, False]
     )
-    words = [f"{name}: {value}" for name, value in judged.scores.values.items() if isinstance(value, str)]
     return "\n".join([head, body, *words, *(f"note: {note}" for note in judged.scores.notes)])
 
 
@@ -174,10 +163,6 @@ def lines_table(judged: Sequence[Judged]) -> str:
     notes = dict.fromkeys(f"note: {one.path.name}: {note}" for one in judged for note in one.scores.notes)
     right = [False] + [True] * (len(names) + 1)
     return "\n".join([table(["clip", "frames", *names], lines, right), *notes])
-
-
-def _first_sentence(text: str) -> str:
-    return text.partition(". ")[0].partition(": ")[0].rstrip(".")
 
 
 def _check_device(device: str) -> None:

@@ -15,9 +15,17 @@ def main(argv: Sequence[str]) -> int:
     """Look and tell; returns 1 when there is a trouble, else 0."""
     parser = Parser("doctor", "What this machine has and lacks, each trouble with its cure.")
     parser.add_argument(
-        "--quick", action="store_true", help="leave out what is measured: compiler, bandwidth, rate"
+        "--quick",
+        action="store_true",
+        help="leave out what takes seconds: the compiler and the rates of the device",
     )
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where sweeps will be written")
+    parser.add_argument(
+        "--runs-dir",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where sweeps will be written (default: runs)",
+    )
     parser.add_json()
     asked = parser.asked(argv)
     findings = examine(asked.runs_dir, measured=not asked.quick)
