@@ -28,65 +28,39 @@ from svdsweep.memory import (
     vae_dtype,
     vae_upcast,
 )
+from svdsweep.memory.conflicts import GROUP
 from svdsweep.memory.contract import Knob, NoEffect
 
 KNOBS = (
-    Knob("vae_dtype", lambda m: m.vae_dtype != "model", vae_dtype.apply, vae_dtype.check),
-    Knob("vae_upcast", lambda m: not m.vae_upcast, vae_upcast.apply, vae_upcast.check),
+    Knob("vae_dtype", vae_dtype.apply, vae_dtype.check),
+    Knob("vae_upcast", vae_upcast.apply, vae_upcast.check),
     # processors go onto all layers, so the one that spares cross-attention its product comes after them
+    Knob("attention", attention.replace_processors, attention.check_processors, attention.PROCESSORS),
     Knob(
-        "attention",
-        lambda m: m.attention in attention.PROCESSORS,
-        attention.replace_processors,
-        attention.check_processors,
+        "single_token_cross_attention", single_token_cross_attention.apply, single_token_cross_attention.check
     ),
-    Knob(
-        "single_token_cross_attention",
-        lambda m: m.single_token_cross_attention,
-        single_token_cross_attention.apply,
-        single_token_cross_attention.check,
-    ),
-    Knob("fused_qkv", lambda m: m.fused_qkv, fused_qkv.apply, fused_qkv.check),
-    Knob(
-        "forward_chunk_size",
-        lambda m: m.forward_chunk_size is not None,
-        forward_chunk_size.apply,
-        forward_chunk_size.check,
-    ),
-    Knob(
-        "transformer_parts",
-        lambda m: m.transformer_parts is not None,
-        transformer_parts.apply,
-        transformer_parts.check,
-    ),
-    Knob("decode", lambda m: m.decode == "streamed", streamed_decode.apply, streamed_decode.check),
-    Knob("temporal_conv2d", lambda m: m.temporal_conv2d, temporal_conv2d.apply, temporal_conv2d.check),
-    Knob("norms_by_channel", lambda m: m.norms_by_channel, norms_by_channel.apply, norms_by_channel.check),
-    Knob("channels_last", lambda m: m.channels_last, channels_last.apply, channels_last.check),
-    Knob(
-        "unet_weights",
-        lambda m: m.unet_weights in unet_weights.STORED,
-        unet_weights.apply,
-        unet_weights.check,
-    ),
-    Knob("unet_weights", lambda m: m.unet_weights == "fp8_products", fp8_products.apply, fp8_products.check),
-    Knob("deepcache_interval", lambda m: m.deepcache_interval is not None, deepcache.apply, deepcache.check),
-    Knob("extra", lambda m: bool(m.extra), extra.apply, extra.check),
+    Knob("fused_qkv", fused_qkv.apply, fused_qkv.check),
+    Knob("forward_chunk_size", forward_chunk_size.apply, forward_chunk_size.check),
+    Knob("transformer_parts", transformer_parts.apply, transformer_parts.check),
+    Knob("decode", streamed_decode.apply, streamed_decode.check),
+    Knob("temporal_conv2d", temporal_conv2d.apply, temporal_conv2d.check),
+    Knob("norms_by_channel", norms_by_channel.apply, norms_by_channel.check),
+    Knob("channels_last", channels_last.apply, channels_last.check),
+    Knob("unet_weights", unet_weights.apply, unet_weights.check, unet_weights.STORED),
+    Knob("unet_weights", fp8_products.apply, fp8_products.check, ("fp8_products",)),
+    Knob("deepcache_interval", deepcache.apply, deepcache.check),
+    Knob("extra", extra.apply, extra.check),
     # whole graphs do not trace offload hooks, so compilation comes before them; halves are two calls of one graph
-    Knob("compile", lambda m: m.compile != "none", compile.compile_unet, compile.check, True),
-    Knob("compile_vae", lambda m: m.compile_vae, compile.compile_vae, compile.check, True),
-    Knob("attention", lambda m: m.attention in attention.SDPA, attention.pin_kernel, attention.check_pinned),
+    Knob("compile", compile.compile_unet, compile.check, check_after_run=True),
+    Knob("compile_vae", compile.compile_vae, compile.check, check_after_run=True),
+    Knob("attention", attention.pin_kernel, attention.check_pinned, attention.SDPA),
     Knob(
-        "attention",
-        lambda m: m.attention == "measured",
-        measured_attention.apply,
-        measured_attention.check,
-        True,
+        "attention", measured_attention.apply, measured_attention.check, ("measured",), check_after_run=True
     ),
-    Knob("cudnn_benchmark", lambda m: m.cudnn_benchmark, cudnn_benchmark.apply, cudnn_benchmark.check),
-    Knob("launch_ahead", lambda m: m.launch_ahead, launch_ahead.apply, launch_ahead.check),
-    Knob("split_guidance", lambda m: m.split_guidance, split_guidance.apply, split_guidance.check),
-    Knob("offload", lambda m: True, offload.apply, offload.check),
+    Knob("cudnn_benchmark", cudnn_benchmark.apply, cudnn_benchmark.check),
+    Knob("launch_ahead", launch_ahead.apply, launch_ahead.check),
+    Knob("split_guidance", split_guidance.apply, split_guidance.check),
+    Knob("offload", offload.apply, offload.check, ("none", "model", "sequential", *GROUP)),
 )
 """The order in which knobs are applied; a comment stands where it matters to the knobs around it."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from svdsweep.config import Memory
@@ -84,19 +85,15 @@ def sage_processor() -> Any:
 
     class SageProcessor:
         def __call__(
-            self,
-            attn: Any,
-            hidden_states: torch.Tensor,
-            encoder_hidden_states: torch.Tensor | None = None,
-            **_: Any,
-        ) -> torch.Tensor:
+            self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
+        ) -> Tensor:
             context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
             q, k, v = (
                 project(x).unflatten(-1, (attn.heads, -1))
                 for project, x in ((attn.to_q, hidden_states), (attn.to_k, context), (attn.to_v, context))
             )
             out = sageattn(q, k, v, tensor_layout="NHD", is_causal=False).flatten(-2)
-            projected: torch.Tensor = attn.to_out[0](out)
+            projected: Tensor = attn.to_out[0](out)
             return projected
 
     return SageProcessor()

@@ -1,6 +1,6 @@
 """What a knob of a memory strategy is: how it is applied, and the proof that it took effect."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +22,21 @@ Check = Callable[[Any, Memory, torch.device], str | None]
 
 @dataclass(frozen=True)
 class Knob:
-    """One knob: when it is asked for, how it is applied, and how one sees that it took effect.
+    """One knob of a strategy: how it is applied, and how one sees that it took effect.
 
-    `check` is called at once or, with `check_after_run`, when the pipeline has run."""
+    `check` is called at once or, with `check_after_run`, when the pipeline has run. `values` are those that ask for it;
+    by default every value but the one that a plain `Memory` has."""
 
     name: str
-    wanted: Callable[[Memory], bool]
     apply: Apply
     check: Check
+    values: Collection[object] | None = None
     check_after_run: bool = False
+
+    def wanted(self, memory: Memory) -> bool:
+        """Whether a strategy asks for this knob."""
+        value = getattr(memory, self.name)
+        return value != getattr(Memory(), self.name) if self.values is None else value in self.values
 
 
 def unless_all(layers: Sequence[Any], plain: Sequence[Any], complaint: str) -> str | None:

@@ -8,6 +8,7 @@ unusual."""
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from svdsweep.config import Memory
 from svdsweep.memory.transformer_parts import transformers_of
@@ -23,7 +24,7 @@ LITTLE = ("time_pos_embed", "attn2")
 class Fp8Linear(torch.nn.Module):
     """A linear layer whose product is one of fp8 matrices."""
 
-    scale: torch.Tensor
+    scale: Tensor
 
     def __init__(self, layer: torch.nn.Linear) -> None:
         super().__init__()
@@ -32,10 +33,10 @@ class Fp8Linear(torch.nn.Module):
         self.register_buffer("scale", scale)
         self.bias = layer.bias
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out), in the dtype of `x`."""
         rows, scale = scaled(x.flatten(0, -2))
-        out: torch.Tensor = torch._scaled_mm(
+        out: Tensor = torch._scaled_mm(
             rows.contiguous(),  # the rows of a single frame come transposed
             self.weight.t(),
             scale_a=scale,
@@ -47,7 +48,7 @@ class Fp8Linear(torch.nn.Module):
         return out.view(*x.shape[:-1], -1)
 
 
-def scaled(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def scaled(x: Tensor) -> tuple[Tensor, Tensor]:
     """`x` as fp8 (e4m3), scaled so that its largest value is the largest of fp8, and the float32 factor that undoes
     it."""
     largest = torch.linalg.vector_norm(x, torch.inf, dtype=torch.float32)

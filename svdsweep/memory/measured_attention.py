@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.nn.attention import sdpa_kernel
 
 from svdsweep.config import Job, Memory
@@ -22,7 +23,7 @@ from svdsweep.memory.attention import SDPA, attention_layers, is_plain
 from svdsweep.memory.contract import unless_all
 from svdsweep.memory.per_run import is_guided
 
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 DEFAULT = "default"
 REPEATS = 5
 AT_ONCE = 5
@@ -33,7 +34,7 @@ AGREEMENT = 0.02
 """Largest difference from PyTorch's own choice, as a share of the largest value, that half precision explains."""
 
 
-def products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+def products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Plain matrix products and a softmax in the dtype of `q` (B, H, L, d), one head at a time: a head is a batch that
     products take as it lies in memory, and its scores alone are alive."""
     heads = []
@@ -47,7 +48,7 @@ def products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def _by(name: str) -> Attend:
-    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         with sdpa_kernel(SDPA[name]):
             return F.scaled_dot_product_attention(q, k, v)
 
@@ -86,19 +87,15 @@ class MeasuredProcessor:
         self.choice: Choice | None = None
 
     def __call__(
-        self,
-        attn: Any,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        **_: Any,
-    ) -> torch.Tensor:
+        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
+    ) -> Tensor:
         """(B, L, C) and a context (B, K, c), or none for attention to itself → (B, L, C)."""
         q, k, v = _projected(attn, hidden_states, encoder_hidden_states)
         if self.choosing:
             self.choosing = False  # parts of a block that follow are no larger
             self.choice = self.choices.of(q, k, v)
             self.kernel = self.choice.kernel
-        out: torch.Tensor = attn.to_out[0](KERNELS[self.kernel](q, k, v).transpose(1, 2).flatten(2))
+        out: Tensor = attn.to_out[0](KERNELS[self.kernel](q, k, v).transpose(1, 2).flatten(2))
         return out
 
 
@@ -111,7 +108,7 @@ class Choices:
         self.by_shape: dict[tuple[int, ...], list[Choice | None]] = {}
         self.settled: tuple[int, ...] | None = None
 
-    def of(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Choice:
+    def of(self, q: Tensor, k: Tensor, v: Tensor) -> Choice:
         """The choice for a layer's query, key and value; those of one shape are timed once."""
         kind = (q.shape, k.shape, q.stride(), q.dtype)
         if kind not in self.timed:
@@ -167,7 +164,7 @@ def kernels_chosen(pipe: Any, job: Job) -> list[str]:
     return list(dict.fromkeys(str(choice) for choice in choices.by_shape.get(shape, []) if choice))
 
 
-def choose(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Choice:
+def choose(q: Tensor, k: Tensor, v: Tensor) -> Choice:
     """Time the kernels that work on (B, H, L, d) and take the fastest; PyTorch's own choice unless one is clearly
     faster, or where that answers with values that are not finite, for then no other can be held against it. Raises
     torch.OutOfMemoryError where PyTorch's own choice does not fit; another that does not is left out."""
@@ -193,7 +190,7 @@ def choose(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Choice:
     )
 
 
-def extra_bytes(name: str, q: torch.Tensor, k: torch.Tensor) -> int:
+def extra_bytes(name: str, q: Tensor, k: Tensor) -> int:
     """What a kernel holds beyond query, key, value and result (B, H, L, d): scores before and after the softmax, of all
     heads with PyTorch's `math`, which computes in float32 and copies what is not, of one head with `eager`."""
     batch, heads, length, _ = q.shape
@@ -204,14 +201,12 @@ def extra_bytes(name: str, q: torch.Tensor, k: torch.Tensor) -> int:
     return q.element_size() * (2 * scores // heads + q.numel()) if name == "eager" else 0
 
 
-def bound_bytes(q: torch.Tensor, k: torch.Tensor) -> int:
+def bound_bytes(q: Tensor, k: Tensor) -> int:
     """What a kernel may hold beyond query, key, value and result: as much again. 4 GiB of scores are never tried."""
     return q.element_size() * 2 * (q.numel() + k.numel())
 
 
-def _projected(
-    attn: Any, x: torch.Tensor, context: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _projected(attn: Any, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value as views (B, H, L, d) of what the layer's projections answer."""
     if not attn.fused_projections:
         context = x if context is None else context
@@ -224,7 +219,7 @@ def _projected(
     return q, k, v
 
 
-def _works(kernel: Attend, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, expected: torch.Tensor) -> bool:
+def _works(kernel: Attend, q: Tensor, k: Tensor, v: Tensor, expected: Tensor) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch tells at length why a kernel cannot be had
@@ -266,7 +261,7 @@ def _timed(run: Callable[[], Any], device: torch.device) -> float:
 
 def _settling(forward: Callable[..., Any], choices: Choices) -> Callable[..., Any]:
     @functools.wraps(forward)
-    def settled(sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def settled(sample: Tensor, *args: Any, **kwargs: Any) -> Any:
         choices.settle(tuple(sample.shape), lambda: forward(sample, *args, **kwargs))
         return forward(sample, *args, **kwargs)
 

@@ -8,12 +8,13 @@ import functools
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from svdsweep.config import Memory
 from svdsweep.memory.contract import unless_all
 
 
-def by_channel(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
+def by_channel(norm: torch.nn.GroupNorm, x: Tensor) -> Tensor:
     """A group norm's forward on (n, C, …). Mean and variance of each channel come in float32 from sums of x and x², and
     those of the groups from the channels'. As exact as PyTorch's while a channel's mean is below some thousand of its
     standard deviations."""
@@ -28,7 +29,7 @@ def by_channel(norm: torch.nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
     scale = (spread + norm.eps).rsqrt().expand_as(mean).flatten(1) * norm.weight
     shift = norm.bias - of_group.expand_as(mean).flatten(1) * scale
     behind = (..., *[None] * len(places))
-    out: torch.Tensor = (full * scale[behind] + shift[behind]).to(x.dtype)
+    out: Tensor = (full * scale[behind] + shift[behind]).to(x.dtype)
     return out
 
 

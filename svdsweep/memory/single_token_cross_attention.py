@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from svdsweep.config import Memory
 from svdsweep.memory.attention import is_plain
@@ -27,10 +28,10 @@ class Token:
     def __init__(self, keep: bool) -> None:
         self.keep = keep
         self.videos = 1
-        self.kept: dict[tuple[Any, ...], tuple[torch.Tensor, dict[int, torch.Tensor]]] = {}
-        self.vectors: dict[int, torch.Tensor] = {}
+        self.kept: dict[tuple[Any, ...], tuple[Tensor, dict[int, Tensor]]] = {}
+        self.vectors: dict[int, Tensor] = {}
 
-    def set(self, embedding: torch.Tensor) -> None:
+    def set(self, embedding: Tensor) -> None:
         """Begin a forward with `embedding` (B, 1, C)."""
         self.videos = len(embedding)
         if not self.keep:
@@ -50,12 +51,8 @@ class SingleTokenProcessor:
         self.token = token
 
     def __call__(
-        self,
-        attn: Any,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        **_: Any,
-    ) -> torch.Tensor:
+        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
+    ) -> Tensor:
         """(n, tokens, C) and a context (n, 1, c), n rows for each video together → (n, 1, C), to be broadcast."""
         assert encoder_hidden_states is not None
         if encoder_hidden_states.shape[1] != 1:
@@ -77,9 +74,7 @@ def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     token = Token(keep=memory.compile == "none" and not memory.offload_stream)
     for block, attention in cross_attentions(pipe.unet):
         if not is_plain(attention):
-            raise ValueError(
-                "single_token_cross_attention: this model's cross-attention does more than attend"
-            )
+            raise ValueError("single_token_cross_attention: this model's layers do more than attend")
         attention.set_processor(SingleTokenProcessor(token))
         block.norm2 = torch.nn.Identity()
     pipe.unet.forward = _announcing(pipe.unet.forward, token)
@@ -101,13 +96,9 @@ def cross_attentions(unet: torch.nn.Module) -> list[tuple[Any, Any]]:
 def _announcing(forward: Callable[..., Any], token: Token) -> Callable[..., Any]:
     @functools.wraps(forward)
     def with_token(
-        sample: torch.Tensor,
-        timestep: Any,
-        encoder_hidden_states: torch.Tensor,
-        added_time_ids: torch.Tensor,
-        return_dict: bool = True,
+        sample: Tensor, timestep: Any, encoder_hidden_states: Tensor, *args: Any, **more: Any
     ) -> Any:
         token.set(encoder_hidden_states)
-        return forward(sample, timestep, encoder_hidden_states, added_time_ids, return_dict=return_dict)
+        return forward(sample, timestep, encoder_hidden_states, *args, **more)
 
     return with_token

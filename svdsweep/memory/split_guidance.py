@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from svdsweep.config import Memory
 
@@ -28,32 +29,24 @@ def halving(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(forward)
     def one_by_one(
-        sample: torch.Tensor,
+        sample: Tensor,
         timestep: Any,
-        encoder_hidden_states: torch.Tensor,
-        added_time_ids: torch.Tensor,
+        encoder_hidden_states: Tensor,
+        added_time_ids: Tensor,
         return_dict: bool = True,
     ) -> Any:
         if len(sample) == 1:
             return forward(sample, timestep, encoder_hidden_states, added_time_ids, return_dict=return_dict)
-        parts = [
-            forward(
-                sample[i : i + 1],
-                timestep,
-                encoder_hidden_states[i : i + 1],
-                added_time_ids[i : i + 1],
-                return_dict=False,
-            )[0]
-            for i in range(len(sample))
-        ]
-        joined = torch.cat(parts)
+        inputs = (sample, encoder_hidden_states, added_time_ids)
+        videos = zip(*(torch.split(x, 1) for x in inputs), strict=True)
+        joined = torch.cat([forward(x, timestep, e, ids, return_dict=False)[0] for x, e, ids in videos])
         return _output(joined) if return_dict else (joined,)
 
     one_by_one.halves = True  # type: ignore[attr-defined]
     return one_by_one
 
 
-def _output(sample: torch.Tensor) -> Any:
+def _output(sample: Tensor) -> Any:
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionOutput
 
     return UNetSpatioTemporalConditionOutput(sample=sample)

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from svdsweep.config import Memory
 from svdsweep.memory.contract import unless_all
@@ -24,7 +25,7 @@ from svdsweep.memory.streamed_frames import Frames, Shelf
 
 TAPS = 3
 GIB = 2**30
-Then = Callable[[int, torch.Tensor], None]
+Then = Callable[[int, Tensor], None]
 """What becomes of frame t."""
 
 
@@ -36,12 +37,12 @@ class Moments:
 
     def __init__(self, groups: int) -> None:
         self.groups = groups
-        self.means: list[torch.Tensor] = []
-        self.spreads: list[torch.Tensor] = []
+        self.means: list[Tensor] = []
+        self.spreads: list[Tensor] = []
         self.lengths: int | None = None
         """Elements of a group, where the spreads are the lengths of its vectors and not their variances."""
 
-    def add(self, x: torch.Tensor) -> None:
+    def add(self, x: Tensor) -> None:
         """A frame (1, C, H, W)."""
         rows = x.reshape(self.groups, -1)
         if x.dtype in (torch.float16, torch.bfloat16):
@@ -53,7 +54,7 @@ class Moments:
             self.means.append(mean)
             self.spreads.append(variance)
 
-    def merged(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def merged(self) -> tuple[Tensor, Tensor]:
         """(groups,) each, in at least float32, by Chan, Golub and LeVeque (1983) for parts of one size."""
         means, variances = torch.stack(self.means), torch.stack(self.spreads)
         if self.lengths:
@@ -69,14 +70,12 @@ class StreamedDecoder:
         self.host_bytes = 0
         """Host memory of the largest decode so far."""
 
-    def forward(
-        self, sample: torch.Tensor, image_only_indicator: torch.Tensor, num_frames: int = 1
-    ) -> torch.Tensor:
+    def forward(self, sample: Tensor, image_only_indicator: Tensor, num_frames: int = 1) -> Tensor:
         """(clips · num_frames, 4, h, w) scaled latents → (clips · num_frames, 3, 8h, 8w)."""
         clips = torch.split(sample, num_frames)
         return torch.cat([self._clip(clip) for clip in clips])
 
-    def _clip(self, sample: torch.Tensor) -> torch.Tensor:
+    def _clip(self, sample: Tensor) -> Tensor:
         shelf = Shelf(sample.device, self.budget)
         try:
             return self._passes(sample, shelf)
@@ -84,7 +83,7 @@ class StreamedDecoder:
             shelf.lanes.settle()
             self.host_bytes = max(self.host_bytes, shelf.arena.nbytes)
 
-    def _passes(self, sample: torch.Tensor, shelf: Shelf) -> torch.Tensor:
+    def _passes(self, sample: Tensor, shelf: Shelf) -> Tensor:
         layers, tail = layers_of(self.decoder)
         frames = len(sample)
         (before, block), *others = layers
@@ -94,15 +93,15 @@ class StreamedDecoder:
         for before, following in others:
             entered, entrance = entrance, _Entrance(before, following, shelf, frames)
             entered.leave(shelf, entrance.enter)
-        pictures: list[torch.Tensor] = []
+        pictures: list[Tensor] = []
 
-        def picture(_t: int, x: torch.Tensor) -> None:
+        def picture(_t: int, x: Tensor) -> None:
             for layer in tail:
                 x = layer(x)
             pictures.append(x)
 
         entrance.leave(shelf, picture)
-        video: torch.Tensor = self.decoder.time_conv_out(torch.stack(pictures, 2))
+        video: Tensor = self.decoder.time_conv_out(torch.stack(pictures, 2))
         return video[0].transpose(0, 1)
 
 
@@ -114,7 +113,7 @@ class _Entrance:
         self.frames = Frames(shelf, frames)
         self.moments = Moments(block.temporal_res_block.norm1.num_groups)
 
-    def enter(self, t: int, x: torch.Tensor) -> None:
+    def enter(self, t: int, x: Tensor) -> None:
         """The first pass of frame `t`."""
         for layer in self.before:
             x = layer(x)
@@ -128,13 +127,13 @@ class _Entrance:
         between = Frames(shelf, self.frames.count)
         moments = Moments(layers.norm2.num_groups)
 
-        def keep(t: int, x: torch.Tensor) -> None:
+        def keep(t: int, x: Tensor) -> None:
             moments.add(x)
             between.put(t, x)
 
-        def mixed(window: torch.Tensor, t: int) -> torch.Tensor:
+        def mixed(window: Tensor, t: int) -> Tensor:
             spatial = self.frames.get(t, last=True)  # so that the next one is on its way
-            frame: torch.Tensor = self.block.time_mixer(spatial, layers.conv2(window, t))
+            frame: Tensor = self.block.time_mixer(spatial, layers.conv2(window, t))
             return frame
 
         _windows(layers.norm1, layers.conv1, self.moments, self.frames, False, keep)
@@ -143,7 +142,7 @@ class _Entrance:
 
 def _windows(
     norm: Any,
-    convolve: Callable[[torch.Tensor, int], torch.Tensor],
+    convolve: Callable[[Tensor, int], Tensor],
     moments: Moments,
     frames: Frames,
     last: bool,
@@ -151,7 +150,7 @@ def _windows(
 ) -> None:
     """Norm, SiLU and a convolution over time; beyond the ends of the clip there are zeros."""
     scale, shift = norm(*moments.merged())
-    window: torch.Tensor | None = None
+    window: Tensor | None = None
     for t in range(frames.count + 1):
         if t < frames.count:
             x = frames.get(t, last)
@@ -166,7 +165,7 @@ def _windows(
             then(t - 1, convolve(window, t - 1))
 
 
-def affine(norm: Any, mean: torch.Tensor, variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def affine(norm: Any, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     """A group norm's forward but for its last step: what channels are multiplied with, and what is added, (C, 1, 1)."""
     members = norm.num_channels // norm.num_groups
     rstd = (variance + norm.eps).rsqrt().repeat_interleave(members)
@@ -175,7 +174,7 @@ def affine(norm: Any, mean: torch.Tensor, variance: torch.Tensor) -> tuple[torch
     return scale[:, None, None], shift[:, None, None]
 
 
-def over_time(conv: Any, window: torch.Tensor, t: int) -> torch.Tensor:
+def over_time(conv: Any, window: Tensor, t: int) -> Tensor:
     """A (3, 1, 1) convolution's forward at frame `t`: `window` (3, C, H, W) holds frame f at f modulo 3 → (1, O, H, W).
 
     One product of (O, 3 · C) and (3 · C, H · W), so that it is summed in full precision."""
@@ -185,7 +184,7 @@ def over_time(conv: Any, window: torch.Tensor, t: int) -> torch.Tensor:
     return out.view(1, -1, *window.shape[2:])
 
 
-def blended(mixer: Any, spatial: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+def blended(mixer: Any, spatial: Tensor, change: Tensor) -> Tensor:
     """A mixer's forward: a · s + (1 - a) · (s + change), in the memory of s."""
     alpha = mixer.get_alpha(None, spatial.ndim).to(spatial.dtype)
     weight = alpha if mixer.switch_spatial_to_temporal_mix else 1 - alpha

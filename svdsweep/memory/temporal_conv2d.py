@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers.models.resnet import TemporalResnetBlock
+from torch import Tensor
 
 from svdsweep.config import Memory
 from svdsweep.memory.contract import unless_all
@@ -45,19 +46,19 @@ def temporal_blocks(network: torch.nn.Module) -> list[Any]:
     return [m for m in network.modules() if isinstance(m, TemporalResnetBlock)]
 
 
-def over_frames(conv: Any, x: torch.Tensor) -> torch.Tensor:
+def over_frames(conv: Any, x: Tensor) -> Tensor:
     """A (3, 1, 1) convolution's forward on (B, C, F, h · w)."""
     return F.conv2d(x, conv.weight[..., 0], conv.bias, padding=conv.padding[:2])
 
 
-def residual(block: Any, input_tensor: torch.Tensor, temb: torch.Tensor | None) -> torch.Tensor:
+def residual(block: Any, input_tensor: Tensor, temb: Tensor | None) -> Tensor:
     """A temporal residual block's forward on (B, C, F, h, w) and the time's embedding (B, F, c), if it takes one."""
     x = input_tensor.flatten(3)
     y = block.conv1(block.nonlinearity(block.norm1(x)))
     if block.time_emb_proj is not None:
         y = y + block.time_emb_proj(block.nonlinearity(temb)).transpose(1, 2)[..., None]
     y = block.conv2(block.nonlinearity(block.norm2(y)))
-    out: torch.Tensor = (x + y).unflatten(3, input_tensor.shape[3:])
+    out: Tensor = (x + y).unflatten(3, input_tensor.shape[3:])
     return out
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from svdsweep.config import Memory
 from svdsweep.memory.contract import unless_all
@@ -54,9 +55,9 @@ def transformers_of(unet: torch.nn.Module) -> list[Any]:
 def _counting(forward: Callable[..., Any], videos: _Videos) -> Callable[..., Any]:
     @functools.wraps(forward)
     def counted(
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        image_only_indicator: torch.Tensor | None = None,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        image_only_indicator: Tensor | None = None,
         return_dict: bool = True,
     ) -> Any:
         assert image_only_indicator is not None
@@ -66,11 +67,9 @@ def _counting(forward: Callable[..., Any], videos: _Videos) -> Callable[..., Any
     return counted
 
 
-def _over_frames(forward: Callable[..., torch.Tensor], parts: int, videos: _Videos) -> Callable[..., Any]:
+def _over_frames(forward: Callable[..., Tensor], parts: int, videos: _Videos) -> Callable[..., Any]:
     @functools.wraps(forward)
-    def in_parts(
-        hidden_states: torch.Tensor, *args: Any, encoder_hidden_states: torch.Tensor, **kwargs: Any
-    ) -> torch.Tensor:
+    def in_parts(hidden_states: Tensor, *args: Any, encoder_hidden_states: Tensor, **kwargs: Any) -> Tensor:
         # each part has frames of every video, as single_token_cross_attention expects
         rows = hidden_states.view(videos.count, -1, *hidden_states.shape[1:])
         context = encoder_hidden_states.view(videos.count, -1, *encoder_hidden_states.shape[1:])
@@ -93,11 +92,9 @@ def _over_frames(forward: Callable[..., torch.Tensor], parts: int, videos: _Vide
     return in_parts
 
 
-def _over_places(forward: Callable[..., torch.Tensor], parts: int) -> Callable[..., Any]:
+def _over_places(forward: Callable[..., Tensor], parts: int) -> Callable[..., Any]:
     @functools.wraps(forward)
-    def in_parts(
-        hidden_states: torch.Tensor, num_frames: int, encoder_hidden_states: torch.Tensor
-    ) -> torch.Tensor:
+    def in_parts(hidden_states: Tensor, num_frames: int, encoder_hidden_states: Tensor) -> Tensor:
         places = hidden_states.shape[1]
         context = encoder_hidden_states.view(-1, places, *encoder_hidden_states.shape[1:])
 

@@ -1,4 +1,4 @@
-"""From a model's settings to a pipeline: weights of the hub's cache, a folder or the package; or random."""
+"""From a model's settings to a pipeline, with weights from the hub's cache, a folder or the package, or random ones."""
 
 import json
 from pathlib import Path
@@ -17,6 +17,16 @@ from svdsweep.config import Model
 from svdsweep.models.architectures import Architecture, svd
 from svdsweep.models.locate import TINY, folder_of
 
+NOT_SIZES = {
+    "architectures",
+    "dtype",
+    "torch_dtype",
+    "model_type",
+    "transformers_version",
+    "image_processor_type",
+}
+"""What the config files of transformers hold beside the arguments of a network."""
+
 
 def load_pipeline(
     model: Model, device: torch.device, drawn_on: torch.device | None = None
@@ -24,9 +34,8 @@ def load_pipeline(
     """The pipeline of `model` in its dtype, in inference mode, without progress bar.
 
     Pretrained weights wait on the host (a memory strategy decides what goes where); random ones go straight to
-    `device`. They are drawn on `drawn_on` (default: `device`), whose kind decides the numbers: name the device that
-    computes, also where weights wait elsewhere, and every strategy has equal ones. Raises UserError where the weights
-    are not on this machine."""
+    `device`. They are drawn on `drawn_on` (default: `device`), whose kind decides the numbers: always name the device
+    that computes, and every strategy has equal weights. Raises UserError where the weights are not on this machine."""
     dtype = getattr(torch, model.dtype)
     if model.weights == "random":
         pipe = random_pipeline(architecture(model.architecture), dtype, device, drawn_on)
@@ -49,14 +58,12 @@ def architecture(name: str) -> Architecture:
     """`svd`, `svd_xt`, or `tiny` (the embedded model's, read from its own config files)."""
     if name != "tiny":
         return svd(num_frames=25 if name == "svd_xt" else 14)
-    files = {
-        "unet": "unet/config.json",
-        "vae": "vae/config.json",
-        "image_encoder": "image_encoder/config.json",
-        "scheduler": "scheduler/scheduler_config.json",
-        "feature_extractor": "feature_extractor/preprocessor_config.json",
-    }
-    return Architecture(**{part: _config(TINY / file) for part, file in files.items()})
+    networks = {part: _config(TINY / part / "config.json") for part in ("unet", "vae", "image_encoder")}
+    return Architecture(
+        **networks,
+        scheduler=_config(TINY / "scheduler" / "scheduler_config.json"),
+        feature_extractor=_config(TINY / "feature_extractor" / "preprocessor_config.json"),
+    )
 
 
 def random_pipeline(
@@ -65,7 +72,7 @@ def random_pipeline(
     """A pipeline with weights that were never trained: right in size and speed, meaningless in pictures.
 
     Built on the meta device and filled on `device` from a fixed seed, tensor by tensor, so that no second copy ever
-    exists. The generators of a CPU and of a GPU give other numbers; that of `drawn_on` (default: `device`) is taken."""
+    exists. The generators of a CPU and of a GPU give different numbers; `drawn_on` (default: `device`) chooses."""
     networks = on_meta(shape)
     generator = torch.Generator(drawn_on or device).manual_seed(0)
     for network in networks.values():
@@ -115,13 +122,5 @@ def fill(
 
 
 def _config(path: Path) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(path.read_text())
-    private = {
-        "architectures",
-        "dtype",
-        "torch_dtype",
-        "model_type",
-        "transformers_version",
-        "image_processor_type",
-    }
-    return {k: v for k, v in plain.items() if not k.startswith("_") and k not in private}
+    settings: dict[str, Any] = json.loads(path.read_text())
+    return {k: v for k, v in settings.items() if not k.startswith("_") and k not in NOT_SIZES}

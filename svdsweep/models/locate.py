@@ -1,4 +1,4 @@
-"""Where a model's weights lie, and which exact ones; without torch, so that a refusal comes at once."""
+"""Where a model's weights lie, and exactly which ones; without torch, so that a refusal comes at once."""
 
 import dataclasses
 import hashlib
@@ -10,11 +10,7 @@ from svdsweep.config import Model
 from svdsweep.errors import UserError
 
 TINY = Path(__file__).resolve().parent / "tiny" / "weights"
-WEIGHTS = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "image_encoder": "model",
-}
+WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "image_encoder": "model"}
 """Stem of each component's weight file in diffusers' layout."""
 PIPELINE = "StableVideoDiffusionPipeline"
 ANSWER_TIMEOUT_S = 3.0
@@ -108,8 +104,7 @@ def _missing(folder: Path, model: Model) -> str | None:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Hash of every file's name, size, first and last 64 KiB: cheap, and no retraining or conversion leaves it
-    as it was."""
+    """A hash of every file's name, size, first and last 64 KiB: cheap, and any retraining or conversion changes it."""
     edge = 64 * 1024
     state = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors") and p.is_file()):
@@ -142,13 +137,11 @@ def _commit_on_hub(model: Model) -> str:
     except GatedRepoError as e:
         raise UserError(_not_here(model, "the hub asks you to accept their licence first")) from e
     except RevisionNotFoundError as e:
-        raise UserError(
-            f"model.revision={model.revision}: {model.source} has no such branch, tag or commit."
-        ) from e
+        problem = f"model.revision={model.revision}: {model.source} has no such branch, tag or commit."
+        raise UserError(problem) from e
     except RepositoryNotFoundError as e:
-        raise UserError(
-            f"model.source={model.source}: the hub knows no such model, or hides it from you."
-        ) from e
+        problem = f"model.source={model.source}: the hub knows no such model, or hides it from you."
+        raise UserError(problem) from e
     except Exception as e:  # the hub's client raises its own and its transport's errors
         raise UserError(_not_here(model, f"the hub cannot be reached ({type(e).__name__})")) from e
     if commit is None:

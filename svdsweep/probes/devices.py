@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from svdsweep.errors import UserError
+from svdsweep.probes.nvml import session
 
 
 def discover(wanted: str) -> list[str]:
@@ -21,7 +22,8 @@ def discover(wanted: str) -> list[str]:
 
 
 def visible(gpus: Sequence[Sequence[str]], mask: str | None) -> list[str]:
-    """What the mask CUDA_VISIBLE_DEVICES lets through of `gpus`, each a list: its UUID, or its MIG instances'."""
+    """The devices that the mask CUDA_VISIBLE_DEVICES lets through. Each of `gpus` is a list: its UUID, or those of its
+    MIG instances."""
     if mask is None:
         return [device for gpu in gpus for device in gpu]
     seen: list[str] = []
@@ -37,16 +39,8 @@ def visible(gpus: Sequence[Sequence[str]], mask: str | None) -> list[str]:
 
 def installed() -> list[list[str]]:
     """Every GPU of this machine in PCI order: its UUID, or the UUIDs of its MIG instances; empty without a driver."""
-    import pynvml as nvml
-
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return []
-    try:
-        return [_parts(nvml, i) for i in range(nvml.nvmlDeviceGetCount())]
-    finally:
-        nvml.nvmlShutdown()
+    with session() as nvml:
+        return [_parts(nvml, i) for i in range(nvml.nvmlDeviceGetCount())] if nvml else []
 
 
 def vram_gib(device: str) -> float | None:
@@ -63,21 +57,15 @@ def gpu_name(device: str) -> str | None:
 
 def _told(device: str, question: str) -> Any:
     """The driver's answer about a device; None where it gives none."""
-    import pynvml as nvml
-
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return None
-    try:
-        return getattr(nvml, question)(nvml.nvmlDeviceGetHandleByUUID(device))
-    except nvml.NVMLError:
-        return None
-    finally:
-        nvml.nvmlShutdown()
+    with session() as nvml:
+        try:
+            return getattr(nvml, question)(nvml.nvmlDeviceGetHandleByUUID(device)) if nvml else None
+        except nvml.NVMLError:
+            return None
 
 
 def _parts(nvml: Any, index: int) -> list[str]:
+    """The UUID of a GPU, or those of its MIG instances."""
     try:
         gpu = nvml.nvmlDeviceGetHandleByIndex(index)
     except nvml.NVMLError:  # a GPU that has fallen off the bus
@@ -115,9 +103,10 @@ def _chosen(name: str, here: Sequence[str], wanted: str) -> str:
 
 
 def cores() -> int:
-    """The CPU cores that this process may use: its affinity mask, less what SLURM has allotted to the task; a user who
-    sets OMP_NUM_THREADS has said it."""
-    for said in (os.environ.get("OMP_NUM_THREADS", ""), os.environ.get("SLURM_CPUS_PER_TASK", "")):
-        if said.isdigit() and int(said):
-            return int(said)
+    """The CPU cores that this process may use: what the user says by OMP_NUM_THREADS, else what SLURM has allotted to
+    the task, else the process's affinity mask."""
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        number = os.environ.get(name, "")
+        if number.isdigit() and int(number):
+            return int(number)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Where a number was made: host, device, versions, and whatever else it depends on. What cannot be read is None."""
+"""Where a number was made: host, device, versions, and all else that it depends on. What cannot be read is None."""
 
 import importlib.metadata
 import os
@@ -15,19 +15,15 @@ from svdsweep.probes import nvml
 from svdsweep.store.rows import Scalar
 
 PACKAGES = (
-    "torch",
-    "diffusers",
-    "transformers",
-    "accelerate",
-    "torchao",
-    "xformers",
-    "sageattention",
-    "DeepCache",
+    *("torch", "diffusers", "transformers", "accelerate"),
+    *("torchao", "xformers", "sageattention", "DeepCache"),
 )
+"""Their versions are part of a row's provenance."""
 
 
 def provenance(device: torch.device) -> dict[str, Scalar]:
-    """By name, for the rows of a worker on `device`; `gpu_*` are of this moment."""
+    """The facts about this machine for the rows of a worker on `device`, by name."""
+    allocator = os.environ.get("PYTORCH_CUDA_ALLOC_CONF") or os.environ.get("PYTORCH_ALLOC_CONF")
     facts: dict[str, Scalar] = {
         "host": socket.gethostname(),
         "device": str(device),
@@ -39,9 +35,7 @@ def provenance(device: torch.device) -> dict[str, Scalar]:
         "host_ram_gib": psutil.virtual_memory().total / 2**30,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "allocator": os.environ.get("PYTORCH_CUDA_ALLOC_CONF")
-        or os.environ.get("PYTORCH_ALLOC_CONF")
-        or "default",
+        "allocator": allocator or "default",
         "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
         "sdpa_kernels": _sdpa_kernels(device),
         "git": _git_revision(),
@@ -78,7 +72,7 @@ def uuid_of(device: torch.device) -> str | None:
 
 @cache
 def version(package: str) -> str | None:
-    """Of an installed distribution; None when there is none."""
+    """The version of an installed distribution; None when there is none."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -86,7 +80,7 @@ def version(package: str) -> str | None:
 
 
 def _sdpa_kernels(device: torch.device) -> str | None:
-    """Fused attention kernels that are switched on; without one SVD's attention needs some 40 GiB for its scores."""
+    """The attention kernels that are switched on; without a fused one SVD needs some 40 GiB for attention scores."""
     if device.type != "cuda":
         return None
     switches = {
@@ -109,7 +103,8 @@ def _cpu_name() -> str | None:
 
 @cache
 def _git_revision() -> str | None:
-    """Of the checkout that this package runs from, with `-dirty` when files differ; None when it is installed."""
+    """The commit of the checkout that this package runs from, with `-dirty` when files differ; None when it is
+    installed."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None

@@ -10,7 +10,7 @@ from svdsweep.store.columns import STAGES
 from svdsweep.store.measurements import Measurements
 
 ROUND = "round"
-"""The series that says of each repeat to which round it belongs; absent where there was one."""
+"""The series that tells the round of each repeat; absent where there was only one."""
 NOISY = 0.10
 """A range above this share of the median gets a note."""
 
@@ -43,19 +43,27 @@ def time_columns(series: Mapping[str, Sequence[Any]], num_frames: int) -> Measur
             columns.values[f"{stage}_s"] = statistics.median(seconds)
     if steps := series.get("step_s"):
         columns.values["step_s"] = statistics.median(s for run in steps for s in run)
-    if whole.outliers:
-        numbers = ", ".join(str(i + 1) for i in whole.outliers)
-        columns.notes.append(f"outliers among the repeats of total_s, kept: number {numbers}")
-    if len(totals) > 1 and whole.maximum - whole.minimum > NOISY * whole.median:
-        columns.notes.append(f"total_s varies by more than {NOISY:.0%} over the repeats")
-    if (rho := drift(totals)) is not None and rho > 0.5:
-        columns.notes.append(f"total_s rises over the repeats (rank correlation {rho:.2f})")
+    columns.notes += _doubts(totals, whole)
     return columns
 
 
+def _doubts(totals: Sequence[float], whole: Summary) -> list[str]:
+    """Notes on repeats that differ more than they should."""
+    notes = []
+    if whole.outliers:
+        numbers = ", ".join(str(i + 1) for i in whole.outliers)
+        notes.append(f"outliers among the repeats of total_s, kept: number {numbers}")
+    if len(totals) > 1 and whole.maximum - whole.minimum > NOISY * whole.median:
+        notes.append(f"total_s varies by more than {NOISY:.0%} over the repeats")
+    if (rho := drift(totals)) is not None and rho > 0.5:
+        notes.append(f"total_s rises over the repeats (rank correlation {rho:.2f})")
+    return notes
+
+
 def _interval(totals: Sequence[float], rounds: Sequence[int] | None) -> Summary:
-    """Of the repeats; from three rounds on of the rounds' geometric means, for repeats of one round share its state of
-    the machine and are not independent (Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, 2013)."""
+    """The summary of the repeats; from three rounds on that of the rounds' geometric means, for the repeats of a round
+    share a state of the machine and are not independent (Kalibera and Jones, Rigorous Benchmarking in Reasonable Time,
+    2013)."""
     if rounds is None or len(set(rounds)) < 3:
         return summarize(totals)
     means = [

@@ -1,10 +1,10 @@
 """What the driver knows of a GPU (NVML): energy, clocks, temperature, throttling, and who else is on it. No torch.
 
-Each reading is None where the device, the driver or the container does not tell."""
+Each reading is None where the device, the driver or the container does not tell it."""
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,13 @@ class State:
     """One reading of a GPU."""
 
     energy_j: float | None = None
-    """Since the driver was loaded: two readings make a difference."""
+    """Energy since the driver was loaded; what a run took is the difference of two readings."""
     power_limit_w: float | None = None
     sm_clock_mhz: int | None = None
     memory_clock_mhz: int | None = None
     temperature_c: int | None = None
     throttle: str | None = None
-    """Reasons at this moment, comma separated; empty: none."""
+    """The reasons for a slower clock at this moment, comma separated; empty where there is none."""
     process_gib: float | None = None
     """Device memory of this process with CUDA context and libraries, which the allocator does not see."""
     device_gib: float | None = None
@@ -40,26 +40,33 @@ class State:
     driver: str | None = None
 
 
+@contextmanager
+def session() -> Iterator[Any]:
+    """NVML's module, initialised for a `with` block; None where there is no driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield None
+        return
+    try:
+        yield pynvml
+    finally:
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
 def read(uuid: str | None) -> State:
     """The state of the GPU with this UUID (as `torch.cuda.get_device_properties` or `nvidia-smi -L` give it)."""
     if not uuid:
         return State()
-    try:
-        import pynvml
-    except ImportError:
-        return State()
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return State()
-    try:
-        name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
-        return _state(pynvml, pynvml.nvmlDeviceGetHandleByUUID(name))
-    except pynvml.NVMLError:
-        return State()
-    finally:
-        with suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
+    name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+    with session() as nvml:
+        try:
+            return _state(nvml, nvml.nvmlDeviceGetHandleByUUID(name)) if nvml else State()
+        except nvml.NVMLError:
+            return State()
 
 
 def _state(nvml: Any, device: Any) -> State:
@@ -76,6 +83,7 @@ def _state(nvml: Any, device: Any) -> State:
     mine = [p for p in processes or [] if p.pid == os.getpid()]
     memory = ask(nvml.nvmlDeviceGetMemoryInfo)
     reasons = ask(nvml.nvmlDeviceGetCurrentClocksEventReasons)
+    words = None if reasons is None else [word for bit, word in THROTTLE.items() if reasons & bit]
     try:
         driver = nvml.nvmlSystemGetDriverVersion()
     except nvml.NVMLError:
@@ -86,12 +94,10 @@ def _state(nvml: Any, device: Any) -> State:
         sm_clock_mhz=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
         memory_clock_mhz=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_MEM),
         temperature_c=ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
-        throttle=None
-        if reasons is None
-        else ", ".join(word for bit, word in THROTTLE.items() if reasons & bit),
+        throttle=None if words is None else ", ".join(words),
         process_gib=scaled(mine[0].usedGpuMemory, GIB) if mine else None,
         device_gib=scaled(memory.used, GIB) if memory else None,
-        # inside a container the driver reports foreign process ids, or none: then nobody can tell who is who
+        # inside a container the driver reports process ids of the host, or none: this process is not among them
         other_processes=len(processes) - 1 if mine and processes is not None else None,
         driver=driver,
     )

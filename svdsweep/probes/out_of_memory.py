@@ -1,4 +1,4 @@
-"""Whether an exception says that memory is full, judged once for workers and the process around them. No torch."""
+"""Whether an exception says that memory is full; workers and the processes around them ask here. No torch."""
 
 TEXTS = (
     "CUDA out of memory",
@@ -25,7 +25,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _says_so(error: BaseException) -> bool:
-    """By PyTorch's own type, recognised by its name, or by the text of another."""
+    """Whether one exception has PyTorch's own type, recognised by its name, or a text of `TEXTS`."""
     names = {kind.__name__ for kind in type(error).__mro__}
     told = isinstance(error, RuntimeError) and any(text in str(error) for text in TEXTS)
     return "OutOfMemoryError" in names or told

@@ -1,12 +1,12 @@
 """When each stage of a run ends and how often each network is called, by hooks alone: nothing in diffusers is patched.
 
-A stage lasts from the end of the one before to its own end, so that transfers between hooks belong to somebody."""
+A stage lasts from the end of the one before to its own end, so that transfers between hooks count too."""
 
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -14,44 +14,28 @@ from svdsweep.probes.vram import Peak, read_peak, reset_peak
 from svdsweep.store.columns import STAGES
 
 SUM_WITHIN, SLACK_S = 0.02, 0.01
-"""The stages' times must add up to the total within this share, and what a busy host may take for other things."""
+"""The stages' times must add up to the total within this share and these seconds, which a busy host may take away."""
 
 Report = Callable[[str, float | None], None]
 
 
 class ProbeFault(RuntimeError):
-    """What the probes saw cannot be a whole run: a stage was never entered, or the steps were miscounted."""
-
-
-class Clock(Protocol):
-    """Marks points in time and tells the seconds between two of them."""
-
-    def mark(self) -> Any:
-        """A point in time."""
-        ...
-
-    def seconds(self, begin: Any, end: Any) -> float:
-        """From one mark to a later one, once `settle` was called."""
-        ...
-
-    def settle(self) -> None:
-        """Wait until all marks are in the past."""
-        ...
+    """Raised when the probes cannot have seen a whole run: a stage was never entered, or the steps were miscounted."""
 
 
 class WallClock:
     """The host's monotonic clock: right where work is done when the call returns, as on the CPU."""
 
-    def mark(self) -> float:
-        """Seconds since an arbitrary start."""
+    def mark(self) -> Any:
+        """A point in time."""
         return time.perf_counter()
 
-    def seconds(self, begin: float, end: float) -> float:
-        """Their difference."""
-        return end - begin
+    def seconds(self, begin: Any, end: Any) -> float:
+        """The seconds from one mark to a later one, once `settle` was called."""
+        return float(end - begin)
 
     def settle(self) -> None:
-        """Nothing to wait for."""
+        """Wait until all marks are in the past."""
 
 
 class CudaClock:
@@ -60,19 +44,22 @@ class CudaClock:
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def mark(self) -> torch.cuda.Event:
-        """An event at this place of the stream."""
+    def mark(self) -> Any:
+        """Record an event at this place of the stream."""
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         return event
 
-    def seconds(self, begin: torch.cuda.Event, end: torch.cuda.Event) -> float:
-        """Their distance on the device."""
+    def seconds(self, begin: Any, end: Any) -> float:
+        """The seconds between two events on the device."""
         return float(begin.elapsed_time(end)) / 1000
 
     def settle(self) -> None:
         """Wait for the device."""
         torch.cuda.synchronize(self.device)
+
+
+Clock = WallClock | CudaClock
 
 
 def clock_of(device: torch.device) -> Clock:
@@ -82,7 +69,7 @@ def clock_of(device: torch.device) -> Clock:
 
 @dataclass(frozen=True)
 class Timing:
-    """One run: seconds of the whole and of each stage and step, peaks (device memory) and calls of each network."""
+    """One run: seconds of the whole and of each stage and step, peaks of device memory by stage, calls by network."""
 
     total_s: float
     stage_s: dict[str, float]
@@ -186,11 +173,8 @@ class StageProbe:
     def _check_calls(self) -> None:
         once = 0 if self.decode_only else 1
         expected = {"image_encoder": once, "vae_encoder": once, "unet": once * self.steps}
-        wrong = [
-            f"{name} {self.calls[name]} times, not {n}"
-            for name, n in expected.items()
-            if self.calls[name] != n
-        ]
+        counted = [(name, self.calls[name], n) for name, n in expected.items()]
+        wrong = [f"{name} {calls} times, not {n}" for name, calls, n in counted if calls != n]
         if not self.calls["vae_decoder"]:
             wrong.append("the VAE's decoder never")
         if len(self.step_ends) != once * self.steps:
@@ -200,7 +184,7 @@ class StageProbe:
 
 
 def hooks_on(pipe: Any) -> int:
-    """Forward hooks of PyTorch on all modules of a pipeline: the number before a job must be that after it."""
+    """How many forward hooks PyTorch has on a pipeline's modules: a job must leave as many as it met."""
     networks = (pipe.unet, pipe.vae, pipe.image_encoder)
     modules = (m for network in networks for m in network.modules())
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules)

@@ -1,4 +1,4 @@
-"""What a handful of timings says: centre, spread, an interval that keeps its promise, what looks wrong. No torch."""
+"""What a handful of timings says: centre, spread, an interval that covers what it claims, and outliers. No torch."""
 
 import math
 import statistics
@@ -14,7 +14,7 @@ FENCE = 3.0
 
 @dataclass(frozen=True)
 class Summary:
-    """Of one measured quantity; `low` and `high` are None where there are too few values for an interval."""
+    """A summary of one measured quantity; `low` and `high` are None where there are too few values for an interval."""
 
     median: float
     minimum: float
@@ -22,20 +22,20 @@ class Summary:
     geometric_mean: float | None
     low: float | None
     high: float | None
-    interval: str
     outliers: list[int]
 
     @property
     def half_width(self) -> float | None:
-        """Of the interval, as a share of its middle."""
+        """Half the interval's width, as a share of its middle."""
         if self.low is None or self.high is None:
             return None
         return (self.high - self.low) / (self.high + self.low)
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """Of at least one positive value. The 95 % interval is that of the geometric mean, Student's t on the logarithm,
-    from 3 values on (it covered 0.95 at every n in simulation; a bootstrap of the median covers 0.74 at 3)."""
+    """The summary of at least one positive value. The 95 % interval is that of the geometric mean, Student's t
+    on the logarithm, from 3 values on (it covered 0.95 at every n in simulation; a bootstrap of the median covers 0.74
+    at 3)."""
     logs = [math.log(v) for v in values] if all(v > 0 for v in values) else []
     geometric = math.exp(statistics.fmean(logs)) if logs else None
     low = high = None
@@ -50,9 +50,6 @@ def summarize(values: Sequence[float]) -> Summary:
         geometric_mean=geometric,
         low=low,
         high=high,
-        interval="95 % of the geometric mean, t on the logarithm"
-        if low is not None
-        else "no interval below 3 values",
         outliers=outliers(values),
     )
 
@@ -76,8 +73,8 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
 
 
 def outliers(values: Sequence[float]) -> list[int]:
-    """Places of values far from the rest (modified Z > 14.8, or beyond Tukey's outer fences from 5 values on); none is
-    ever dropped for it."""
+    """The indices of values far from the rest (modified Z > 14.8, or beyond Tukey's outer fences from 5 values on); no
+    value is ever dropped for it."""
     if len(values) < 3:
         return []
     centre = statistics.median(values)
