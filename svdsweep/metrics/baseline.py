@@ -10,26 +10,18 @@ if TYPE_CHECKING:
     from svdsweep.metrics.shared.footage import Footage
 
 COLUMNS = (
-    Column(
-        "bit_equal_to_baseline", "", better="higher", low=0, high=1,
-        help="Whether every value of every frame is the baseline's.",
-        blind_to="How much a difference matters.",
-    ),
-    Column(
-        "max_abs_diff_to_baseline", "levels of 255", better="lower", low=0, high=255,
-        help="Largest difference of any value.",
-        blind_to="How many values differ.",
-    ),
-    Column(
-        "psnr_to_baseline_db", "dB", better="higher", low=0, high=100, headline=2,
-        help="PSNR over all frames; 100 when equal.",
-        blind_to="Whether the difference is a worse picture or only another one.",
-    ),
-    Column(
-        "ssim_to_baseline", "", better="higher", low=-1, high=1,
-        help="Structural similarity, mean over the frames.",
-        blind_to="As psnr_to_baseline_db.",
-    ),
+    Column("bit_equal_to_baseline", "", better="higher", low=0, high=1,
+           help="Whether every value of every frame is the baseline's.",
+           blind_to="How much a difference matters."),
+    Column("max_abs_diff_to_baseline", "levels of 255", better="lower", low=0, high=255,
+           help="Largest difference of any value.",
+           blind_to="How many values differ."),
+    Column("psnr_to_baseline_db", "dB", better="higher", low=0, high=100, headline=2,
+           help="PSNR over all frames; 100 when equal.",
+           blind_to="Whether the difference is a worse picture or only another one."),
+    Column("ssim_to_baseline", "", better="higher", low=-1, high=1,
+           help="Structural similarity, mean over the frames.",
+           blind_to="As psnr_to_baseline_db."),
 )  # fmt: skip
 
 

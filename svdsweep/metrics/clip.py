@@ -13,23 +13,18 @@ if TYPE_CHECKING:
     from svdsweep.metrics.shared.footage import Footage
 
 COLUMNS = (
-    Column(
-        "clip_consistency", "cosine", better="higher", low=0, high=1,
-        help="Mean over the frames of the likeness to the frame before and to the first (VBench's formula, with the "
-             "pipeline's own encoder: not VBench's number).",
-        blind_to="Texture, flicker and small things; near 1 for anything that keeps its subject; a standing picture "
-                 "is perfect.",
-    ),
-    Column(
-        "clip_to_image", "cosine", better="higher", low=-1, high=1,
-        help="Mean likeness of the frames to the conditioning image.",
-        blind_to="As clip_consistency.",
-    ),
-    Column(
-        "clip_to_image_drift", "cosine", low=-2, high=2,
-        help="Likeness to the conditioning image over the last fifth of the frames, less that of the first frame.",
-        blind_to="As clip_consistency.",
-    ),
+    Column("clip_consistency", "cosine", better="higher", low=0, high=1,
+           help="Mean over the frames of the likeness to the frame before and to the first (VBench's formula, "
+                "with the pipeline's own encoder: not VBench's number).",
+           blind_to="Texture, flicker and small things; near 1 for anything that keeps its subject; a standing "
+                    "picture is perfect."),
+    Column("clip_to_image", "cosine", better="higher", low=-1, high=1,
+           help="Mean likeness of the frames to the conditioning image.",
+           blind_to="As clip_consistency."),
+    Column("clip_to_image_drift", "cosine", low=-2, high=2,
+           help="Likeness to the conditioning image over the last fifth of the frames, less that of the first "
+                "frame.",
+           blind_to="As clip_consistency."),
     Column("clip_status", "", help="`ok`, or why there are no numbers."),
 )  # fmt: skip
 

@@ -14,26 +14,18 @@ FLAT_255, BLACK_255 = 2.0, 4.0
 SATURATED_SHARE = 0.5
 
 COLUMNS = (
-    Column(
-        "nonfinite_values", "values", better="lower", low=0,
-        help="NaN and infinite values before frames became 0–255.",
-        blind_to="Unknown for video files.",
-    ),
-    Column(
-        "flat_frames", "frames", better="lower", low=0,
-        help=f"Frames of one colour: standard deviation of luma below {FLAT_255:g} levels.",
-        blind_to="A flat colour with noise on it.",
-    ),
-    Column(
-        "black_frames", "frames", better="lower", low=0,
-        help=f"Frames with no luma above {BLACK_255:g} levels.",
-        blind_to="A black frame with a speck of light.",
-    ),
-    Column(
-        "saturated_frames", "frames", better="lower", low=0,
-        help=f"Frames with more than {SATURATED_SHARE:.0%} of the values at 0 or 255.",
-        blind_to="Pictures that are meant so (stars, paper).",
-    ),
+    Column("nonfinite_values", "values", better="lower", low=0,
+           help="NaN and infinite values before frames became 0–255.",
+           blind_to="Unknown for video files."),
+    Column("flat_frames", "frames", better="lower", low=0,
+           help=f"Frames of one colour: standard deviation of luma below {FLAT_255:g} levels.",
+           blind_to="A flat colour with noise on it."),
+    Column("black_frames", "frames", better="lower", low=0,
+           help=f"Frames with no luma above {BLACK_255:g} levels.",
+           blind_to="A black frame with a speck of light."),
+    Column("saturated_frames", "frames", better="lower", low=0,
+           help=f"Frames with more than {SATURATED_SHARE:.0%} of the values at 0 or 255.",
+           blind_to="Pictures that are meant so (stars, paper)."),
 )  # fmt: skip
 
 

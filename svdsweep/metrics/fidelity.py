@@ -16,43 +16,30 @@ LAB_SIDE_PX = 144
 """Colour drift is a mean over the picture: a grid of points about this many to the shorter side says as much."""
 
 COLUMNS = (
-    Column(
-        "first_psnr_db", "dB", better="higher", low=0, high=100, headline=3,
-        help="PSNR of the first frame and the conditioning image.",
-        blind_to="The VAE and noise_aug_strength limit it; 100 is never reached.",
-    ),
-    Column(
-        "first_ssim", "", better="higher", low=-1, high=1,
-        help="Structural similarity of the first frame and the conditioning image.",
-        blind_to="As first_psnr_db.",
-    ),
-    Column(
-        "image_psnr_drift_db", "dB", low=-100, high=100,
-        help="PSNR to the conditioning image over the last fifth of the frames, less that of the first frame.",
-        blind_to="A clean pan leaves the image as surely as a picture that falls apart.",
-    ),
-    Column(
-        "image_ssim_drift", "", low=-2, high=2,
-        help="SSIM to the conditioning image over the last fifth of the frames, less that of the first frame.",
-        blind_to="As image_psnr_drift_db; a slow change into another picture keeps more than a pan.",
-    ),
-    Column(
-        "sharpness_mean", "levels²", low=0, headline=1,
-        help="Variance of the Laplacian of luma, mean over the frames.",
-        blind_to="Noise raises it as detail does: read with mc_flicker_255. Depends on the picture's content and "
-                 "size.",
-    ),
-    Column(
-        "sharpness_drift_db", "dB",
-        help="Sharpness of the last fifth of the frames over that of the first fifth; 0 is best, below 0 it blurs.",
-        blind_to="Detail that moves into or out of the picture.",
-    ),
-    Column(
-        "color_drift_de", "ΔE", better="lower", low=0,
-        help="Sum over time of the mean change of CIE Lab between a frame and its successor laid over it by optical "
-             "flow.",
-        blind_to="A change that comes back; pairs that the flow does not cover.",
-    ),
+    Column("first_psnr_db", "dB", better="higher", low=0, high=100, headline=3,
+           help="PSNR of the first frame and the conditioning image.",
+           blind_to="The VAE and noise_aug_strength limit it; 100 is never reached."),
+    Column("first_ssim", "", better="higher", low=-1, high=1,
+           help="Structural similarity of the first frame and the conditioning image.",
+           blind_to="As first_psnr_db."),
+    Column("image_psnr_drift_db", "dB", low=-100, high=100,
+           help="PSNR to the conditioning image over the last fifth of the frames, less that of the first frame.",
+           blind_to="A clean pan leaves the image as surely as a picture that falls apart."),
+    Column("image_ssim_drift", "", low=-2, high=2,
+           help="SSIM to the conditioning image over the last fifth of the frames, less that of the first frame.",
+           blind_to="As image_psnr_drift_db; a slow change into another picture keeps more than a pan."),
+    Column("sharpness_mean", "levels²", low=0, headline=1,
+           help="Variance of the Laplacian of luma, mean over the frames.",
+           blind_to="Noise raises it as detail does: read with mc_flicker_255. Depends on the picture's content "
+                    "and size."),
+    Column("sharpness_drift_db", "dB",
+           help="Sharpness of the last fifth of the frames over that of the first fifth; 0 is best, below 0 it "
+                "blurs.",
+           blind_to="Detail that moves into or out of the picture."),
+    Column("color_drift_de", "ΔE", better="lower", low=0,
+           help="Sum over time of the mean change of CIE Lab between a frame and its successor laid over it by "
+                "optical flow.",
+           blind_to="A change that comes back; pairs that the flow does not cover."),
 )  # fmt: skip
 
 

@@ -21,31 +21,22 @@ SOURCE = f"https://download.pytorch.org/models/{BACKBONE}"
 SHORTEST_PX = 32
 
 COLUMNS = (
-    Column(
-        "lpips_adj", "", low=0, headline=1,
-        help="Mean distance of neighbouring frames.",
-        blind_to="Motion and flicker are one to it, though less than to adj_mae_255.",
-    ),
-    Column(
-        "lpips_to_first", "", low=0,
-        help="Mean distance of every later frame to the first: sees a slow change into another picture.",
-        blind_to="A pan is change, too.",
-    ),
-    Column(
-        "first_lpips", "", better="lower", low=0,
-        help="Distance of the first frame to the conditioning image.",
-        blind_to="The VAE and noise_aug_strength limit it.",
-    ),
-    Column(
-        "image_lpips_drift", "",
-        help="Distance to the conditioning image over the last fifth of the frames, less that of the first frame.",
-        blind_to="A pan is change, too.",
-    ),
-    Column(
-        "lpips_to_baseline", "", better="lower", low=0,
-        help="Mean distance to the baseline's frames.",
-        blind_to="Differences too small to see.",
-    ),
+    Column("lpips_adj", "", low=0, headline=1,
+           help="Mean distance of neighbouring frames.",
+           blind_to="Motion and flicker are one to it, though less than to adj_mae_255."),
+    Column("lpips_to_first", "", low=0,
+           help="Mean distance of every later frame to the first: sees a slow change into another picture.",
+           blind_to="A pan is change, too."),
+    Column("first_lpips", "", better="lower", low=0,
+           help="Distance of the first frame to the conditioning image.",
+           blind_to="The VAE and noise_aug_strength limit it."),
+    Column("image_lpips_drift", "",
+           help="Distance to the conditioning image over the last fifth of the frames, less that of the first "
+                "frame.",
+           blind_to="A pan is change, too."),
+    Column("lpips_to_baseline", "", better="lower", low=0,
+           help="Mean distance to the baseline's frames.",
+           blind_to="Differences too small to see."),
     Column("lpips_status", "", help="`ok`, or why there are no numbers."),
 )  # fmt: skip
 

@@ -17,44 +17,30 @@ DYNAMIC_OF_SIDE = 6 / 256
 """VBench's threshold for the fastest 5 % of the picture, as a share of the shorter side."""
 
 COLUMNS = (
-    Column(
-        "motion_px", "px/frame", low=0, headline=3,
-        help="Mean length of the optical flow where it holds.",
-        blind_to="Pairs and places that the flow does not cover (low_coverage_pairs, flow_coverage); motion of flat "
-                 "areas.",
-    ),
-    Column(
-        "motion_pct", "% of the shorter side", low=0,
-        help="motion_px for comparing sizes.",
-        blind_to="As motion_px.",
-    ),
-    Column(
-        "motion_top5_px", "px/frame", low=0,
-        help="Mean length of the fastest 5 % of the flow: a small thing that moves.",
-        blind_to="As motion_px; noise raises it.",
-    ),
-    Column(
-        "dynamic", "", low=0, high=1,
-        help="Whether the fastest 5 % pass VBench's threshold in a quarter of the pairs. Not VBench's own number: "
-             "that one takes RAFT's flow.",
-        blind_to="As motion_top5_px.",
-    ),
-    Column(
-        "static_video", "", low=0, high=1,
-        help=f"Whether motion_pct is below {STATIC_PCT}: consistency says nothing then.",
-        blind_to="A small thing that moves on a standing ground.",
-    ),
-    Column(
-        "flow_coverage", "of the picture", low=0, high=1, headline=1,
-        help="Where flow there and back agree: how much the motion-compensated columns rest on.",
-        blind_to="Whether the flow is right in flat areas.",
-    ),
-    Column(
-        "low_coverage_pairs", "pairs", better="lower", low=0,
-        help="Pairs whose flow holds on less than 30 % of the picture: a cut, or motion too fast; left out of the "
-             "rest.",
-        blind_to="Cuts between pictures of like content.",
-    ),
+    Column("motion_px", "px/frame", low=0, headline=3,
+           help="Mean length of the optical flow where it holds.",
+           blind_to="Pairs and places that the flow does not cover (low_coverage_pairs, flow_coverage); motion of "
+                    "flat areas."),
+    Column("motion_pct", "% of the shorter side", low=0,
+           help="motion_px for comparing sizes.",
+           blind_to="As motion_px."),
+    Column("motion_top5_px", "px/frame", low=0,
+           help="Mean length of the fastest 5 % of the flow: a small thing that moves.",
+           blind_to="As motion_px; noise raises it."),
+    Column("dynamic", "", low=0, high=1,
+           help="Whether the fastest 5 % pass VBench's threshold in a quarter of the pairs. Not VBench's own "
+                "number: that one takes RAFT's flow.",
+           blind_to="As motion_top5_px."),
+    Column("static_video", "", low=0, high=1,
+           help=f"Whether motion_pct is below {STATIC_PCT}: consistency says nothing then.",
+           blind_to="A small thing that moves on a standing ground."),
+    Column("flow_coverage", "of the picture", low=0, high=1, headline=1,
+           help="Where flow there and back agree: how much the motion-compensated columns rest on.",
+           blind_to="Whether the flow is right in flat areas."),
+    Column("low_coverage_pairs", "pairs", better="lower", low=0,
+           help="Pairs whose flow holds on less than 30 % of the picture: a cut, or motion too fast; left out of "
+                "the rest.",
+           blind_to="Cuts between pictures of like content."),
     Column("flow_method", "", help="How the flow was computed; never compare across methods."),
 )  # fmt: skip
 

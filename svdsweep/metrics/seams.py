@@ -19,26 +19,20 @@ RATIO, OVER_PLACEBO = 1.5, 1.2
 """A seam is flagged at this ratio, and this many times the largest at any other phase."""
 
 COLUMNS = (
-    Column(
-        "seam_ratio", "", better="lower", low=0,
-        help="Change across the borders of decode chunks, motion taken out, over the change of their neighbours; 1 "
-             "is none.",
-        blind_to=f"Chunks under {SMALLEST_CHUNK} frames and clips with repeated frames (empty then); seams under 2 "
-                 "to 4 levels in real motion. Empty, too, where the flow breaks off at the borders: see "
-                 "seam_flagged.",
-    ),
-    Column(
-        "seam_rank", "", low=1,
-        help="Rank of seam_ratio among the ratios of all phases of the chunks' length; 1 is the largest.",
-        blind_to="Means nothing alone: some phase is always the first.",
-    ),
+    Column("seam_ratio", "", better="lower", low=0,
+           help="Change across the borders of decode chunks, motion taken out, over the change of their "
+                "neighbours; 1 is none.",
+           blind_to=f"Chunks under {SMALLEST_CHUNK} frames and clips with repeated frames (empty then); seams "
+                    "under 2 to 4 levels in real motion. Empty, too, where the flow breaks off at the borders: "
+                    "see seam_flagged."),
+    Column("seam_rank", "", low=1,
+           help="Rank of seam_ratio among the ratios of all phases of the chunks' length; 1 is the largest.",
+           blind_to="Means nothing alone: some phase is always the first."),
     Column("seam_placebo_ratio", "", low=0, help="The largest ratio at any other phase."),
-    Column(
-        "seam_flagged", "", better="lower", low=0, high=1,
-        help=f"Whether there is a seam: ratio above {RATIO}, the first of all phases, and {OVER_PLACEBO} times the "
-             "next.",
-        blind_to="As seam_ratio.",
-    ),
+    Column("seam_flagged", "", better="lower", low=0, high=1,
+           help=f"Whether there is a seam: ratio above {RATIO}, the first of all phases, and {OVER_PLACEBO} times "
+                "the next.",
+           blind_to="As seam_ratio."),
 )  # fmt: skip
 
 

@@ -14,54 +14,37 @@ DUPLICATE_255 = 0.1
 """Neighbours that differ by less than this many levels are the same frame twice."""
 
 COLUMNS = (
-    Column(
-        "mc_flicker_255", "levels of 255", better="lower", low=0, high=255, headline=3,
-        help="Mean difference of a frame from the mean of its two neighbours laid over it by optical flow. The "
-             "headline.",
-        blind_to="Blur improves it (read with sharpness_drift_db); real motion that is not rigid raises it, so "
-                 "compare clips of like motion_px, best paired by image and seed; slow changes of colour or shape; "
-                 "grain finer than the clip reduced to 288 px shows at a third.",
-    ),
-    Column(
-        "warp_mse", "of range²", better="lower", low=0, high=1,
-        help="Mean squared difference of a frame and its successor laid over it by optical flow (E_warp).",
-        blind_to="What the flow does not cover (flow_coverage); blur improves it.",
-    ),
-    Column(
-        "warp_psnr_db", "dB", better="higher", low=0, high=100, headline=1,
-        help="warp_mse as PSNR; 100 when equal.",
-        blind_to="As warp_mse.",
-    ),
-    Column(
-        "luma_flicker_255", "levels of 255", better="lower", low=0, high=255, headline=1,
-        help="Mean size of ½ (L₋₁ − 2 L₀ + L₊₁) of the mean luma: exact for a flicker of the whole picture.",
-        blind_to="Flicker that leaves the mean brightness alone; jitter of the camera adds 0.1–0.4.",
-    ),
-    Column(
-        "adj_mae_255", "levels of 255", low=0, high=255,
-        help="Mean difference of neighbouring frames (VBench's temporal flickering is 1 − this / 255).",
-        blind_to="Motion and flicker are one to it: a clean pan is worse than a strobe, a black clip is perfect.",
-    ),
-    Column(
-        "adj_psnr_db", "dB", low=0, high=100, headline=2,
-        help="PSNR of neighbouring frames from the mean of their squared differences; 100 when equal.",
-        blind_to="As adj_mae_255.",
-    ),
-    Column(
-        "adj_ssim", "", low=-1, high=1, headline=2,
-        help="Structural similarity of neighbouring frames (Gaussian window, colours apart).",
-        blind_to="As adj_mae_255.",
-    ),
-    Column(
-        "flow_accel_px", "px/frame²", better="lower", low=0, headline=1,
-        help="Mean change of the optical flow from pair to pair: judder and jitter.",
-        blind_to="Flicker; a repeated rhythm longer than two pairs.",
-    ),
-    Column(
-        "dup_frac", "of the pairs", better="lower", low=0, high=1,
-        help=f"Share of neighbours that differ by less than {DUPLICATE_255} levels: frozen or repeated frames.",
-        blind_to="Whether standing still was asked for.",
-    ),
+    Column("mc_flicker_255", "levels of 255", better="lower", low=0, high=255, headline=3,
+           help="Mean difference of a frame from the mean of its two neighbours laid over it by optical flow. The "
+                "headline.",
+           blind_to="Blur improves it (read with sharpness_drift_db); real motion that is not rigid raises it, so "
+                    "compare clips of like motion_px, best paired by image and seed; slow changes of colour or "
+                    "shape; grain finer than the clip reduced to 288 px shows at a third."),
+    Column("warp_mse", "of range²", better="lower", low=0, high=1,
+           help="Mean squared difference of a frame and its successor laid over it by optical flow (E_warp).",
+           blind_to="What the flow does not cover (flow_coverage); blur improves it."),
+    Column("warp_psnr_db", "dB", better="higher", low=0, high=100, headline=1,
+           help="warp_mse as PSNR; 100 when equal.",
+           blind_to="As warp_mse."),
+    Column("luma_flicker_255", "levels of 255", better="lower", low=0, high=255, headline=1,
+           help="Mean size of ½ (L₋₁ − 2 L₀ + L₊₁) of the mean luma: exact for a flicker of the whole picture.",
+           blind_to="Flicker that leaves the mean brightness alone; jitter of the camera adds 0.1–0.4."),
+    Column("adj_mae_255", "levels of 255", low=0, high=255,
+           help="Mean difference of neighbouring frames (VBench's temporal flickering is 1 − this / 255).",
+           blind_to="Motion and flicker are one to it: a clean pan is worse than a strobe, a black clip is "
+                    "perfect."),
+    Column("adj_psnr_db", "dB", low=0, high=100, headline=2,
+           help="PSNR of neighbouring frames from the mean of their squared differences; 100 when equal.",
+           blind_to="As adj_mae_255."),
+    Column("adj_ssim", "", low=-1, high=1, headline=2,
+           help="Structural similarity of neighbouring frames (Gaussian window, colours apart).",
+           blind_to="As adj_mae_255."),
+    Column("flow_accel_px", "px/frame²", better="lower", low=0, headline=1,
+           help="Mean change of the optical flow from pair to pair: judder and jitter.",
+           blind_to="Flicker; a repeated rhythm longer than two pairs."),
+    Column("dup_frac", "of the pairs", better="lower", low=0, high=1,
+           help=f"Share of neighbours that differ by less than {DUPLICATE_255} levels: frozen or repeated frames.",
+           blind_to="Whether standing still was asked for."),
 )  # fmt: skip
 
 
