@@ -25,21 +25,22 @@ def drift_of_sweep(sweep: Sweep) -> list[str]:
     rows = rows[rows["started_at"].notna() & rows["total_s"].notna()]
     if "latency_shared_with" in rows:
         rows = rows[rows["latency_shared_with"].isna()]
-    known = [name for name in WORK if name in rows]
-    found = []
-    for _, alike in rows.groupby(known, dropna=False, sort=False):
-        seconds = [float(s) for s in alike.sort_values("started_at")["total_s"]]
+    deciding = [name for name in WORK if name in rows]
+    sentences = []
+    for _, equal in rows.groupby(deciding, dropna=False, sort=False):
+        seconds = [float(s) for s in equal.sort_values("started_at")["total_s"]]
         rho, half = drift(seconds), len(seconds) // 2
         if rho is None or rho <= CORRELATED:
             continue
         ratio = statistics.median(seconds[-half:]) / statistics.median(seconds[:half])
         if ratio > SLOWER:
-            places = [
-                str(alike[name].iloc[0]) for name in PLACE if name in alike and alike[name].notna().all()
-            ]
-            found.append(
-                f"{alike['memory'].iloc[0]} on {' '.join(places)}: total_s rose by {ratio - 1:.0%} over {len(seconds)} "
+            first = equal.iloc[0]
+            where = " ".join(
+                str(first[name]) for name in PLACE if name in equal and equal[name].notna().all()
+            )
+            sentences.append(
+                f"{first['memory']} on {where}: total_s rose by {ratio - 1:.0%} over {len(seconds)} "
                 f"jobs of equal work (rank correlation with time {rho:.2f}), so strategies that ran later look slower "
                 "than they are; measure=rigorous takes turns"
             )
-    return found
+    return sentences

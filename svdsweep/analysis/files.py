@@ -35,11 +35,11 @@ def raw_series(rows: Iterable[Row]) -> pd.DataFrame:
         for name, whole in row.series.items():
             nested = any(isinstance(value, list) for value in whole)
             for run, values in enumerate(whole) if nested else [(None, whole)]:
-                known = [i for i, value in enumerate(values) if isinstance(value, int | float)]
+                read = [i for i, value in enumerate(values) if isinstance(value, int | float)]
                 series.append((row.key, name, run))
-                lengths.append(len(known))
-                places += known
-                numbers += [float(values[i]) for i in known]
+                lengths.append(len(read))
+                places += read
+                numbers += [float(values[i]) for i in read]
     named = pd.DataFrame(series, columns=["key", "name", "run"]).astype(
         {"key": "str", "name": "str", "run": "Int64"}
     )

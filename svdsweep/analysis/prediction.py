@@ -81,13 +81,7 @@ def measured_rows(sweep: Sweep) -> list[Row]:
 def comparison(sweep: Sweep) -> Comparison:
     """What the cache of predictions can say to a sweep; nothing is simulated."""
     rows = measured_rows(sweep)
-    pairs = calibration.predicted(rows)
-    known = {row.key for row, _ in pairs}
-    unknown = {
-        calibration.settings(row.job): row.job
-        for row in rows
-        if row.key not in known and calibration.predictable(row.job)
-    }
+    pairs, unpredicted = calibration.predicted(rows)
     notes = {row.job.memory.name: summary.notes for row, summary in pairs}
     table = calibration.against_measured(pairs)
     return Comparison(
@@ -95,7 +89,7 @@ def comparison(sweep: Sweep) -> Comparison:
         table,
         calibration.calibrate(pairs),
         len(rows),
-        list(unknown.values()),
+        unpredicted,
     )
 
 

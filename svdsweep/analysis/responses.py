@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from svdsweep.analysis.pairs import Estimate, mean_difference
+from svdsweep.analysis.pairs import NO_PAIR, Estimate, mean_difference
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
 from svdsweep.probes.statistics import t_quantile
@@ -20,13 +20,7 @@ AXES = (
 
 def swept(table: pd.DataFrame, axes: Sequence[str] = AXES) -> list[str]:
     """Those of `axes` that take several values in the table, leaving out one that the strategy's name already says."""
-    found = []
-    for name in axes:
-        if name not in table or table[name].nunique() < 2:
-            continue
-        if table.groupby("memory")[name].nunique().max() > 1:
-            found.append(name)
-    return found
+    return [n for n in axes if n in table and table.groupby("memory")[n].nunique().max() > 1]
 
 
 def position(value: object, num_frames: int = 0) -> float:
@@ -48,7 +42,7 @@ def response(table: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
     ).dropna(subset=["y"])
     lines = []
     for (memory, at), group in data.groupby(["memory", "at"], sort=True):
-        cases = [float(v) for v in group.groupby("case")["y"].mean()]
+        cases = group.groupby("case")["y"].mean().tolist()
         mean, n = statistics.fmean(cases), len(cases)
         half = t_quantile(n - 1) * statistics.stdev(cases) / math.sqrt(n) if n >= 3 else math.nan
         value = group["value"].iloc[0]
@@ -61,8 +55,8 @@ def rises(sweep: Sweep, axis: str, metric: str) -> Estimate:
     settings equal: the mean over each (image, seed) with Student's t interval; verdict `higher` or `lower`."""
     table = sweep.ok
     if metric not in table or axis not in table:
-        return Estimate(None, None, None, 0, "no pair to compare")
-    table = table[table["key"] == table["baseline_key"]] if "baseline_key" in table else table
+        return NO_PAIR
+    table = table[table["key"] == table["baseline_key"]]
     at = table[axis].map(position)
     low, high = table[at == at.min()], table[at == at.max()]
     if at.nunique() < 2:
@@ -71,4 +65,4 @@ def rises(sweep: Sweep, axis: str, metric: str) -> Estimate:
     both = low.merge(high, on=others, suffixes=("_low", "_high"))
     both["gap"] = numeric(both[f"{metric}_high"]) - numeric(both[f"{metric}_low"])
     cases = both.dropna(subset=["gap"]).groupby(["image", "seed"])["gap"].mean()
-    return mean_difference([float(v) for v in cases], None)
+    return mean_difference(cases.tolist(), None)

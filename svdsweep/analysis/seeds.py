@@ -46,14 +46,14 @@ def over_seeds(results: pd.DataFrame, metrics: Sequence[str] | None = None) -> p
 
     `results` is a sweep's table; cells are told apart by the settings that vary. Columns: those settings,
     `metric`, and the fields of `Spread`; True and False count as 1 and 0."""
-    rows = _finished(results)
+    rows = results[results["status"] == "ok"]
     by = [name for name in _varying(rows) if name not in DRAWS]
     lines = []
     for cell, members in _groups(rows, by):
         for metric in _metrics(rows, metrics):
             measured = members[members[metric].notna()]
             if len(measured):
-                spread = summarize(measured[metric].astype(float).to_numpy(), _images(measured))
+                spread = summarize(measured[metric].astype(float).to_numpy(), list(measured["image"]))
                 lines.append({**cell, "metric": metric, **asdict(spread)})
     return pd.DataFrame(lines, columns=[*by, "metric", *Spread.__dataclass_fields__])
 
@@ -62,26 +62,18 @@ def summarize(values: Array, images: Sequence[Hashable]) -> Spread:
     """Mean and spread of values, each with its image. The interval is Student's t below 10 values, and from there a
     bootstrap that draws images first and then the values of each (10 000 times, always the same draws)."""
     n = len(values)
+    mean, std = float(values.mean()), float(values.std(ddof=1)) if n > 1 else None
     low = high = None
     interval = f"none below {INTERVAL_FROM} values"
     if n >= BOOTSTRAP_FROM:
         low, high = (float(bound) for bound in np.percentile(_bootstrap_means(values, images), [2.5, 97.5]))
         interval = "95 %, bootstrap over images and seeds"
-    elif n >= INTERVAL_FROM:
-        half = t_quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
-        low, high = float(values.mean()) - half, float(values.mean()) + half
+    elif std is not None and n >= INTERVAL_FROM:
+        half = t_quantile(n - 1) * std / math.sqrt(n)
+        low, high = mean - half, mean + half
         interval = "95 %, Student's t"
-    return Spread(
-        n=n,
-        images=len(set(images)),
-        mean=float(values.mean()),
-        std=float(values.std(ddof=1)) if n > 1 else None,
-        low=low,
-        high=high,
-        interval=interval,
-        minimum=float(values.min()),
-        maximum=float(values.max()),
-    )
+    extremes = float(values.min()), float(values.max())
+    return Spread(n, len(set(images)), mean, std, low, high, interval, *extremes)
 
 
 def paired_differences(
@@ -93,7 +85,7 @@ def paired_differences(
     test, `p_holm` corrected for the number of metrics, `smallest_p` that so many pairs can reach, and `verdict`.
     Settings that `setting` decides (a strategy's knobs) may differ; image and seed never. Raises UserError without
     pairs."""
-    rows = _finished(results)
+    rows = results[results["status"] == "ok"]
     if setting not in rows:
         raise UserError(f"{setting} is no column of this sweep.{nearest(setting, SETTINGS)}")
     sides = [rows[rows[setting] == value] for value in (first, second)]
@@ -113,7 +105,7 @@ def paired_differences(
         measured = difference.notna()
         if measured.any():
             values = difference[measured].to_numpy()
-            spread = summarize(values, _images(a[measured]))
+            spread = summarize(values, list(a.loc[measured, "image"]))
             lines.append({"metric": metric, **asdict(spread), "p": signed_rank_p(values)})
     corrected = holm([line["p"] for line in lines])
     for line, p_holm in zip(lines, corrected, strict=True):
@@ -153,10 +145,6 @@ def _verdict(line: dict[str, Any], family: int) -> str:
     return way if better is None else f"{way} ({direction(line['mean'], better)})"
 
 
-def _finished(results: pd.DataFrame) -> pd.DataFrame:
-    return results[results["status"] == "ok"] if "status" in results else results
-
-
 def _varying(rows: pd.DataFrame) -> list[str]:
     return [name for name in SETTINGS if name in rows and rows[name].astype(str).nunique() > 1]
 
@@ -187,18 +175,13 @@ def _groups(rows: pd.DataFrame, by: list[str]) -> list[tuple[dict[str, Any], pd.
 
 def _by_keys(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Rows by the values of `keys` as one text. Raises UserError when two have the same."""
-    index = pd.Series(
-        ["|".join(map(str, values)) for values in rows[keys].to_numpy()], index=rows.index, dtype=str
-    )
+    names = ["|".join(map(str, values)) for values in rows[keys].to_numpy()]
+    index = pd.Series(names, index=rows.index, dtype=str)
     if index.duplicated().any():
         raise UserError(
             "Several jobs of one setting are equal in all else: give the results of one sweep at a time."
         )
     return rows.set_index(index)
-
-
-def _images(rows: pd.DataFrame) -> list[Hashable]:
-    return list(rows["image"]) if "image" in rows else [""] * len(rows)
 
 
 def _bootstrap_means(values: Array, images: Sequence[Hashable]) -> Array:

@@ -5,13 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from svdsweep.analysis.pairs import (
-    Estimate,
-    compare_latency,
-    compare_metric,
-    compare_peaks,
-    outliving_holm,
-)
+from svdsweep.analysis.pairs import Estimate, compare_latency, compare_metric, compare_peaks, outliving_holm
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
 from svdsweep.metrics import COLUMNS

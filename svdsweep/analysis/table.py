@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from svdsweep.config import Job
-from svdsweep.store.columns import asked_for
+from svdsweep.store.columns import asked_for, identity
 from svdsweep.store.rows import Row
 
 
@@ -31,11 +31,7 @@ def for_comparison(row: Row) -> dict[str, Any]:
     runs = timed_runs(row)
     mean, variance = mean_and_variance(runs)
     return {
-        "key": row.key,
-        "status": row.status,
-        "attempt": row.attempt,
-        "error": row.error,
-        "phase": row.phase,
+        **identity(row),
         **asked_for(row.job),
         **row.provenance,
         **row.values,

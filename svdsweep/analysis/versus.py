@@ -6,13 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from svdsweep.analysis.pairs import (
-    Estimate,
-    compare_latency,
-    compare_metric,
-    compare_peaks,
-    outliving_holm,
-)
+from svdsweep.analysis.pairs import Estimate, compare_latency, compare_metric, compare_peaks, outliving_holm
 from svdsweep.analysis.strategies import NOT_COMPARED
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.config import Job

@@ -62,35 +62,30 @@ MEASURED = (
 def flat(row: Row) -> dict[str, Scalar]:
     """A row as one level of columns: identity, what was asked for, what was measured, where it ran."""
     values = {**row.provenance, **row.values}
-    asked = asked_for(row.job)
-    identity: dict[str, Scalar] = {
-        "key": row.key,
-        "status": row.status,
-        "attempt": row.attempt,
-        "error": row.error,
-        "phase": row.phase,
-    }
     middle = {column.name: values.get(column.name) for column in MEASURED}
     rest = {name: value for name, value in values.items() if name not in middle and name not in LAST}
-    return {**identity, **asked, **middle, **rest, **{name: values.get(name) for name in LAST}}
+    last = {name: values.get(name) for name in LAST}
+    return {**identity(row), **asked_for(row.job), **middle, **rest, **last}
+
+
+def identity(row: Row) -> dict[str, Scalar]:
+    """Which job a row tells of, and how that ended."""
+    return {"key": row.key, **{n: getattr(row, n) for n in ("status", "attempt", "error", "phase")}}
 
 
 def asked_for(job: Job) -> dict[str, Scalar]:
     """What the grid decides about a job, by column: the generation settings and every memory knob."""
     named = {"model": job.model.name, "memory": job.memory.name, "image": job.image.name}
-    plain: dict[str, Scalar] = {n: named[n] if n in named else getattr(job, n) for n in GENERATION}
-    knobs = {f.name: getattr(job.memory, f.name) for f in dataclasses.fields(Memory) if f.name != "name"}
-    more: dict[str, Scalar] = {
+    asked: dict[str, Scalar] = {n: named[n] if n in named else getattr(job, n) for n in GENERATION}
+    for f in dataclasses.fields(Memory):
+        if f.name != "name":
+            value = getattr(job.memory, f.name)
+            asked[f"memory.{f.name}"] = ",".join(value) if isinstance(value, list) else value
+    return asked | {
         "model.dtype": job.model.dtype,
         "model.weights": job.model.weights,
         "measure": job.measure.name,
-    }
-    limit = {"gpu.memory_limit_gib": job.gpu.memory_limit_gib}
-    return {
-        **plain,
-        **{f"memory.{k}": ",".join(v) if isinstance(v, list) else v for k, v in knobs.items()},
-        **more,
-        **limit,
+        "gpu.memory_limit_gib": job.gpu.memory_limit_gib,
     }
 
 
@@ -103,14 +98,8 @@ def union(rows: Iterable[Iterable[str]]) -> list[str]:
 def varying(jobs: Iterable[Job]) -> list[str]:
     """The columns in which jobs differ, as a short table shows them; a strategy's knobs stand behind its name."""
     asked = [asked_for(job) for job in jobs]
-    names = {job["memory"] for job in asked}
+    strategies = {job["memory"] for job in asked}
     differing = [name for name in (asked[0] if asked else {}) if len({str(job[name]) for job in asked}) > 1]
-    hidden = {"decode_chunk_size"} if _told_by_strategy(asked, "decode_chunk_size") else set()
-    return [n for n in differing if n not in hidden and not (n.startswith("memory.") and len(names) > 1)]
-
-
-def _told_by_strategy(asked: list[dict[str, Scalar]], column: str) -> bool:
-    """Whether the strategy's name already says the column's value."""
-    return len({(str(job["memory"]), str(job[column])) for job in asked}) == len(
-        {str(job["memory"]) for job in asked}
-    )
+    if len({(job["memory"], job["decode_chunk_size"]) for job in asked}) == len(strategies):
+        differing = [name for name in differing if name != "decode_chunk_size"]  # the strategy's name says it
+    return [name for name in differing if len(strategies) == 1 or not name.startswith("memory.")]
