@@ -1,5 +1,5 @@
-"""What seeds and images say together: mean, spread and interval of each metric a cell of the grid, and differences
-between two settings over the same image and seed. Metrics are never merged into one score."""
+"""What seeds and images say together: mean, spread and interval of each metric in each cell of the grid, and
+differences between two settings over the same image and seed. Metrics are never merged into one score."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -91,6 +91,7 @@ def paired_differences(
     sides = [rows[rows[setting] == value] for value in (first, second)]
     both = pd.concat(sides)
     keys = [name for name in _varying(both) if name != setting and not _decided_by(both, setting, name)]
+    names = _metrics(both, metrics)
     a, b = (_by_keys(side, keys) for side in sides)
     common = a.index.intersection(b.index)
     if common.empty:
@@ -100,7 +101,7 @@ def paired_differences(
         )
     a, b = a.loc[common], b.loc[common]
     lines = []
-    for metric in _metrics(both, metrics):
+    for metric in names:
         difference = b[metric].astype(float) - a[metric].astype(float)
         measured = difference.notna()
         if measured.any():

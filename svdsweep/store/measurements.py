@@ -1,4 +1,4 @@
-"""A row's values, series and notes, as they gather on the way from the probes to the row. No torch."""
+"""A row's values, series and notes, as they gather on the way from probes and metrics to the row. No torch."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,11 +8,16 @@ from svdsweep.store.rows import Scalar
 
 @dataclass
 class Measurements:
-    """By column name, as in `svdsweep.store.rows.Row`."""
+    """What a probe or a family of metrics answers, and what a job gathers of them; each part goes into the part of
+    the same name of a `svdsweep.store.rows.Row`."""
 
     values: dict[str, Scalar] = field(default_factory=dict)
+    """One number or word a column, by its name. What could not be read or computed is None, and a note says why."""
     series: dict[str, list[Any]] = field(default_factory=dict)
+    """Raw values in order, by name: one a timed run or step, or one a frame, pair of neighbours (t, t + 1) or triple;
+    None where it is unknown."""
     notes: list[str] = field(default_factory=list)
+    """Sentences for the reader."""
 
     def add(self, other: "Measurements") -> None:
         """Take over everything of `other`; its values win."""

@@ -25,8 +25,6 @@ PARTS: dict[str, Any] = {
     f.name: f.default_factory for f in dataclasses.fields(Job) if dataclasses.is_dataclass(f.default_factory)
 }
 """The settings of a job that are dataclasses, and their kinds."""
-OWN = tuple(f.name for f in dataclasses.fields(Job) if f.name not in PARTS)
-"""The others."""
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, UserError)
 """What reading a line that is no row may raise."""
@@ -78,7 +76,7 @@ class Row:
         return cls(
             _job(plain["job"]),
             plain["status"],
-            int(plain.get("attempt", 1)),
+            int(plain.get("attempt") or 1),
             str(plain.get("error") or ""),
             str(plain.get("phase") or ""),
             _object(plain.get("values") or {}),
@@ -126,11 +124,6 @@ def last_rows(rows: Iterable[Row]) -> dict[str, Row]:
     return best
 
 
-def row_files(folder: Path) -> list[Path]:
-    """The files of a sweep's rows, the one that was written to last at the end."""
-    return sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name))
-
-
 @dataclass
 class Faults:
     """What a reader met in the row files beside rows as this version writes them."""
@@ -159,7 +152,7 @@ def rows_of(lines: Iterable[bytes], faults: Faults) -> Iterator[Row]:
 def read_rows(folder: Path, faults: Faults | None = None) -> Iterator[Row]:
     """Every readable row of a sweep, all attempts, a later file's after an earlier one's; `faults` are added to."""
     faults = faults or Faults()
-    # the file that was written to last at the end
+    # the file that was written to last comes last
     for path in sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
         with path.open("rb") as lines:
             yield from rows_of(lines, faults)
@@ -201,8 +194,8 @@ def _object(value: Any) -> dict[str, Any]:
 def _job(value: Any) -> Job:
     """`job_from`, with equal parts built once: a sweep has few models and strategies and many jobs."""
     plain = _object(value)
-    own = {name: plain[name] for name in OWN if name in plain}
-    return Job(**own, **{name: _part(name, orjson.dumps(plain[name])) for name in PARTS if name in plain})
+    settings = {f.name: plain[f.name] for f in dataclasses.fields(Job) if f.name in plain}
+    return Job(**{n: _part(n, orjson.dumps(v)) if n in PARTS else v for n, v in settings.items()})
 
 
 @lru_cache(10_000)

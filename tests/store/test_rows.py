@@ -110,7 +110,6 @@ DAMAGED = {
         name: json.dumps(plain)
         for name, plain in {
             "a status that is a number": plain_row(status=5),
-            "no attempt": plain_row(attempt=None),
             "an attempt that is a word": plain_row(attempt="first"),
             "a job that is a number": plain_row(job=5),
             "a job that is a list": plain_row(job=[]),
@@ -190,7 +189,7 @@ def test_what_a_line_lacks_or_has_as_null_is_empty(name):
     plain = json.loads(ROWS[name].to_json())
     lines = [
         {"job": plain["job"], "status": plain["status"]},
-        plain | dict.fromkeys(("values", "series", "provenance", "notes", "error", "phase")) | {"attempt": 1},
+        plain | dict.fromkeys(("attempt", "values", "series", "provenance", "notes", "error", "phase")),
     ]
     bare = Row(ROWS[name].job, ROWS[name].status)
     assert list(rows_of((json.dumps(line).encode() for line in lines), Faults())) == [bare, bare]
