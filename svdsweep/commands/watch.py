@@ -10,18 +10,16 @@ from pathlib import Path
 from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError
 from svdsweep.runner import batch_of
+from svdsweep.runner.contract import Batch
 from svdsweep.runner.leases import under_way
 from svdsweep.runner.progress import clock, for_terminal
 from svdsweep.store.manifest import wanted_keys
-from svdsweep.store.rows import STATUSES, Row, Tail, last_rows, read_rows
+from svdsweep.store.rows import STATUSES, Row, Store, Tail
 
 
 def main(argv: Sequence[str]) -> int:
     """Answer the verb; returns the exit code. Raises UserError, and KeyboardInterrupt at Ctrl-C (the sweep goes on)."""
-    parser = Parser(
-        "watch",
-        "Show the progress of a sweep that another process or a cluster runs.",
-    )
+    parser = Parser("watch", "Show the progress of a sweep that another process or a cluster runs.")
     parser.add_argument("folder", type=Path, help="the sweep's folder, such as runs/motion")
     parser.add_argument("--once", action="store_true", help="print how things stand, and leave")
     parser.add_json("the same as one JSON document")
@@ -38,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
 
 def standing(folder: Path) -> dict[str, object]:
     """How a sweep stands: jobs in all (None if not known), rows by status, jobs under way, and a cluster's batch."""
-    keys, rows = wanted_keys(folder), last_rows(read_rows(folder))
+    keys, rows = wanted_keys(folder), Store(folder).rows()
     mine = [row for key, row in rows.items() if keys is None or key in keys]
     batch = batch_of(folder)
     return {
@@ -66,13 +64,12 @@ def in_words(now: dict[str, object]) -> str:
 def follow(folder: Path, every_s: float) -> int:
     """Show rows as they come, until every job of the manifest has one. Returns the exit code."""
     keys, tail = wanted_keys(folder), Tail(folder)
-    rows = last_rows(tail.new())
-    missing = (keys or set()) - rows.keys()
+    missing = (keys or set()) - {row.key for row in tail.new()}
     print(in_words(standing(folder)), file=sys.stderr)
     if keys is not None and not missing:
         return 0
     watch, began, seen = for_terminal(), time.monotonic(), 0
-    batch, over = batch_of(folder), False
+    ended: Batch | None = None
     watch.opened(len(missing) if keys is not None else 0, [])
     try:
         while keys is None or missing:
@@ -81,12 +78,12 @@ def follow(folder: Path, every_s: float) -> int:
                 missing.discard(row.key)
                 left_s = (time.monotonic() - began) / seen * len(missing) if seen else None
                 watch.finished(_worker(row), row, left_s)
-            if over and batch:
-                watch.told(f"Its array {batch.name} has ended and left {len(missing)} jobs undone.")
+            if ended:
+                watch.told(f"Its array {ended.name} has ended and left {len(missing)} jobs undone.")
                 return 1
             batch = batch_of(folder)
-            over = batch is not None and batch.tasks == {}  # one more look: a row may just have been written
-            time.sleep(every_s)
+            ended = batch if batch and batch.tasks == {} else None
+            time.sleep(every_s)  # then one more look: a row may just have been written
     finally:
         watch.closed()
     print(f"every job has a row after {clock(time.monotonic() - began)}", file=sys.stderr)

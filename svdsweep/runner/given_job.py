@@ -60,17 +60,14 @@ class GivenJob:
         """The row after its worker's process has ended with an exit code, with the tail of the log."""
         now = host.oom_kills() if code == -signal.SIGKILL else None
         if now is None or self._oom_kills is None or now <= self._oom_kills:
-            return self._lost("crashed", f"worker ended: {ending(code)}", tail)
+            return self.lost("crashed", f"worker ended: {ending(code)}", tail)
         memory_gib = psutil.virtual_memory().total / GIB
         used = f"last seen with {self._ram_peak_gib or 0:.1f} of {memory_gib:.1f} GiB of host memory"
         note = f"The kernel's out-of-memory killer ended the worker, {used}."
-        return self._lost("crashed", note, tail, note)
+        return self.lost("crashed", note, tail, note)
 
-    def late(self, limit_s: float | None, tail: str) -> Row:
-        """The row after a worker was killed because it had not answered in time, with the tail of the log."""
-        return self._lost("timeout", f"no answer in {limit_s:g} s", tail)
-
-    def _lost(self, status: str, what: str, tail: str, *notes: str) -> Row:
+    def lost(self, status: str, what: str, tail: str, *notes: str) -> Row:
+        """The row after a worker that cannot answer any more, with the tail of its log."""
         where = f" in phase {self._phase}" if self._phase else ""
         row = Row(
             self.job,

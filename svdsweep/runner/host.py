@@ -8,7 +8,7 @@ from pathlib import Path
 
 @cache
 def identity() -> str:
-    """This machine as far as process numbers reach: containers of one machine, and reboots, differ."""
+    """A name of this machine for as long as its process numbers hold: two containers, or two boots, have two."""
     boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     boot_id = boot.read_text().strip() if boot.exists() else ""
     return f"{socket.gethostname()}/{boot_id}/{os.readlink(space) if space.exists() else ''}"

@@ -1,4 +1,4 @@
-"""The local pool: one process a device, pull-based, affine to what is loaded; every job ends as a row."""
+"""The local pool: one process a device; who is idle takes a job, first for what it has loaded; each ends as a row."""
 
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
@@ -47,7 +47,7 @@ class _Pool:
     def __init__(self, queue: Queue, workers: Sequence[WorkerProcess], watch: Watch) -> None:
         self.queue, self.workers, self.watch = queue, workers, watch
         self.reserved: dict[str, Job] = {}
-        """By worker: a leased job that waits for its fresh process."""
+        """The leased jobs that wait for a fresh process, by the worker's name."""
         self.causes: list[str] = []
         """Why workers were given up."""
 
@@ -110,7 +110,7 @@ class _Pool:
                 worker.give(job, self.queue.attempt(job))
 
     def _step(self, worker: WorkerProcess, readable: bool) -> Row | None:
-        """Hear a worker; the row, stored, of the job that is over by it."""
+        """Hear a worker; the row of a job that ended by that is stored and returned."""
         row = worker.step(readable)
         if worker.returned:
             self.queue.put_back(worker.returned)

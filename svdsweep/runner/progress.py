@@ -114,7 +114,7 @@ class Bar(Watch):
 
     def _does(self, worker: str, what: str) -> None:
         line = self.lines.get(worker)
-        if line is not None:  # a bar of no length is false
+        if line is not None:  # `if line` would ask for its length, which is 0
             text = f"  {short(worker)}: {what}"
             line.set_description_str(text[: shutil.get_terminal_size().columns - 1])
 

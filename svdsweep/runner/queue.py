@@ -20,7 +20,7 @@ from svdsweep.runner.worker_process import Unwritable
 from svdsweep.store.rows import Row, Store, Tail, last_rows
 
 LOOK_S = 1.0
-"""How often it is asked what became of the jobs that another driver holds, and how long the rest will take."""
+"""Seconds between two looks at the jobs that other drivers hold, and between two estimates of the time left."""
 
 
 @contextmanager
@@ -66,15 +66,15 @@ class Queue:
         todo = pending(jobs, rows_by_key, options)
         self._scheduler = Scheduler(todo)
         self._rounds: dict[str, Row] = {}
-        """By key: rows that another round of this driver adds to."""
+        """The rows that another round of this driver adds to, by key."""
         if not options.fresh and "ok" not in options.retry:
             self._rounds = {job.key: rows_by_key[job.key] for job in further_rounds(todo, rows_by_key)}
         self._earlier = list(rows_by_key.values())
-        """Rows of earlier runs, until they have been compared with this run's first."""
+        """The rows of earlier runs, until they have been compared with this run's first."""
         self._elsewhere: dict[str, Job] = {}
-        """By key: jobs that another driver holds."""
+        """The jobs that another driver holds, by key."""
         self._others: set[str] = set()
-        """Keys of rows that other drivers have stored since the start."""
+        """The keys of the rows that other drivers have stored since the start."""
         self._looked = self._estimated = 0.0
         self._left_s: float | None = None
         self.jobs = len(todo)
@@ -84,12 +84,12 @@ class Queue:
         """Whether nothing more is given out."""
 
     def __len__(self) -> int:
-        """Jobs that are neither given out nor done."""
+        """How many jobs are neither given out nor done."""
         return len(self._scheduler) + len(self._elsewhere)
 
     @property
     def waiting(self) -> int:
-        """Jobs that could be given out now."""
+        """How many jobs could be given out now."""
         return len(self._scheduler)
 
     def take(self, worker: str, idle_s: float = 0.0) -> Job | None:
@@ -97,7 +97,7 @@ class Queue:
         while job := self._scheduler.take(worker, idle_s):
             if not self._leases.take(job.key):
                 self._elsewhere[job.key] = job
-            elif job.key in self._done_by_others():  # between our listing and our lease
+            elif job.key in self._done_by_others():  # its row came after our last look and before our lease
                 self._leases.release(job.key)
                 self._watch.elsewhere(1)
             else:
@@ -201,7 +201,7 @@ class Queue:
             self._elsewhere.clear()
 
     def _done_by_others(self) -> set[str]:
-        """The keys of which another driver has stored a row since the start; `attempt` takes note."""
+        """The keys of the rows that other drivers have stored since the start; their attempts are counted."""
         for row in self._tail.new():
             self._others.add(row.key)
             self._attempts[row.key] = max(row.attempt, self._attempts.get(row.key, 0))

@@ -40,7 +40,6 @@ class _Actor:
     name: str
     up: bool = False
     job: Job | None = None
-    attempt: int = 0
     since: float = field(default_factory=time.monotonic)
     """When it was given its job, or became idle."""
     heard: float = field(default_factory=time.monotonic)
@@ -68,7 +67,7 @@ def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, w
 
 @contextmanager
 def _connected(asked: config.Ray) -> Iterator[Any]:
-    """Ray, joined or started; left again unless the caller had joined before. Raises UserError."""
+    """Join or start Ray, and leave it again unless the caller had joined before. Raises UserError."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
@@ -181,12 +180,12 @@ class _Cluster:
             self.calls[actor.handle.ready.remote()] = actor
         elif job := self.queue.take(actor.name, now - actor.since):
             self.idle.remove(actor)
-            actor.job, actor.attempt, actor.since = job, self.queue.attempt(job), now
-            self.watch.started(actor.name, job, actor.attempt)
-            self.calls[actor.handle.run.remote(job, actor.attempt)] = actor
+            actor.job, actor.since, attempt = job, now, self.queue.attempt(job)
+            self.watch.started(actor.name, job, attempt)
+            self.calls[actor.handle.run.remote(job, attempt)] = actor
 
     def _answered(self, call: Any, actor: _Actor) -> Row | None:
-        """Take an actor's answer; the row of the job that is over by it."""
+        """Take an actor's answer; returns the row of a job that ended by it."""
         job, actor.job = actor.job, None
         try:
             answer: Answer = self.ray.get(call)
@@ -195,8 +194,8 @@ class _Cluster:
             self._drop(actor, f"{type(e).__name__}: {str(e).strip().splitlines()[0]}")
             if job is None:
                 return None
-            error = f"the actor or its machine died: {self.cause}"
-            return Row(job, "crashed", actor.attempt, error, provenance={"host": None, "worker": actor.name})
+            attempt, error = self.queue.attempt(job), f"the actor or its machine died: {self.cause}"
+            return Row(job, "crashed", attempt, error, provenance={"host": None, "worker": actor.name})
         if answer.unwritable:
             raise Unwritable(answer.why)
         if answer.why:

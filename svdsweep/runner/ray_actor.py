@@ -72,7 +72,7 @@ class Keeper:
         return self.worker.step(bool(wait(pipes, timeout=TICK_S)))
 
     def _files(self, job: Job) -> dict[str, bytes]:
-        """What has the job's key in its name, where the driver does not see this folder; baselines stay here too."""
+        """Take the files named by the job's key, unless the driver sees them where they are; baselines stay too."""
         if self.shared:
             return {}
         files = {}

@@ -88,7 +88,7 @@ def differing(one: Provenance, other: Provenance, names: Iterable[str]) -> list[
 
 
 def _of_both(earlier: Row, later: Row) -> dict[str, Scalar]:
-    """The larger peaks, the mean energy of a run, all loads."""
+    """What becomes of two rounds' values: the larger peak, the mean energy of a run, the sum of the loads."""
     values: dict[str, Scalar] = {}
     for name in earlier.values.keys() & later.values.keys():
         there, here = earlier.values[name], later.values[name]

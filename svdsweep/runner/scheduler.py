@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from svdsweep.config import Job
 
+ALL = ""
+"""What was learnt from all groups together stands under this name."""
+
 
 def cost(job: Job) -> float:
     """Work of a job in arbitrary units, known before anything ran: steps × frames × pixels, twice with guidance."""
@@ -76,8 +79,9 @@ class Scheduler:
 
     def learn(self, job: Job, seconds: float, load_s: float = 0.0) -> None:
         """Learn that a job took so long, of which `load_s` to load its pipeline."""
-        self._seconds[job.pipeline_key] += max(seconds - load_s, 0.0)
-        self._units[job.pipeline_key] += cost(job)
+        for group in (job.pipeline_key, ALL):
+            self._seconds[group] += max(seconds - load_s, 0.0)
+            self._units[group] += cost(job)
         if load_s > 0:
             self._loads.append(load_s)
 
@@ -91,16 +95,14 @@ class Scheduler:
         """Estimated seconds until all is done by so many workers; None until something has been learnt."""
         work = [(group, self._cost[group]) for group in self._todo]
         work += [(job.pipeline_key, cost(job) / 2) for job in under_way]
-        if not any(self._units.values()):
+        if not self._units[ALL]:
             return None
         return sum(units * (self._rate(group) or 0.0) for group, units in work) / max(workers, 1)
 
     def _rate(self, group: str) -> float | None:
-        """Seconds a unit of cost: of this group, else of all together."""
-        if self._units[group]:
-            return self._seconds[group] / self._units[group]
-        units = sum(self._units.values())
-        return sum(self._seconds.values()) / units if units else None
+        """The seconds that a unit of cost takes, as learnt from this group, else from all together."""
+        learnt = group if self._units[group] else ALL
+        return self._seconds[learnt] / self._units[learnt] if self._units[learnt] else None
 
     def _other(self, idle_s: float) -> str | None:
         helpers = Counter(self._at.values())

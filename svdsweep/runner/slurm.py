@@ -28,12 +28,12 @@ from svdsweep.store.rows import Row, Tail, last_rows, read_rows
 from svdsweep.worker.contract import Load
 
 QUEUE_EVERY = 6
-"""The queue is asked at every so many looks at the row files: a controller serves all users of a cluster."""
+"""The queue is asked at one of so many looks at the row files, for its controller serves all users of a cluster."""
 
 
 @dataclass
 class Shard:
-    """What one task of the array does. Pickled by submitit, so its code must be installed on the nodes."""
+    """What one task of the array does. Submitit pickles it, so its code must be installed on the nodes."""
 
     jobs: list[Job]
     load: str
@@ -43,7 +43,7 @@ class Shard:
     """Attempts by key when the array was submitted: a job that has more was tried in this shard already."""
 
     def __call__(self) -> int:
-        """Run what is left of the shard; the number of rows written."""
+        """Run what is left of the shard; returns the number of rows written."""
         attempts = {key: row.attempt for key, row in last_rows(read_rows(self.folder)).items()}
         left = [job for job in self.jobs if attempts.get(job.key, 0) <= self.before.get(job.key, 0)]
         options = replace(self.options, name="local")
@@ -51,7 +51,7 @@ class Shard:
         return sum(1 for _ in rows)
 
     def checkpoint(self) -> Any:
-        """Preempted or out of time: the same shard again, which leaves out what it has done."""
+        """Called by submitit when the task is preempted or out of time: the same shard again, less what it has done."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -164,7 +164,7 @@ def in_queue(array: str) -> list[str] | None:
 def _submit(
     todo: Sequence[Job], load: str, options: config.Runner, folder: Path, before: dict[str, int]
 ) -> str:
-    """Submit the shards; the array's number. Raises UserError without submitit, SLURM or its consent."""
+    """Submit the shards; returns the array's number. Raises UserError without submitit or SLURM, and if it refuses."""
     if shutil.which("sbatch") is None:
         raise UserError(
             "runner=slurm needs SLURM's commands (sbatch, squeue) on this machine; there are none."

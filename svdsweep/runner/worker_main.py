@@ -44,8 +44,8 @@ def environment(slot: Slot) -> dict[str, str]:
     It must stand before the interpreter starts, for torch, OpenMP and CUDA read it when they are loaded."""
     threads = str(slot.threads)
     return {
-        # else threads spin at the end of each of a small model's many loops, while their partner waits for its core: on
-        # a busy machine a job of a second takes twenty
+        # by default a thread spins at the end of each loop, even while the one it waits for has no core to run on: on
+        # a busy machine a small model's job of a second takes twenty
         "OMP_WAIT_POLICY": "PASSIVE",
         **os.environ,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
@@ -53,7 +53,7 @@ def environment(slot: Slot) -> dict[str, str]:
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
-        "PYTHONUNBUFFERED": "1",  # what a killed process printed is in its log
+        "PYTHONUNBUFFERED": "1",  # so that the log has what a killed process printed
     }
 
 
@@ -65,10 +65,9 @@ def command(pipe: int, lifeline: int) -> list[str]:
 
 def main() -> None:
     """Entry point of a worker's process: `command` says with which arguments."""
+    # SLURM signals all processes of a step, and the driver ends its own workers
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(
-            number, signal.SIG_IGN
-        )  # SLURM signals every process of a step; the driver ends its workers
+        signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     pipe, lifeline = int(sys.argv[1]), int(sys.argv[2])
     for descriptor in (pipe, lifeline):

@@ -82,23 +82,25 @@ class WorkerProcess:
     def start(self) -> None:
         """Start a process; it is `idle` when it has loaded. Raises OSError when its log cannot be written."""
         self.pipe, theirs = Pipe()
-        dead, self._lifeline = os.pipe()  # our end is closed by our death, however we die
+        lifeline_end, self._lifeline = (
+            os.pipe()
+        )  # the system closes our end when we die, and the worker ends itself
         try:
             with self.log.open("ab") as log:
                 log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, {self.slot.device}\n".encode())
                 log.flush()
                 self._process = subprocess.Popen(
-                    command(theirs.fileno(), dead),
+                    command(theirs.fileno(), lifeline_end),
                     env=environment(self.slot),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=(theirs.fileno(), dead),
-                    start_new_session=True,  # Ctrl-C at the terminal is the driver's; and it dies with what it started
+                    pass_fds=(theirs.fileno(), lifeline_end),
+                    start_new_session=True,  # Ctrl-C does not reach it, and what it starts is killed with it
                 )
         finally:
-            theirs.close()  # else its death would not be seen
-            os.close(dead)
+            theirs.close()  # an end left open here would hide the worker's death
+            os.close(lifeline_end)
         self._ready, self._spoilt, self.given, self.cause = False, False, None, ""
         self._send((self.load, self.slot), self.options.start_timeout_s)
 
@@ -108,7 +110,7 @@ class WorkerProcess:
         self._send((job, attempt), self.options.timeout_s)
 
     def step(self, readable: bool) -> Row | None:
-        """Take one message, or see a death or a deadline; the row of the job that is over by it.
+        """Take one message, or see a death or a deadline; returns the row of a job that ended by it.
 
         Raises Unwritable when the worker could not write its results."""
         assert self.pipe is not None
@@ -130,7 +132,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Kill the process and all that it has started; a job under way is forgotten."""
-        self.job = None
+        self._rest()
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -156,7 +158,7 @@ class WorkerProcess:
         )
 
     def _send(self, message: Any, limit_s: float | None) -> None:
-        """Send a message that is to be answered in time; the log's tail begins here."""
+        """Send a message that must be answered within a limit; what the log holds until now is not of its tail."""
         assert self.pipe is not None
         self._deadline = time.monotonic() + (limit_s or float("inf"))
         self._log_from = self._log_size()
@@ -197,7 +199,6 @@ class WorkerProcess:
             code = None
         job, was_ready = self.job, self._ready
         self.stop()
-        self._rest()
         if job and self.given and self.given.begun:
             return self.given.crashed(code, self._tail())
         self.returned = job
@@ -210,9 +211,8 @@ class WorkerProcess:
         """The process is not ready, or has not answered, in time."""
         job = self.job
         self.stop()
-        self._rest()
         if job and self.given:
-            return self.given.late(self.options.timeout_s, self._tail())
+            return self.given.lost("timeout", f"no answer in {self.options.timeout_s:g} s", self._tail())
         self._failed_starts += 1
         self.cause = f"the worker was not ready after {self.options.start_timeout_s:g} s\n{self._tail()}"
         return None
