@@ -21,9 +21,9 @@ def is_for_hydra(arguments: Sequence[str]) -> bool:
 
 def ask_hydra(arguments: Sequence[str]) -> int:
     """Let Hydra answer, from our presets and schema. Raises UserError for `--cfg` of several configurations."""
-    with configs() as known:
-        settings = [a for a in arguments if "=" in a and not a.startswith("-")]
-        swept = [o.input_line for o in known.parse(settings) if o.is_sweep_override()]
+    settings = [a for a in arguments if "=" in a and not a.startswith("-")]
+    with configs() as presets:
+        swept = [o.input_line for o in presets.parse(settings) if o.is_sweep_override()]
     if swept and any(a in ("--cfg", "-c") for a in arguments):
         raise UserError(
             f"--cfg shows one configuration, and {swept[0]} is several; `svdsweep plan` lists them."

@@ -31,11 +31,9 @@ def write(folder: Path, predict: bool = False) -> Path:
         if page.prediction:
             calibration.write(folder, page.prediction.compared.calibrations)
             write_table(folder, page.prediction)
-        for plot in [
-            *page.plots,
-            *([page.prediction.plot] if page.prediction and page.prediction.plot else []),
-        ]:
-            svg.png(plot, folder / "plots" / f"{plot.name}.png")
+        for plot in [*page.plots, page.prediction and page.prediction.plot]:
+            if plot:
+                svg.png(plot, folder / "plots" / f"{plot.name}.png")
         table = strategy_table(page.strategies)
         texts = {
             "strategies.csv": table.to_csv(index=False),

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from svdsweep.analysis.strategies import BASELINE, paired
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
@@ -31,23 +29,18 @@ def differences(sweep: Sweep, names: Sequence[str]) -> list[Difference]:
         return []
     by_key = sweep.ok.set_index("key", drop=False)
     pairs = paired(sweep.ok[sweep.ok["memory"] != BASELINE], by_key)
-    found = []
+    psnr = numeric(pairs["psnr_to_baseline_db"]).astype(float)
+    shown = []
     for name in names:
-        mine = pairs[pairs["memory"] == name]
-        psnr = (
-            numeric(mine["psnr_to_baseline_db"]).astype(float).dropna()
-            if len(mine)
-            else pd.Series(dtype=float)
-        )
-        if psnr.empty or psnr.min() >= 100:
+        mine = psnr[pairs["memory"] == name].dropna()
+        if mine.empty or mine.min() >= 100:
             continue
-        worst = mine.loc[mine.index == psnr.idxmin()].iloc[0]
-        sheets = [worst.get("contact_sheet"), by_key.loc[worst["partner"]].get("contact_sheet")]
-        known = [str(sheet) for sheet in sheets if isinstance(sheet, str)]
+        worst = pairs[pairs.index == mine.idxmin()].iloc[0]
+        sheets = [line.get("contact_sheet") for line in (worst, by_key.loc[worst["partner"]])]
         target = f"differences/{worst['key']}.png"
-        if len(known) == 2 and _write(sweep.folder, known, target):
-            found.append(Difference(name, str(worst["key"]), target, float(psnr.min())))
-    return found
+        if all(isinstance(sheet, str) for sheet in sheets) and _write(sweep.folder, sheets, target):
+            shown.append(Difference(name, str(worst["key"]), target, float(mine.min())))
+    return shown
 
 
 def _write(folder: Path, sheets: Sequence[str], target: str) -> bool:
