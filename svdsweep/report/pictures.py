@@ -36,9 +36,10 @@ def differences(sweep: Sweep, names: Sequence[str]) -> list[Difference]:
         if mine.empty or mine.min() >= 100:
             continue
         worst = pairs[pairs.index == mine.idxmin()].iloc[0]
-        sheets = [line.get("contact_sheet") for line in (worst, by_key.loc[worst["partner"]])]
+        two = [line.get("contact_sheet") for line in (worst, by_key.loc[worst["partner"]])]
+        sheets = [sheet for sheet in two if isinstance(sheet, str)]
         target = f"differences/{worst['key']}.png"
-        if all(isinstance(sheet, str) for sheet in sheets) and _write(sweep.folder, sheets, target):
+        if len(sheets) == 2 and _write(sweep.folder, sheets, target):
             shown.append(Difference(name, str(worst["key"]), target, float(mine.min())))
     return shown
 
