@@ -19,7 +19,7 @@ from svdsweep.grid.jobs import Points
 from svdsweep.grid.presets import Configs, check_key, configs, converted
 from svdsweep.metrics import family
 
-PRESET = "experiment"
+EXPERIMENT = "experiment"
 SWEEP_SETTINGS = ("name", "runs_dir", "runner")
 """Settings, and groups of them, that hold for the sweep as a whole; no job knows them."""
 DEVICES = "runner.devices"
@@ -51,24 +51,42 @@ class Grid:
 def expand(arguments: Sequence[str], config_dir: str | None = None) -> Grid:
     """The grid of a command line in Hydra's grammar. Raises UserError when any part of it is wrong."""
     with configs(config_dir) as presets:
-        typed = presets.parse(arguments)
-        for override in typed:
-            _check(presets, override)
-        experiments = [o for o in typed if o.key_or_group == PRESET]
-        others = [o for o in typed if o.key_or_group != PRESET]
-        overrides = [*_grid_inside(presets, experiments, typed), *others]
-        lines = [o.input_line or "" for o in experiments]
-        config = _sweep_config(presets, lines, [o for o in overrides if _is_of_the_sweep(o)])
-        axes = {o.key_or_group: _values(o) for o in overrides if not _is_of_the_sweep(o)}
-        jobs = _jobs(Points(presets, lines), axes)
+        asked = _asked(presets, arguments)
+        config = _sweep_config(presets, asked)
+        axes = {o.key_or_group: _values(o) for o in asked.of_jobs}
+        jobs = _jobs(Points(presets, asked.experiments), axes)
     return Grid(
         jobs=with_needed_baselines(jobs),
         axes={key: values for key, values in axes.items() if len(values) > 1},
         runner=config.runner,
         runs_dir=Path(config.runs_dir),
-        given_name=_checked_name(config.name) or "-".join(_names(experiments)) or None,
+        given_name=_checked_name(config.name) or "-".join(asked.experiment_names) or None,
         warnings=sorted({warning for job in jobs for warning in doubts(job)}),
     )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A command line, checked: the experiments as typed and their names, and what is set for jobs and for the sweep."""
+
+    experiments: list[str]
+    experiment_names: list[str]
+    of_jobs: list[Override]
+    of_the_sweep: list[Override]
+
+
+def _asked(presets: Configs, arguments: Sequence[str]) -> _Asked:
+    """The command line with the grids of its experiments inside. Raises UserError."""
+    typed = presets.parse(arguments)
+    for override in typed:
+        _check(presets, override)
+    experiments = [o for o in typed if o.key_or_group == EXPERIMENT]
+    others = [o for o in typed if o.key_or_group != EXPERIMENT]
+    lines = [o.input_line or "" for o in experiments]
+    overrides = [*_grid_inside(presets, lines, typed), *others]
+    of_the_sweep = [o for o in overrides if o.key_or_group.split(".")[0] in SWEEP_SETTINGS]
+    of_jobs = [o for o in overrides if o not in of_the_sweep]
+    return _Asked(lines, _names(experiments), of_jobs, of_the_sweep)
 
 
 def _jobs(points: Points, axes: Mapping[str, list[str]]) -> list[Job]:
@@ -115,14 +133,14 @@ def _check(presets: Configs, override: Override) -> None:
     key = override.key_or_group
     if override.is_delete():
         raise UserError(f"{override.input_line}: settings cannot be removed; set them to another value.")
-    if key == PRESET and override.is_sweep_override():
+    if key == EXPERIMENT and override.is_sweep_override():
         names = ",".join(_elements(override))
         raise UserError(
-            f"{PRESET}={names} is not possible: to join the grids of presets, write +{PRESET}=[{names}]."
+            f"{EXPERIMENT}={names} is not possible: to join the grids of presets, write +{EXPERIMENT}=[{names}]."
         )
-    if key == PRESET:
+    if key == EXPERIMENT:
         for name in _names([override]):
-            _check_option(presets, PRESET, name)
+            _check_option(presets, EXPERIMENT, name)
         return
     if override.is_add():
         raise UserError(f"{override.input_line}: this setting exists already; leave out the `+`.")
@@ -143,13 +161,11 @@ def _check_option(presets: Configs, group: str, name: str) -> None:
         )
 
 
-def _grid_inside(
-    presets: Configs, experiments: Sequence[Override], typed: Sequence[Override]
-) -> list[Override]:
+def _grid_inside(presets: Configs, experiments: list[str], typed: Sequence[Override]) -> list[Override]:
     """What the experiments' `hydra.sweeper.params` ask for, unless the command line says otherwise."""
     if not experiments:
         return []
-    cfg = presets.compose([o.input_line or "" for o in experiments], with_hydra=True)
+    cfg = presets.compose(experiments, with_hydra=True)
     params: Mapping[str, Any] = cfg.hydra.sweeper.params or {}
     taken = {o.key_or_group for o in typed}
     inside = presets.parse([f"{key}={value}" for key, value in params.items() if key not in taken])
@@ -164,21 +180,17 @@ def _names(experiments: Sequence[Override]) -> list[str]:
     return [str(name) for value in values for name in (value if isinstance(value, list) else [value])]
 
 
-def _is_of_the_sweep(override: Override) -> bool:
-    return override.key_or_group.split(".")[0] in SWEEP_SETTINGS
-
-
-def _sweep_config(presets: Configs, experiments: list[str], overrides: Sequence[Override]) -> Config:
+def _sweep_config(presets: Configs, asked: _Asked) -> Config:
     """The configuration that says where the sweep runs; `runner.devices=0,1` is one value, not a sweep."""
     choices: list[str] = []
     plain: list[str] = []
-    for override in overrides:
+    for override in asked.of_the_sweep:
         key, values = override.key_or_group, _elements(override)
         if len(values) > 1 and key != DEVICES:
             raise UserError(f"{override.input_line}: {key} holds for the whole sweep; give it one value.")
         value = f"'{','.join(values)}'" if key == DEVICES else values[0]
         (choices if key in presets.groups() else plain).append(f"{key}={value}")
-    cfg = presets.compose([*experiments, *choices])
+    cfg = presets.compose([*asked.experiments, *choices])
     for override in presets.parse(plain):
         converted(cfg, override.key_or_group, override.value())
     config: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
