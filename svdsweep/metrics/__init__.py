@@ -102,7 +102,5 @@ def score(frames: "NDArray[np.uint8]", context: Context, families: Sequence[str]
                 total.notes.append(
                     f"metrics from {module.__name__.rpartition('.')[2]} on ran on the CPU: no room"
                 )
-            total.values.update(part.values)
-            total.series.update(part.series)
-            total.notes.extend(note for note in part.notes if note not in total.notes)
+            total.add(part)
     return total

@@ -1,4 +1,4 @@
-"""Likeness of meaning, by the CLIP image encoder that the pipeline has loaded anyway."""
+"""How alike frames are in what they show, by the CLIP image encoder that the pipeline has loaded anyway."""
 
 import statistics
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,8 @@ COLUMNS = (
 
 
 def score(footage: "Footage", context: Context) -> Measurements:
-    """See `COLUMNS`; all None with a status without the pipeline's encoder. Series a frame: clip_to_image.
+    """Compute `COLUMNS`; without the pipeline's encoder all are None, and the status says so. Series with a value a
+    frame: clip_to_image.
 
     Runs where the encoder is. Under model offload the encoder stays on the device afterwards: the caller frees it."""
     scores = Measurements(values={column.name: None for column in COLUMNS})
@@ -49,15 +50,13 @@ def score(footage: "Footage", context: Context) -> Measurements:
         to_first = (embeddings[1:] * embeddings[0]).sum(1).clamp_min(0)
         scores.values["clip_consistency"] = float((to_previous + to_first).mean() / 2)
     if context.image is not None:
-        from svdsweep.metrics.shared.footage import as_tensor
+        from svdsweep.metrics.shared.footage import as_tensor, drift
 
         image = embed(context, as_tensor(context.image[None], footage.device))
         likeness = [float((e * image).sum()) for e in embeddings]
-        fifth = max(1, footage.count // 5)
         scores.values["clip_to_image"] = statistics.fmean(likeness)
-        if footage.count > 1:
-            scores.values["clip_to_image_drift"] = statistics.fmean(likeness[-fifth:]) - likeness[0]
-        scores.series["clip_to_image"] = [*likeness]
+        scores.values["clip_to_image_drift"] = drift(likeness)
+        scores.series["clip_to_image"] = likeness
     return scores
 
 

@@ -1,4 +1,4 @@
-"""Frames that are no pictures: a black or constant clip would score best on every measure of consistency."""
+"""Counts frames that are no pictures: a black or constant clip would be best by every measure of consistency."""
 
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 def score(footage: "Footage", context: Context) -> Measurements:
-    """See `COLUMNS`. Series a frame: contrast_255, the standard deviation of luma."""
+    """Compute `COLUMNS`. Series with a value a frame: contrast_255, the standard deviation of luma."""
     from svdsweep.metrics.shared.likeness import luma
 
     contrast: list[float | None] = []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SHARPNESS_FLOOR = 1e-3
 LAB_SIDE_PX = 144
-"""Colour drift is a mean over the picture: a grid of points about this many to the shorter side says as much."""
+"""Colour drift is a mean over the picture, for which a grid of this many points to the shorter side is enough."""
 
 COLUMNS = (
     Column("first_psnr_db", "dB", better="higher", low=0, high=100, headline=3,
@@ -44,16 +44,17 @@ COLUMNS = (
 
 
 def score(footage: "Footage", context: Context) -> Measurements:
-    """See `COLUMNS`; what compares with the image is None without one. Series a frame: image_psnr_db, image_ssim,
-    sharpness."""
-    from svdsweep.metrics.shared.footage import mean_known
+    """Compute `COLUMNS`; what compares with the image is None without one. Series with a value a frame: image_psnr_db,
+    image_ssim, sharpness."""
+    from svdsweep.metrics.shared.footage import drift
+    from svdsweep.metrics.shared.likeness import laplacian_variance, luma
 
     scores = Measurements(values={column.name: None for column in COLUMNS})
-    fifth = max(1, footage.count // 5)
-    sharpness = _sharpness(footage)
+    sharpness = [laplacian_variance(luma(picture)) for picture in footage.pictures()]
     scores.values["sharpness_mean"] = statistics.fmean(sharpness)
-    scores.series["sharpness"] = [*sharpness]
+    scores.series["sharpness"] = sharpness
     if footage.count > 1:
+        fifth = max(1, footage.count // 5)
         first, last = statistics.fmean(sharpness[:fifth]), statistics.fmean(sharpness[-fifth:])
         ratio = (last + SHARPNESS_FLOOR) / (first + SHARPNESS_FLOOR)
         scores.values["sharpness_drift_db"] = 10 * math.log10(ratio)
@@ -63,12 +64,8 @@ def score(footage: "Footage", context: Context) -> Measurements:
         return scores
     psnr, ssim = _to_image(footage, context)
     scores.values.update(first_psnr_db=psnr[0], first_ssim=ssim[0])
-    scores.series.update(image_psnr_db=[*psnr], image_ssim=ssim)
-    if footage.count > 1:
-        scores.values["image_psnr_drift_db"] = statistics.fmean(psnr[-fifth:]) - psnr[0]
-        late = mean_known(ssim[-fifth:])
-        if late is not None and ssim[0] is not None:
-            scores.values["image_ssim_drift"] = late - ssim[0]
+    scores.values.update(image_psnr_drift_db=drift(psnr), image_ssim_drift=drift(ssim))
+    scores.series.update(image_psnr_db=psnr, image_ssim=ssim)
     return scores
 
 
@@ -86,15 +83,9 @@ def _to_image(footage: "Footage", context: Context) -> tuple[list[float], list[f
     return psnr, likeness
 
 
-def _sharpness(footage: "Footage") -> list[float]:
-    from svdsweep.metrics.shared.likeness import laplacian_variance, luma
-
-    return [laplacian_variance(luma(picture)) for picture in footage.pictures()]
-
-
 def _color_drift_de(footage: "Footage") -> float | None:
-    """ΔE of the summed changes; None when no pair's flow covers enough. A plain mean colour would take a pan for a
-    drift."""
+    """ΔE of the summed changes; None when no pair's flow covers enough. Comparing mean colours instead would mistake a
+    pan for a drift."""
     import torch
 
     from svdsweep.metrics.shared.likeness import lab

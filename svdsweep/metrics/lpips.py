@@ -42,12 +42,14 @@ COLUMNS = (
 
 
 class Unavailable(Exception):
-    """There is no weight file that can be trusted; the message says why, and which file to put where."""
+    """Raised without a weight file that can be trusted; the message says why, and which file to put where."""
 
 
 def score(footage: "Footage", context: Context) -> Measurements:
-    """See `COLUMNS`; all None with a status and a note when there are no verified weights. Series: lpips_adj a pair,
-    image_lpips a frame."""
+    """Compute `COLUMNS`; without verified weights all are None, and status and note say why. Series: lpips_adj with a
+    value a pair, image_lpips with a value a frame."""
+    from svdsweep.metrics.shared.footage import drift, mean_known
+
     scores = Measurements(values={column.name: None for column in COLUMNS})
     if footage.short_side_px < SHORTEST_PX:
         scores.values["lpips_status"] = f"unavailable: frames under {SHORTEST_PX} px"
@@ -60,15 +62,12 @@ def score(footage: "Footage", context: Context) -> Measurements:
         return scores
     adjacent, to_first, to_image, to_baseline = _distances(model, footage, context)
     scores.values["lpips_status"] = "ok"
-    scores.values["lpips_adj"] = _mean(adjacent)
-    scores.values["lpips_to_first"] = _mean(to_first)
-    scores.values["lpips_to_baseline"] = _mean(to_baseline)
+    scores.values["lpips_adj"] = mean_known(adjacent)
+    scores.values["lpips_to_first"] = mean_known(to_first)
+    scores.values["lpips_to_baseline"] = mean_known(to_baseline)
     if to_image:
-        fifth = max(1, footage.count // 5)
-        scores.values["first_lpips"] = to_image[0]
-        if footage.count > 1:
-            scores.values["image_lpips_drift"] = sum(to_image[-fifth:]) / fifth - to_image[0]
-    scores.series.update(lpips_adj=[*adjacent], image_lpips=[*to_image])
+        scores.values.update(first_lpips=to_image[0], image_lpips_drift=drift(to_image))
+    scores.series.update(lpips_adj=adjacent, image_lpips=to_image)
     return scores
 
 
@@ -78,12 +77,12 @@ def find(weights_dir: Path | None) -> Path:
 
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     folders = [Path(weights_dir).expanduser(), cache] if weights_dir else [cache]
-    found = [folder / BACKBONE for folder in folders if (folder / BACKBONE).is_file()]
-    for path in found:
+    files = [folder / BACKBONE for folder in folders if (folder / BACKBONE).is_file()]
+    for path in files:
         if verified(path):
             return path
     where = f"{folders[0]}" if weights_dir else f"{cache}, or into a folder that metrics.weights_dir names"
-    reason = f"{found[0]} is not the file of that name" if found else f"no {BACKBONE}"
+    reason = f"{files[0]} is not the file of that name" if files else f"no {BACKBONE}"
     raise Unavailable(f"{reason}; put {SOURCE} (233 MB) into {where}")
 
 
@@ -97,12 +96,12 @@ def verified(path: Path) -> bool:
 def load(path: Path) -> Any:
     """The model with the backbone of `path` and the package's own heads; never downloads.
 
-    lpips would leave a backbone random, or heads, without a word: every tensor is checked to come from a file. Raises
-    Unavailable when one does not."""
+    Every tensor is checked to come from a file, for lpips says nothing where it leaves the backbone or the heads
+    random. Raises Unavailable when one does not."""
     import lpips
     import torch
 
-    with warnings.catch_warnings(action="ignore"):  # lpips calls torchvision as it was called years ago
+    with warnings.catch_warnings(action="ignore"):  # lpips uses arguments that torchvision warns about
         model = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
@@ -119,8 +118,8 @@ def load(path: Path) -> Any:
 
 
 def features(model: Any, picture: "Tensor") -> "list[Tensor]":
-    """What LPIPS compares, of a picture (1, 3, H, W) in 0–1 (the model itself wants −1 to 1); once a frame, not a
-    pair."""
+    """The features that LPIPS compares, of a picture (1, 3, H, W) in 0–1 (the model itself wants −1 to 1). To be
+    computed once a frame, not once a pair."""
     import lpips
 
     return [lpips.normalize_tensor(f) for f in model.net(model.scaling_layer(2 * picture - 1))]
@@ -134,7 +133,7 @@ def distance(model: Any, a: "list[Tensor]", b: "list[Tensor]") -> float:
 def _distances(
     model: Any, footage: "Footage", context: Context
 ) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Of neighbours, to the first frame, to the conditioning image, to the baseline."""
+    """Distances of neighbours, to the first frame, to the conditioning image and to the baseline."""
     from svdsweep.metrics.shared.footage import as_tensor
 
     def of(frame: Any) -> "list[Tensor]":
@@ -157,7 +156,3 @@ def _distances(
             to_baseline.append(distance(model, of(reference[t]), now))
         first, before = first or now, now
     return adjacent, to_first, to_image, to_baseline
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None

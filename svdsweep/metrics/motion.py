@@ -1,4 +1,4 @@
-"""How much moves: always to be read beside consistency, so that standing still is no virtue."""
+"""How much moves. To be read beside consistency, for a picture that stands still is perfectly consistent."""
 
 import statistics
 from typing import TYPE_CHECKING
@@ -46,8 +46,8 @@ COLUMNS = (
 
 
 def score(footage: "Footage", context: Context) -> Measurements:
-    """See `COLUMNS`. Series, a value a pair, None where the flow does not cover enough: motion_px, motion_top5_px;
-    and flow_coverage."""
+    """Compute `COLUMNS`. Series with a value a pair: flow_coverage; motion_px and motion_top5_px, None where the flow
+    does not cover enough."""
     from svdsweep.metrics.shared import flow
     from svdsweep.metrics.shared.footage import mean_known
 
@@ -87,7 +87,7 @@ def _speeds(footage: "Footage") -> tuple[list[float | None], list[float | None]]
             mean.append(None)
             top.append(None)
             continue
-        known = speed[mask]
-        mean.append(float(known.mean()))
-        top.append(float(known.topk(max(1, int(TOP * known.numel()))).values.mean()))
+        speeds = speed[mask]
+        mean.append(float(speeds.mean()))
+        top.append(float(speeds.topk(max(1, int(TOP * speeds.numel()))).values.mean()))
     return mean, top

@@ -1,4 +1,4 @@
-"""Do the borders of decode chunks show? Change at them against change elsewhere."""
+"""Whether the borders of decode chunks show: the change of frames there against the change elsewhere."""
 
 import math
 import statistics
@@ -37,21 +37,14 @@ COLUMNS = (
 
 
 def score(footage: "Footage", context: Context) -> Measurements:
-    """See `COLUMNS`; None where the clip was decoded at once, or where a ratio would mean nothing. Series a pair:
-    warp_rmse_255."""
-    from svdsweep.metrics.temporal import DUPLICATE_255
-
+    """Compute `COLUMNS`; None where the clip was decoded at once, or where a ratio would mean nothing. Series with a
+    value a pair: warp_rmse_255."""
     scores = Measurements(values={column.name: None for column in COLUMNS})
     chunk = context.decode_chunk_size
     if chunk is None or chunk >= footage.count:
         return scores
-    if chunk < SMALLEST_CHUNK:
-        scores.notes.append(
-            f"chunks of {chunk}: too short for a seam ratio; compare with the frames decoded at once"
-        )
-        return scores
-    if min(footage.changes) < DUPLICATE_255:
-        scores.notes.append("repeated frames: no seam ratio")
+    if reason := _why_no_ratio(footage, chunk):
+        scores.notes.append(reason)
         return scores
     change = [None if mse is None else 255 * math.sqrt(mse) for mse in footage.warp_mse]
     scores.series["warp_rmse_255"] = change
@@ -72,6 +65,14 @@ def score(footage: "Footage", context: Context) -> Measurements:
         seam_flagged=asked > RATIO and rank == 1 and asked > OVER_PLACEBO * max(placebos),
     )
     return scores
+
+
+def _why_no_ratio(footage: "Footage", chunk: int) -> str | None:
+    from svdsweep.metrics.temporal import DUPLICATE_255
+
+    if chunk < SMALLEST_CHUNK:
+        return f"chunks of {chunk}: too short for a seam ratio; compare with the frames decoded at once"
+    return "repeated frames: no seam ratio" if min(footage.changes) < DUPLICATE_255 else None
 
 
 def borders(pairs: int, chunk: int, phase: int = 0) -> list[int]:

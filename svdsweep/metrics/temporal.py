@@ -49,7 +49,7 @@ COLUMNS = (
 
 
 def score(footage: "Footage", context: Context) -> Measurements:
-    """See `COLUMNS`; None for whatever needs more frames than there are. Series: a value a pair, or a triple."""
+    """Compute `COLUMNS`; None for whatever needs more frames than there are. Series with a value a pair or a triple."""
     from svdsweep.metrics.shared.footage import mean_known
     from svdsweep.metrics.shared.likeness import psnr_db
 
@@ -58,15 +58,15 @@ def score(footage: "Footage", context: Context) -> Measurements:
         scores.notes.append("one frame: there is nothing between frames to measure")
         return scores
     mse, ssim = _neighbours(footage)
-    known = mean_known(footage.warp_mse)
+    warp_mse = mean_known(footage.warp_mse)
     flicker, acceleration = _compensated(footage), _acceleration(footage)
     scores.values.update(
         adj_mae_255=statistics.fmean(footage.changes),
         adj_psnr_db=psnr_db(statistics.fmean(mse)),
         adj_ssim=mean_known(ssim),
         dup_frac=statistics.fmean(change < DUPLICATE_255 for change in footage.changes),
-        warp_mse=known,
-        warp_psnr_db=None if known is None else psnr_db(known),
+        warp_mse=warp_mse,
+        warp_psnr_db=None if warp_mse is None else psnr_db(warp_mse),
         mc_flicker_255=mean_known(flicker),
         luma_flicker_255=mean_known(_luma_flicker(footage)),
         flow_accel_px=mean_known(acceleration),
@@ -108,7 +108,7 @@ def _luma_flicker(footage: "Footage") -> list[float | None]:
 
 
 def _compensated(footage: "Footage") -> list[float | None]:
-    """A value for each frame but the first and last; None beside a pair without trusted flow."""
+    """The flicker of each frame but the first and last, motion taken out; None beside a pair without trusted flow."""
     from svdsweep.metrics.shared.footage import masked_mean
 
     ahead, behind = footage.warps

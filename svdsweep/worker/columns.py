@@ -1,7 +1,7 @@
-"""From what was measured to the columns of a row: peaks, energy and what was untimed as values, raw times as series."""
+"""From what was measured to the columns of a row: times as series, peaks, energy and untimed runs as values."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from svdsweep.probes import nvml
@@ -37,8 +37,8 @@ def untimed_columns(measured: Measured) -> Measurements:
 
 
 def first_run_notes(measured: Measured, cold: bool, device_kind: str) -> list[str]:
-    """What is to be said of times that were taken in the first run of a shape, on a GPU: on an H200 that run of SVD-XT
-    took 1.2 s more than the next, 5 s where host memory had to be page-locked."""
+    """A note where times were taken in the first run of a shape on a GPU: on an H200 that run of SVD-XT took 1.2 s more
+    than the next, 5 s where host memory had to be page-locked."""
     if not cold or measured.untimed_s or device_kind != "cuda":
         return []
     return [
@@ -52,22 +52,20 @@ def memory_columns(timings: Sequence[Timing]) -> Measurements:
     columns, most = Measurements(), {}
     for kind in ("allocated", "reserved"):
         peaks = {
-            stage: max(
-                (
-                    gib
-                    for t in timings
-                    if (p := t.peaks.get(stage)) and (gib := getattr(p, f"{kind}_gib")) is not None
-                ),
-                default=None,
-            )
+            stage: largest(getattr(t.peaks.get(stage), f"{kind}_gib", None) for t in timings)
             for stage in STAGES
         }
-        most[kind] = max((p for p in peaks.values() if p is not None), default=0.0)
+        most[kind] = largest(peaks.values()) or 0.0
         columns.values[f"vram_{kind}_peak_gib"] = most[kind] or None
         columns.values |= {f"{stage}_vram_{kind}_peak_gib": peak for stage, peak in peaks.items()}
-    if most["reserved"] < most["allocated"]:  # that of a stage which was not this job's own is not known
+    if most["reserved"] < most["allocated"]:  # some stages ran in another job: see with_shared
         columns.values["vram_reserved_peak_gib"] = None
     return columns
+
+
+def largest(peaks_gib: Iterable[float | None]) -> float | None:
+    """The largest of the peaks that are known; None when none is."""
+    return max((peak for peak in peaks_gib if peak is not None), default=None)
 
 
 def device_columns(
@@ -97,14 +95,14 @@ def device_columns(
 
 
 def with_shared(own: Sequence[Timing], donor: Sequence[Timing]) -> list[Timing]:
-    """Timings of whole runs, made of a donor's stages before the decode and of decodes of its latents. What the
-    allocator reserved in the donor's stages it had kept from the donor's own decode: not known of a job that decodes
-    otherwise."""
+    """Timings of whole runs, made of a donor's stages before the decode and of decodes of its latents.
+
+    Reserved peaks of the donor's stages are left out: in part they were kept from the donor's own decode."""
     merged = []
     for decoded, whole in zip(own, donor, strict=False):
         stage_s = {**whole.stage_s, "vae_decode": decoded.stage_s["vae_decode"]}
-        theirs = {stage: peak and Peak(peak.allocated_gib, None) for stage, peak in whole.peaks.items()}
-        peaks = {**theirs, "vae_decode": decoded.peaks["vae_decode"]}
+        peaks = {stage: peak and Peak(peak.allocated_gib, None) for stage, peak in whole.peaks.items()}
+        peaks["vae_decode"] = decoded.peaks["vae_decode"]
         total_s = whole.total_s - whole.stage_s["vae_decode"] + decoded.total_s
         merged.append(Timing(total_s, stage_s, whole.step_s, peaks, decoded.calls))
     return merged

@@ -22,6 +22,7 @@ from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.probes.stages import ProbeFault, hooks_on
 from svdsweep.store.measurements import Measurements
 from svdsweep.store.rows import Row
+from svdsweep.worker.columns import largest
 from svdsweep.worker.contract import Report, Slot, Work
 from svdsweep.worker.media import ffmpeg
 from svdsweep.worker.outputs import JUDGING, judge
@@ -123,10 +124,8 @@ class Worker:
         that is lost, becomes a note beside the first error and never takes its place."""
         try:
             peak = vram.read_peak(self.device)
-            peaks_gib = [
-                p for p in (peak.allocated_gib if peak else None, progress.peak_gib) if p is not None
-            ]
-            measurements.values["vram_allocated_peak_gib"] = max(peaks_gib, default=None)
+            peaks_gib = (peak.allocated_gib if peak else None, progress.peak_gib)
+            measurements.values["vram_allocated_peak_gib"] = largest(peaks_gib)
             self._unload()
         except Exception as e:
             measurements.notes.append(f"the device could not be cleared after that: {_first_line(e)}")

@@ -1,1 +1,1 @@
-"""What several families compute with: likeness of pictures, optical flow, and a clip with both worked out once."""
+"""What several families compute with: likeness of pictures, optical flow, and a clip that computes both only once."""

@@ -32,9 +32,9 @@ def clips_in(path: Path) -> list[Path]:
     if not path.is_dir():
         raise UserError(f"{path}: there is no such file or folder.")
     videos = path / "videos" if (path / "videos").is_dir() else path
-    found = sorted((p for p in videos.iterdir() if p.suffix.lower() in VIDEOS), key=in_order)
-    if found:
-        return found
+    clips = sorted((p for p in videos.iterdir() if p.suffix.lower() in VIDEOS), key=in_order)
+    if clips:
+        return clips
     if _pictures(path):
         return [path]
     raise UserError(f"{path}: this folder holds neither pictures ({', '.join(PICTURES)}) nor videos.")

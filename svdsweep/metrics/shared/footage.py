@@ -1,6 +1,6 @@
-"""A clip with what several families need, each thing worked out once and only when asked for."""
+"""A clip and what several families derive from it, each thing computed once and only when asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -153,14 +153,21 @@ def masked_mean(x: Tensor, mask: Tensor) -> float:
     return float((x * mask).sum() / (x.shape[0] * mask.sum().clamp_min(1)))
 
 
-def mean_known(values: list[float | None]) -> float | None:
-    """The mean of what is known; None when nothing is."""
-    known = [v for v in values if v is not None]
-    return sum(known) / len(known) if known else None
+def mean_known(values: Sequence[float | None]) -> float | None:
+    """The mean of those values that are not None; None when all are."""
+    numbers = [v for v in values if v is not None]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def drift(values: Sequence[float | None]) -> float | None:
+    """The mean over the last fifth of a series with a value a frame, less the first value; None for a single frame, or
+    where either is not known."""
+    first, late = values[0], mean_known(values[-max(1, len(values) // 5) :])
+    return None if len(values) < 2 or first is None or late is None else late - first
 
 
 def _what_is_wrong(frames: NDArray[np.uint8]) -> str:
-    """One sentence about an array that is no clip; empty when it is one."""
+    """A sentence on why an array is no clip; empty when it is one."""
     shape = "×".join(map(str, frames.shape))
     if frames.dtype != np.uint8:
         return (

@@ -30,7 +30,7 @@ def squared_error(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 
 class Windowed:
-    """A picture (1, 3, H, W) with the local means and variances that SSIM compares; worked out once a picture."""
+    """A picture (1, 3, H, W) with the local means and variances that SSIM compares, computed once for all pairs."""
 
     def __init__(self, x: Tensor) -> None:
         self.x = x
