@@ -34,7 +34,7 @@ def draw_all(sweep: Sweep, strategies: Sequence[Strategy]) -> list[Plot]:
 
 
 def headline_metrics(sweep: Sweep) -> list[Column]:
-    """The metrics drawn along what was swept: motion, consistency and likeness; never one without the others."""
+    """The metrics drawn along what was swept: consistency, motion and likeness; never one without the others."""
     columns = catalogue({family for job in sweep.jobs.values() for family in job.metrics.families})
     return [columns[name] for name in headlines(map(str, sweep.table), 3, columns)]
 
