@@ -1,6 +1,5 @@
 """Predicted peaks of VRAM against a sweep's measured ones: ratios by strategy and stage, and each GPU's constant."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -97,17 +96,16 @@ def _compared(part: pd.DataFrame, notes: dict[str, list[str]]) -> Compared:
     whole = part[part["stage"] == WHOLE]
     memory = str(part["memory"].iloc[0])
     told = part[(part["predicted_gib"] >= LEAST_GIB) | (part["stage"] == WHOLE)]
-    by_stage = {str(stage): list(values) for stage, values in told.groupby("stage")["ratio"]}
+    ratios = {
+        str(stage): Ratio(float(values.median()), float(values.min()), float(values.max()), len(values))
+        for stage, values in told.groupby("stage")["ratio"]
+    }
     return Compared(
         str(part["gpu"].iloc[0]),
         memory,
         len(whole),
         float(whole["predicted_gib"].median()),
         float(whole["measured_gib"].median()),
-        {stage: _ratio(by_stage[stage]) for stage in PLACES if stage in by_stage},
+        {stage: ratios[stage] for stage in PLACES if stage in ratios},
         notes[memory],
     )
-
-
-def _ratio(values: Sequence[float]) -> Ratio:
-    return Ratio(float(pd.Series(values).median()), min(values), max(values), len(values))

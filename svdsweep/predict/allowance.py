@@ -32,10 +32,6 @@ class Allowance:
         """What a process takes on any account."""
         return min(Allowance.context_gib, self.context_gib)
 
-    def share_of(self, stage: str) -> float:
-        """The share that is added to a stage's peak."""
-        return self.decode_share if stage == "vae_decode" else self.share
-
     @property
     def words(self) -> str:
         """What is added, and where that comes from."""
@@ -68,8 +64,9 @@ def needed_gib(prediction: Prediction, allowance: Allowance = ALLOWANCE) -> floa
     """Device memory (GiB) with which the job surely runs: the peak of live tensors and the allowance."""
     if prediction.peak_gib > allowance.up_to_gib:
         allowance = ALLOWANCE
-    stages = prediction.stages.items()
-    return max(s.peak_gib * (1 + allowance.share_of(name)) for name, s in stages) + allowance.context_gib
+    shares = {"vae_decode": allowance.decode_share}
+    peaks = [s.peak_gib * (1 + shares.get(name, allowance.share)) for name, s in prediction.stages.items()]
+    return max(peaks) + allowance.context_gib
 
 
 def verdict(prediction: Prediction, vram_gib: float, allowance: Allowance = ALLOWANCE) -> str:

@@ -89,19 +89,13 @@ def _simulated(
 
     own = simulators(processes if len(groups) > 1 else 1)
     silent = not groups or not sys.stderr.isatty()
-    with (
-        tqdm(total=len(groups), desc="predicting", disable=silent, leave=False) as bar,
-        contextlib.nullcontext(pool) if pool else own as executor,
-    ):
+    with contextlib.nullcontext(pool) if pool else own as executor:
         if executor is None:
-            for group in groups:
-                yield group, simulate_group(group)
-                bar.update()
+            done = ((group, simulate_group(group)) for group in groups)
         else:
             futures = {executor.submit(simulate_group, group): group for group in groups}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-                bar.update()
+            done = ((futures[future], future.result()) for future in as_completed(futures))
+        yield from tqdm(done, "predicting", len(groups), leave=False, disable=silent)
 
 
 def simulate_group(jobs: DecodeGroup) -> dict[int, Prediction] | Unpredicted:

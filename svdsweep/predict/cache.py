@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,23 +20,9 @@ from svdsweep.store.files import renamed_when_done
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "torchao", "DeepCache")
 """What a prediction is made with: another version, another folder."""
 PACKAGE = Path(__file__).resolve().parent.parent
-SIMULATOR = [
-    "cache",
-    "cost",
-    "fake_gpu",
-    "op_cache",
-    "prediction",
-    "repeats",
-    "simulate",
-    "tracker",
-    "without_cuda",
-]
-SOURCES = (
-    "memory/*.py",
-    "models/architectures.py",
-    "models/load.py",
-    *(f"predict/{m}.py" for m in SIMULATOR),
-)
+SIMULATOR = ("cost", "fake_gpu", "op_cache", "prediction", "repeats", "simulate", "tracker", "without_cuda")
+BESIDE_IT = ("memory/*.py", "models/architectures.py", "models/load.py", "predict/cache.py")
+SOURCES = (*BESIDE_IT, *(f"predict/{module}.py" for module in SIMULATOR))
 """The modules that decide a prediction: a change in any of them makes another folder."""
 NOT_DECIDING = (*PER_RUN, "offload_to_disk")
 """Fields of a memory strategy that no prediction depends on, but for what `_front` says of them."""
@@ -68,7 +55,7 @@ def keep(job: Job, prediction: Prediction) -> None:
     if job.memory.extra:
         return
     with contextlib.suppress(OSError), renamed_when_done(_path(job)) as part:
-        part.write_text(json.dumps(prediction.to_plain(), separators=(",", ":")))
+        part.write_text(json.dumps(asdict(prediction), separators=(",", ":")))
 
 
 def front_key(job: Job) -> str:

@@ -25,7 +25,6 @@ GUESSED_CONTEXT_GIB = 0.5
 COLUMNS = ("key", "gpu", "memory", "decode_chunk_size", "stage", "predicted_gib", "measured_gib", "ratio")
 NEAR_THE_WORST = 0.9
 """The constant covers this share of the measured rows."""
-
 KINDS = ("allocated", "reserved", "process")
 Pair = tuple[Row, Prediction]
 
@@ -58,30 +57,27 @@ def measured(rows: Iterable[Row]) -> list[Row]:
     ]
 
 
-def predictable(job: Job) -> bool:
-    """Whether a measured peak has a prediction to be held against: how `auto` decodes, only the worker knows."""
-    return job.decode_chunk_size != "auto"
+def predicted(rows: Sequence[Row]) -> tuple[list[Pair], list[Job]]:
+    """Those rows whose prediction is in the cache, with it; and one job of each strategy and size without one. A row
+    that was decoded by `auto` is left out: how, only the worker knows.
 
-
-def settings(job: Job) -> tuple[Any, ...]:
-    """What decides a job's prediction, equal for jobs that share their model and memory as the rows of a sweep do, and
-    while these live. A key of the cache would take a second for 10,000 rows."""
-    sizes = job.num_frames, job.height, job.width, job.num_inference_steps, job.frames_per_decode
-    return id(job.model), id(job.memory), *sizes, job.max_guidance_scale > 1
-
-
-def predicted(rows: Sequence[Row]) -> list[Pair]:
-    """Those rows whose prediction is in the cache, with it."""
+    Rows are told apart by parts of their jobs that those of a sweep share: keys of the cache would take a second for
+    10,000 rows."""
     by_settings: dict[tuple[Any, ...], Prediction | None] = {}
-    pairs = []
+    pairs, unpredicted = [], []
     for row in rows:
-        if not predictable(row.job):
+        job = row.job
+        if job.decode_chunk_size == "auto":
             continue
-        if (at := settings(row.job)) not in by_settings:
-            by_settings[at] = cache.known(row.job)
-        if prediction := by_settings[at]:
+        sizes = job.num_frames, job.height, job.width, job.num_inference_steps, job.frames_per_decode
+        settings = id(job.model), id(job.memory), *sizes, job.max_guidance_scale > 1
+        if settings not in by_settings:
+            by_settings[settings] = cache.known(job)
+            if by_settings[settings] is None:
+                unpredicted.append(job)
+        if prediction := by_settings[settings]:
             pairs.append((row, prediction))
-    return pairs
+    return pairs, unpredicted
 
 
 def calibrate(pairs: Iterable[Pair]) -> dict[str, Calibration]:
@@ -102,12 +98,12 @@ def _fitted(gpu: str, pairs: Sequence[Pair]) -> Calibration:
             excess.append(allocated - prediction.peak_gib)
         if process is not None and reserved is not None and process > reserved:
             contexts.append(process - reserved)
-    workspace_gib = max(0.0, _quantile(excess, NEAR_THE_WORST))
+    covering = sorted(excess)[math.ceil(NEAR_THE_WORST * len(excess)) - 1]
+    workspace_gib = max(0.0, covering)
     context_gib = statistics.median(contexts) if contexts else GUESSED_CONTEXT_GIB
     constant_gib = workspace_gib + context_gib
     largest_gib = max(prediction.peak_gib for _, prediction in pairs)
-    rows = len(excess)
-    return Calibration(gpu, constant_gib, workspace_gib, context_gib, bool(contexts), rows, largest_gib)
+    return Calibration(gpu, constant_gib, workspace_gib, context_gib, bool(contexts), len(pairs), largest_gib)
 
 
 def write(folder: Path, calibrations: dict[str, Calibration]) -> None:
@@ -161,8 +157,3 @@ def against_measured(pairs: Iterable[Pair]) -> "pd.DataFrame":
 def _number(row: Row, name: str) -> float | None:
     value = row.values.get(name)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _quantile(values: list[float], share: float) -> float:
-    """The smallest value that is at least as large as `share` of them."""
-    return sorted(values)[math.ceil(share * len(values)) - 1]

@@ -12,6 +12,8 @@ from torch.utils.flop_counter import flop_registry
 
 DEVICE = "cuda"
 NOTHING_DONE = ("empty", "empty_like", "empty_strided", "new_empty")
+COPIES = {"copy_": 1, "_to_copy": 0}
+"""Operations that may copy from the host, and the place of the argument that they read."""
 
 
 @dataclass
@@ -28,37 +30,21 @@ class Cost:
         self.h2d_bytes += other.h2d_bytes
         self.d2h_bytes += other.d2h_bytes
 
-    def copy(self) -> "Cost":
-        """The cost as it is now; later additions leave it alone."""
-        return Cost(self.kernels.copy(), self.h2d_bytes, self.d2h_bytes)
-
-    def since(self, earlier: "Cost") -> "Cost":
-        """What was added after `earlier` was copied from this cost."""
-        h2d_bytes, d2h_bytes = self.h2d_bytes - earlier.h2d_bytes, self.d2h_bytes - earlier.d2h_bytes
-        return Cost(self.kernels - earlier.kernels, h2d_bytes, d2h_bytes)
-
 
 FREE = Cost()
 """The cost of views, and of whatever does nothing on the device."""
 
 
-def cost_of(
-    func: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    out: Any,
-    outputs: list[torch.Tensor],
-    made: bool,
-) -> Cost:
-    """The cost of an operation that gave `out`, the tensors in it being `outputs`, some of them in new memory of the
-    device if `made`."""
+def cost_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, made: bool) -> Cost:
+    """The cost of an operation that gave `out`, with tensors in new memory of the device if `made`."""
+    outputs = list(tensors_in((out,)))
     if not outputs or not (made or func._schema.is_mutable or outputs[0].device.type != DEVICE):
         return FREE
-    inputs = list(tensors_in([*args, *kwargs.values()]))
-    read, written = _on_device(inputs), _on_device(outputs)
+    read, written = _on_device(tensors_in([*args, *kwargs.values()])), _on_device(outputs)
     if not read and not written:
         return FREE
-    if written and _comes_from_host(name_of(func), args, inputs, read):
+    source = COPIES.get(name_of(func))
+    if written and source is not None and args[source].device.type != DEVICE:
         return Cost(h2d_bytes=sum(map(_nbytes, written)))
     if not written:
         return Cost(d2h_bytes=sum(map(_nbytes, outputs)))
@@ -84,17 +70,8 @@ def name_of(func: Any) -> str:
     return str(func._schema.name).split("::")[-1]
 
 
-def _on_device(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+def _on_device(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
     return [tensor for tensor in tensors if tensor.device.type == DEVICE]
-
-
-def _comes_from_host(
-    name: str, args: tuple[Any, ...], inputs: list[torch.Tensor], read: list[torch.Tensor]
-) -> bool:
-    """Whether an operation that writes on the device copies a tensor of the host there."""
-    if name == "copy_":
-        return bool(args[1].device.type != DEVICE)
-    return name == "_to_copy" and bool(inputs) and not read
 
 
 def _nbytes(tensor: torch.Tensor) -> int:

@@ -2,19 +2,14 @@
 
 Everything here holds inside `fake_gpu()` only. Fake tensors have shapes, types and storages of the right size, and no
 data; moves of weights between host and device are real moves of fake storages, so that the offload hooks of diffusers
-and accelerate run as they are. Replaced, each by its equal, are:
-
-* `Module._apply` (`.to`): a parameter takes over the new storage in place, as real ones do; fake ones refuse to.
-* accelerate's `set_module_tensor_to_device` constructs a parameter of the old one's class, which fake ones cannot.
-* `data_ptr`, by which hooks recognise tensors: the identity of the storage.
-* The layout that cuDNN gives a convolution's result (`cudnn_conv_suggest_memory_format` in PyTorch's
-  aten/src/ATen/native/ConvUtils.h), for which a build without CUDA knows no cuDNN.
-* Pinned memory and CUDA streams: everything happens at once, in the order of the calls."""
+and accelerate run as they are. On pinned memory and CUDA streams everything happens at once, in the order of the calls.
+"""
 
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import accelerate.hooks
 import torch
@@ -42,7 +37,7 @@ def fake_gpu(on_weight: OnWeight) -> Iterator[FakeTensorMode]:
     with contextlib.ExitStack() as stack:
         for owner, name, stand_in in _stand_ins(on_weight):
             if hasattr(owner, name):
-                stack.enter_context(replaced(owner, name, stand_in))
+                stack.enter_context(patch.object(owner, name, stand_in))
         mode = stack.enter_context(_mode())
         stack.enter_context(torch.no_grad())
         if torch.version.cuda is None:
@@ -54,18 +49,9 @@ def _attention_on_a_gpu(plain: Callable[..., torch.Tensor]) -> Callable[..., tor
     """`scaled_dot_product_attention` by the kernel that a GPU would run: `plain` takes fake tensors the way by plain
     matrix products, which holds every score. PyTorch's own switches (`sdpa_kernel`) are obeyed."""
 
-    def attend(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attn_mask: torch.Tensor | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> torch.Tensor:
-        out: torch.Tensor
+    def attend(query: Any, key: Any, value: Any, attn_mask: Any = None, *args: Any, **kwargs: Any) -> Any:
         if _flash(query, attn_mask):
-            out = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, False, False)[0]
-            return out
+            return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, False, False)[0]
         switches: Any = torch.backends.cuda
         if not switches.mem_efficient_sdp_enabled():
             return plain(query, key, value, attn_mask, *args, **kwargs)
@@ -110,7 +96,7 @@ def materialize(network: torch.nn.Module, dtype: torch.dtype, device: str = "cpu
 
 
 def storage_key(tensor: torch.Tensor) -> int:
-    """What tells one storage from another while it lives."""
+    """What tells one storage from another while it lives; hooks get it as `data_ptr` of a tensor at its beginning."""
     return int(tensor.untyped_storage()._cdata)
 
 
@@ -174,11 +160,9 @@ def _data(on_weight: OnWeight) -> property:
 
 
 def _apply(on_weight: OnWeight) -> Callable[..., torch.nn.Module]:
-    """`Module._apply`, where each parameter stays the object that it is and takes over the new storage."""
+    """`Module._apply` (`.to`): a parameter takes over the new storage, as real ones do and fake ones refuse to."""
 
-    def apply(
-        self: torch.nn.Module, fn: Callable[..., torch.Tensor], recurse: bool = True
-    ) -> torch.nn.Module:
+    def apply(self: torch.nn.Module, fn: Callable[..., Any], recurse: bool = True) -> torch.nn.Module:
         if recurse:
             for child in self.children():
                 child._apply(fn)  # type: ignore[no-untyped-call]
@@ -197,15 +181,10 @@ def _apply(on_weight: OnWeight) -> Callable[..., torch.nn.Module]:
 
 
 def _set_module_tensor(on_weight: OnWeight) -> Callable[..., None]:
-    """accelerate's `set_module_tensor_to_device`, which makes a plain parameter."""
+    """accelerate's `set_module_tensor_to_device` makes a parameter of the old one's class, which fake ones cannot."""
 
     def set_tensor(
-        module: torch.nn.Module,
-        tensor_name: str,
-        device: Any,
-        value: torch.Tensor | None = None,
-        dtype: torch.dtype | None = None,
-        **_: Any,
+        module: Any, tensor_name: str, device: Any, value: Any = None, dtype: Any = None, **_: Any
     ) -> None:
         path, name = tensor_name.rpartition(".")[::2]
         owner = module.get_submodule(path)
@@ -221,24 +200,11 @@ def _set_module_tensor(on_weight: OnWeight) -> Callable[..., None]:
 
 
 def _conv_layout(x: torch.Tensor, weight: torch.Tensor, _backend: Any) -> torch.memory_format:
+    """The layout that cuDNN gives a convolution's result (`cudnn_conv_suggest_memory_format` in PyTorch's
+    aten/src/ATen/native/ConvUtils.h); a build without CUDA knows no cuDNN."""
     last = is_channels_last(x) or is_channels_last(weight)
     return torch.channels_last if last else torch.contiguous_format
 
 
 def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
     return torch.nn.Parameter(tensor, requires_grad=False)
-
-
-@contextlib.contextmanager
-def replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
-    """`owner.name` is `stand_in` for a `with` block."""
-    own = name in vars(owner)
-    before = vars(owner).get(name)
-    setattr(owner, name, stand_in)
-    try:
-        yield
-    finally:
-        if own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)

@@ -67,11 +67,10 @@ def _limits(job: Job, card: Card) -> list[float]:
 
 
 def _refusal(job: Job, prediction: Prediction, card: Card) -> Row:
+    peak_gib = prediction.peak_gib
     reason = (
-        f"{prediction.peak_gib:.1f} GiB predicted at its peak, in {prediction.peak_stage}, and "
+        f"{peak_gib:.1f} GiB predicted at its peak, in {prediction.peak_stage}, and "
         f"{min(_limits(job, card)):.1f} GiB are there, {card.allowance.least_gib:.1f} of them for the CUDA context; "
         "runner.retry=[rejected] without runner.skip_predicted_oom runs it all the same"
     )
-    return Row(
-        job, "rejected", error=reason, phase="load", values={"predicted_vram_gib": prediction.peak_gib}
-    )
+    return Row(job, "rejected", error=reason, phase="load", values={"predicted_vram_gib": peak_gib})

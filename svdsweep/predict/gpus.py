@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from svdsweep.errors import UserError, nearest
-from svdsweep.predict.prediction import GIB, Prediction, Stage
+from svdsweep.predict.prediction import GIB, Prediction
 
 TABLE = Path(__file__).with_name("gpus.json")
 ANOTHER = {"ti", "super", "laptop", "mobile", "max", "d", "nvl", "mig"}
@@ -89,22 +89,21 @@ def _key(name: str) -> str | None:
 def floor_s(prediction: Prediction, gpu: Gpu) -> float:
     """Seconds below which the run cannot go on this GPU at its published clock, whatever kernels are written: its
     matrix operations at the peak rate, or its transfers from the host, whichever takes longer in a stage."""
-    return sum(_floor_s(stage, gpu) for stage in prediction.stages.values())
+    floor = 0.0
+    for stage in prediction.stages.values():
+        matrix_s = sum(k.flop * k.count / gpu.flop_per_s(k.kind) for k in stage.kernels)
+        floor += max(matrix_s, stage.h2d_gib * GIB / (gpu.host_gb_s * 1e9))
+    return floor
 
 
 def eager_floor_s(prediction: Prediction, gpu: Gpu) -> float:
     """Seconds when each operation by itself runs at the peak rate or at full bandwidth, and transfers wait
     (unless they have a stream): what PyTorch can do without fusion, unless tensors stay cached."""
-    return sum(_eager_floor_s(stage, gpu) for stage in prediction.stages.values())
-
-
-def _floor_s(stage: Stage, gpu: Gpu) -> float:
-    matrix_s = sum(k.flop * k.count / gpu.flop_per_s(k.kind) for k in stage.kernels)
-    return max(matrix_s, stage.h2d_gib * GIB / (gpu.host_gb_s * 1e9))
-
-
-def _eager_floor_s(stage: Stage, gpu: Gpu) -> float:
-    memory = gpu.memory_gb_s * 1e9
-    each = (k.count * max(k.flop / gpu.flop_per_s(k.kind), k.moved_bytes / memory) for k in stage.kernels)
-    transfers_s = (stage.h2d_gib + stage.d2h_gib) * GIB / (gpu.host_gb_s * 1e9)
-    return max(sum(each), transfers_s) if stage.overlapped else sum(each) + transfers_s
+    memory, floor = gpu.memory_gb_s * 1e9, 0.0
+    for stage in prediction.stages.values():
+        operations_s = sum(
+            k.count * max(k.flop / gpu.flop_per_s(k.kind), k.moved_bytes / memory) for k in stage.kernels
+        )
+        transfers_s = (stage.h2d_gib + stage.d2h_gib) * GIB / (gpu.host_gb_s * 1e9)
+        floor += max(operations_s, transfers_s) if stage.overlapped else operations_s + transfers_s
+    return floor

@@ -1,6 +1,5 @@
 """What is predicted of a job, as plain data: no torch here, so that `plan` can read it at once."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,11 +92,7 @@ class Prediction:
         """Floating-point operations of the whole run, 10^12."""
         return sum(stage.tflop for stage in self.stages.values())
 
-    def to_plain(self) -> dict[str, Any]:
-        """The prediction as JSON can hold it."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Prediction":
-        """The prediction that `to_plain` turned into `plain`. Raises KeyError or TypeError for anything else."""
+        """The prediction that `asdict` turned into `plain`. Raises KeyError or TypeError for anything else."""
         return cls({k: Stage.from_plain(v) for k, v in plain["stages"].items()}, list(plain["notes"]))

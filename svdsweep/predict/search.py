@@ -22,8 +22,6 @@ PLAIN_UNET: dict[str, Any] = {"transformer_parts": None, "split_guidance": False
 """Knobs that make no difference to a decode, at the values that are simulated for all."""
 FRAMES, LATENTS, OTHER = "the frames", "the latents", "nothing"
 KEEPS = (FRAMES, LATENTS, OTHER)
-Jobs = Callable[[Sequence[str]], list[Job]]
-"""From settings, in the grammar of the command line, to the jobs of their grid."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,8 @@ class Wish:
     settings: Sequence[str]
     gpu: Gpu
     allowance: Allowance
-    jobs_of: Jobs
+    jobs_of: Callable[[Sequence[str]], list[Job]]
+    """Gives the jobs of a grid from its settings, in the grammar of the command line."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +62,21 @@ def search(wish: Wish) -> list[Candidate]:
     """Combinations that keep the latents, predicted, one offload after the other from the fastest on, until something
     fits that a further one could not better; where nothing fits, also combinations that keep less. All frames are
     decoded together as a whole where that fits, and streamed where it does not."""
-    with simulators(processes_here()) as pool:
-        return _searched(wish, pool)
-
-
-def _searched(wish: Wish, pool: Executor | None) -> list[Candidate]:
     candidates: list[Candidate] = []
-    for exact in (True, False):
-        for offload in OFFLOADS:
-            fronts = _candidates(wish, _space(wish, offload, exact), pool)
-            candidates += fronts
-            best = fitting(candidates, wish.vram_gib)
-            if not best or best[0].keeps == LATENTS:
-                possible = [c for c in fronts if _fits_until_decode(c, wish.vram_gib)]
-                candidates += _streamed(wish, possible, pool)
+    with simulators(processes_here()) as pool:
+        for exact in (True, False):
+            for offload in OFFLOADS:
+                fronts = _candidates(wish, _space(wish, offload, exact), pool)
+                candidates += fronts
                 best = fitting(candidates, wish.vram_gib)
-            if best and (best[0].keeps != LATENTS or not _frames_possible(candidates, wish.vram_gib)):
+                if not best or best[0].keeps == LATENTS:
+                    possible = [c for c in fronts if _fits_until_decode(c, wish.vram_gib)]
+                    candidates += _streamed(wish, possible, pool)
+                    best = fitting(candidates, wish.vram_gib)
+                if best and (best[0].keeps != LATENTS or not _frames_possible(candidates, wish.vram_gib)):
+                    return candidates
+            if fitting(candidates, wish.vram_gib):
                 return candidates
-        if fitting(candidates, wish.vram_gib):
-            return candidates
     return candidates
 
 

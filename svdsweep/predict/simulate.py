@@ -5,6 +5,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from diffusers import EulerDiscreteScheduler, StableVideoDiffusionPipeline
@@ -15,11 +16,10 @@ from svdsweep.config import Job, Memory
 from svdsweep.memory.apply import prepare
 from svdsweep.memory.per_run import is_guided, steps_of
 from svdsweep.models.load import architecture, on_meta
-from svdsweep.predict.cost import Cost
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB, Kernel, Prediction, Stage
-from svdsweep.predict.repeats import Repeats
-from svdsweep.predict.tracker import Peak, Tracker
+from svdsweep.predict.repeats import Repeated, shortened_loops
+from svdsweep.predict.tracker import Tracker
 
 DEVICE = torch.device("cuda", 0)
 
@@ -36,15 +36,16 @@ def simulate(
     dtype = getattr(torch, job.model.dtype)
     tracker = Tracker(workspaces)
     pipe = on_meta_pipeline(job.model.architecture)
-    with quiet(), fake_gpu(tracker.is_weight), tracker, Repeats(tracker, in_full) as repeats:
+    loops = contextlib.nullcontext() if in_full else shortened_loops(tracker)
+    with quiet(), fake_gpu(tracker.is_weight), tracker, loops:
         for network in (pipe.unet, pipe.vae, pipe.image_encoder):
             materialize(network, dtype)
         tracker.name_modules({"unet": pipe.unet, "vae": pipe.vae, "image_encoder": pipe.image_encoder})
-        if memory.split_guidance:
-            pipe.unet.forward = repeats.in_step(pipe.unet.forward)
+        if memory.split_guidance and not in_full:  # the halves of guidance are equal
+            pipe.unet.forward = Repeated(pipe.unet.forward, tracker, times=1)
         prepare(pipe, memory, DEVICE)
         tracker.mark()
-        run = Run(pipe, job, tracker, repeats)
+        run = Run(pipe, job, tracker, in_full)
         latents = run.until_latents()
         return {chunk: Prediction(run.stages | run.decode(latents, chunk), notes) for chunk in chunks}
 
@@ -108,8 +109,8 @@ def quiet() -> Iterator[None]:
 class Run:
     """The steps of `StableVideoDiffusionPipeline.__call__`, which as a whole asks fake tensors for their values."""
 
-    def __init__(self, pipe: Any, job: Job, tracker: Tracker, repeats: Repeats) -> None:
-        self.pipe, self.job, self.tracker, self.repeats = pipe, job, tracker, repeats
+    def __init__(self, pipe: Any, job: Job, tracker: Tracker, in_full: bool = False) -> None:
+        self.pipe, self.job, self.tracker, self.in_full = pipe, job, tracker, in_full
         self.stages: dict[str, Stage] = {}
 
     def until_latents(self) -> torch.Tensor:
@@ -121,7 +122,7 @@ class Run:
         picture = torch.empty(1, 3, crop["height"], crop["width"])
         pixels = picture.to(device=device, dtype=next(pipe.image_encoder.parameters()).dtype)
         embeddings = pipe.image_encoder(pixels).image_embeds
-        self._end("image_encode")
+        self.stages["image_encode"] = self._stage()
         embeddings = embeddings.unsqueeze(1).repeat(1, 1, 1)
         if guided:
             embeddings = torch.cat([torch.zeros_like(embeddings), embeddings])
@@ -144,16 +145,16 @@ class Run:
         noise = torch.empty(1, *size, dtype=embeddings.dtype)
         latents = noise.to(device) * 1.0
         timestep = torch.empty((), dtype=torch.float32).to(device)
-        self._end("vae_encode")
+        self.stages["vae_encode"] = self._stage()
 
+        conditions = {"encoder_hidden_states": embeddings, "added_time_ids": added_time_ids}
         steps = []
         times = different_steps(job)
         self.pipe.scheduler.timesteps = range(steps_of(job))
         for step in times:
             self.tracker.timestep = step
-            self.repeats.next_step()
-            latents = self._step(latents, timestep, embeddings, image_latents, added_time_ids, guided)
-            steps.append(_stage(*self.tracker.mark()))
+            latents = self._step(latents, image_latents, timestep, **conditions)
+            steps.append(self._stage())
         moves_once = job.memory.offload == "model"
         stage = _all_steps(steps, list(times.values()), moves_once)
         self.stages["denoise"] = dataclasses.replace(stage, overlapped=job.memory.offload_stream)
@@ -166,34 +167,25 @@ class Run:
         if hook := getattr(self.pipe, "vae_hook", None):
             hook.offload()
         self.tracker.mark()
-        with self.repeats.decodes(self.pipe.vae):
+        decode = self.pipe.vae.decode
+        chunks = decode if self.in_full else Repeated(decode, self.tracker)
+        with patch.object(self.pipe.vae, "decode", chunks):
             video = self.pipe.decode_latents(latents, self.job.num_frames, chunk)
         frames = self.pipe.video_processor.postprocess_video(video, output_type="pt")
         del video, frames
-        stage = _stage(*self.tracker.mark())
+        stage = self._stage()
         if streamed := getattr(self.pipe, "streamed_decoder", None):
             stage = dataclasses.replace(stage, overlapped=True, host_gib=streamed.host_bytes / GIB)
         return {"vae_decode": stage}
 
     def _step(
-        self,
-        latents: torch.Tensor,
-        timestep: torch.Tensor,
-        embeddings: torch.Tensor,
-        image_latents: torch.Tensor,
-        added_time_ids: torch.Tensor,
-        guided: bool,
+        self, latents: torch.Tensor, image_latents: torch.Tensor, timestep: torch.Tensor, **conditions: Any
     ) -> torch.Tensor:
         """One step of the loop; the scheduler's part is Euler's, of which only the sizes matter."""
+        guided = is_guided(self.job)
         given = torch.cat([latents] * 2) if guided else latents
         given = torch.cat([given / 1.0, image_latents], dim=2)
-        noise = self.pipe.unet(
-            given,
-            timestep,
-            encoder_hidden_states=embeddings,
-            added_time_ids=added_time_ids,
-            return_dict=False,
-        )[0]
+        noise = self.pipe.unet(given, timestep, **conditions, return_dict=False)[0]
         if guided:
             without, with_image = noise.chunk(2)
             noise = without + 1.0 * (with_image - without)
@@ -203,21 +195,19 @@ class Run:
         following: torch.Tensor = (sample + derivative * 1.0).to(noise.dtype)
         return following
 
-    def _end(self, stage: str) -> None:
-        self.stages[stage] = _stage(*self.tracker.mark())
-
-
-def _stage(peak: Peak, cost: Cost) -> Stage:
-    return Stage(
-        peak.nbytes / GIB,
-        peak.weights / GIB,
-        peak.operation,
-        peak.module,
-        peak.largest,
-        _kernels(cost.kernels),
-        cost.h2d_bytes / GIB,
-        cost.d2h_bytes / GIB,
-    )
+    def _stage(self) -> Stage:
+        """What was held and done since the tracker's last mark."""
+        peak, cost = self.tracker.mark()
+        return Stage(
+            peak.nbytes / GIB,
+            peak.weights / GIB,
+            peak.operation,
+            peak.module,
+            peak.largest,
+            _kernels(cost.kernels),
+            cost.h2d_bytes / GIB,
+            cost.d2h_bytes / GIB,
+        )
 
 
 def _kernels(counts: Counter[tuple[str, int, int]]) -> list[Kernel]:

@@ -75,11 +75,11 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.live: dict[int, Block] = {}
         self.nbytes = 0
         self.names: dict[int, str] = {}
-        self.path: list[str] = []
-        """The modules that are running, from the outermost to the innermost."""
+        self.path = [""]
+        """The modules that are running, from the pipeline itself, which has no name, to the innermost."""
         self.cost = Cost()
         self.timestep = 0.0
-        """The one number that is asked of a fake tensor."""
+        """The step that is simulated; the one number that is asked of a fake tensor."""
         self._highest = 0
         self._peak_bytes = 0
         self._peak_at = ("", "")
@@ -121,11 +121,12 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def measured(self, call: Callable[[], T]) -> tuple[T, Cost, int]:
         """What `call` gives, its cost, and the bytes that its peak was above what lived before. Calls may be nested."""
-        before, held, outside = self.cost.copy(), self.nbytes, self._highest
-        self._highest = held
+        outer, held, outside = self.cost, self.nbytes, self._highest
+        self.cost, self._highest = Cost(), held
         out = call()
-        cost, rise = self.cost.since(before), self._highest - held
-        self._highest = max(self._highest, outside)
+        cost, rise = self.cost, self._highest - held
+        outer.add(cost)
+        self.cost, self._highest = outer, max(self._highest, outside)
         return out, cost, rise
 
     def repeat(self, cost: Cost, rise: int) -> None:
@@ -184,9 +185,8 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._add(tensor, operation)
             return out, cost
         out = func(*args, **kwargs)
-        outputs = list(tensors_in((out,)))
-        new = [self._add(tensor, operation) for tensor in outputs]
-        cost = cost_of(func, args, kwargs, out, outputs, any(new))
+        new = [self._add(tensor, operation) for tensor in tensors_in((out,))]
+        cost = cost_of(func, args, kwargs, out, any(new))
         if call.key and torch.Tag.inplace_view not in func.tags:
             with contextlib.suppress(ValueError):
                 self.op_cache[call.key] = Result(out, call.tensors), cost
@@ -202,14 +202,12 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return False
         nbytes = -(-storage.nbytes() // BLOCK) * BLOCK
         watch = weakref.ref(storage, functools.partial(self._drop, key))
-        self._hold(
-            key, Block(nbytes, operation, self._module(), tensor.shape, tensor.dtype, watch), operation
-        )
+        self._hold(key, Block(nbytes, operation, self.path[-1], tensor.shape, tensor.dtype, watch), operation)
         return True
 
     def _hold_for_a_moment(self, nbytes: int, out: torch.Tensor) -> None:
         """Count so many bytes as alive beside all others while a convolution computed `out`."""
-        block = Block(nbytes, "cuDNN's copies", self._module(), out.shape, out.dtype)
+        block = Block(nbytes, "cuDNN's copies", self.path[-1], out.shape, out.dtype)
         self._hold(WORKSPACE, block, "convolution")
         self._drop(WORKSPACE, None)
 
@@ -219,9 +217,6 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._highest = max(self._highest, self.nbytes)
         if self.nbytes > self._peak_bytes:
             self._reach(operation, block.module)
-
-    def _module(self) -> str:
-        return self.path[-1] if self.path else ""
 
     def _drop(self, key: int, _dead: Any) -> None:
         if self._stale:

@@ -21,7 +21,7 @@ def measured(
 
 
 def calibrate(rows: Sequence[Row]) -> dict[str, Calibration]:
-    return calibration.calibrate(calibration.predicted(calibration.measured(rows)))
+    return calibration.calibrate(calibration.predicted(calibration.measured(rows))[0])
 
 
 def test_the_constant_covers_nine_rows_of_ten(tiny_job: Job) -> None:
@@ -59,13 +59,15 @@ def test_each_row_meets_the_prediction_of_its_own_settings(tiny_job: Job) -> Non
     cache.keep(larger, made_up(20.0))
     cache.keep(for_all, made_up(30.0))
     rows = [measured(job, 9.0) for job in (tiny_job, larger, unknown, for_all, auto, tiny_job)]
-    peaks = [(row.job, prediction.peak_gib) for row, prediction in calibration.predicted(rows)]
+    pairs, unpredicted = calibration.predicted(rows)
+    peaks = [(row.job, prediction.peak_gib) for row, prediction in pairs]
     assert peaks == [(tiny_job, 10.0), (larger, 20.0), (for_all, 30.0), (tiny_job, 10.0)]
+    assert unpredicted == [unknown]
 
 
 def test_what_was_predicted_as_something_else_is_shown_but_fits_no_constant(tiny_job: Job) -> None:
     cache.keep(tiny_job, dataclasses.replace(made_up(10.0), notes=["predicted as the eager run"]))
-    pairs = calibration.predicted([measured(tiny_job, 12.0)])
+    pairs, _ = calibration.predicted([measured(tiny_job, 12.0)])
     assert calibration.calibrate(pairs) == {}
     assert not calibration.against_measured(pairs).empty
 
@@ -108,7 +110,8 @@ def test_a_gpu_that_was_not_fitted_anew_stays_and_damage_is_no_calibration(tmp_p
 
 def test_a_line_for_each_row_and_stage_that_was_measured(tiny_job: Job) -> None:
     cache.keep(tiny_job, made_up(10.0))
-    long = calibration.against_measured(calibration.predicted([measured(tiny_job, 10.5)]))
+    pairs, _ = calibration.predicted([measured(tiny_job, 10.5)])
+    long = calibration.against_measured(pairs)
     assert list(long.columns) == list(calibration.COLUMNS)
     assert dict(zip(long["stage"], long["ratio"], strict=True)) == pytest.approx(
         {"denoise": 1.05, "run": 1.05}

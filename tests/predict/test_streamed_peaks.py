@@ -12,7 +12,7 @@ from svdsweep.memory.apply import prepare
 from svdsweep.models.load import architecture, on_meta
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB, MIB, Stage
-from svdsweep.predict.repeats import Repeats
+from svdsweep.predict.repeats import shortened_loops
 from svdsweep.predict.simulate import DEVICE, Run, on_meta_pipeline, quiet, simulate
 from svdsweep.predict.tracker import Tracker
 
@@ -26,14 +26,14 @@ def decode(job: Job, **knobs: object) -> Stage:
     job = under(dataclasses.replace(job, decode_chunk_size="all"), **knobs)
     tracker = Tracker()
     pipe = on_meta_pipeline(job.model.architecture)
-    with quiet(), fake_gpu(tracker.is_weight), tracker, Repeats(tracker) as repeats:
+    with quiet(), fake_gpu(tracker.is_weight), tracker, shortened_loops(tracker):
         for network in (pipe.unet, pipe.vae, pipe.image_encoder):
             materialize(network, getattr(torch, job.model.dtype))
         prepare(pipe, job.memory, DEVICE)
         channels = pipe.vae.config.latent_channels
         latents = torch.empty(1, job.num_frames, channels, job.height // 8, job.width // 8, device=DEVICE)
         latents = latents.to(pipe.vae.dtype)
-        return Run(pipe, job, tracker, repeats).decode(latents, job.num_frames)["vae_decode"]
+        return Run(pipe, job, tracker).decode(latents, job.num_frames)["vae_decode"]
 
 
 @pytest.mark.parametrize(
