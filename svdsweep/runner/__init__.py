@@ -5,8 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from svdsweep import config
-from svdsweep.config import Job
+from svdsweep.config import Job, Runner
 from svdsweep.runner.contract import Batch, Engine, Watch
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Load
@@ -17,9 +16,7 @@ if TYPE_CHECKING:  # the type checker holds the engines against their contract
     ENGINES: tuple[Engine, ...] = (local, ray, slurm)
 
 
-def run_jobs(
-    jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, watch: Watch
-) -> Iterator[Row]:
+def run_jobs(jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch) -> Iterator[Row]:
     """Run jobs that are still to be done on the engine `options.name`, each once; a row is stored before it is yielded.
 
     `folder` is the sweep's; jobs that its rows already settle are left out. The engine chooses the order: baselines

@@ -26,13 +26,9 @@ class GivenJob:
         self._phase = ""
         self._vram_peak_gib: float | None = None
         self._ram_peak_gib: float | None = None
-        self._given, self._given_at = time.monotonic(), datetime.now(UTC)
+        self.since = time.monotonic()
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._oom_kills = host.oom_kills()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since it was given."""
-        return time.monotonic() - self._given
 
     def reached(self, phase: str, vram_peak_gib: float | None) -> None:
         """The worker has come to a phase of it."""
@@ -42,14 +38,15 @@ class GivenJob:
     def look(self, pid: int) -> None:
         """Note how much host memory the worker's process takes."""
         with contextlib.suppress(psutil.Error):  # it may be gone
-            self._ram_peak_gib = max(psutil.Process(pid).memory_info().rss / GIB, self._ram_peak_gib or 0.0)
+            ram_gib = psutil.Process(pid).memory_info().rss / GIB
+            self._ram_peak_gib = max(ram_gib, self._ram_peak_gib or 0.0) or None
 
     def answered(self, row: Row) -> Row:
         """The worker's row with what only its driver knows."""
         provenance = {
             "host": socket.gethostname(),
             "device": self.device,
-            "started_at": self._given_at.isoformat(timespec="seconds"),
+            "started_at": self._started_at,
             "worker": self.worker,
             **row.provenance,
         }

@@ -1,11 +1,11 @@
 """The local pool: one process a device; who is idle takes a job, first for what it has loaded; each ends as a row."""
 
+import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from svdsweep import config
-from svdsweep.config import Job
+from svdsweep.config import Job, Runner
 from svdsweep.errors import UserError
 from svdsweep.probes.devices import cores, discover
 from svdsweep.runner.contract import Watch
@@ -20,7 +20,7 @@ TICK_S = 0.5
 
 
 def run(
-    jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, watch: Watch, signals: bool = True
+    jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch, signals: bool = True
 ) -> Iterator[Row]:
     """Run jobs on this machine's devices; see `run_jobs`. `signals=False` leaves SIGINT and SIGTERM to the caller."""
     folder, load_name = folder.resolve(), name_of(load)
@@ -73,8 +73,7 @@ class _Pool:
             for job in self.reserved.values():
                 self.queue.put_back(job)
             self.reserved.clear()
-        if any(worker.lost for worker in self.workers):
-            self._give_up_the_lost()
+        self._give_up_the_lost()
         left = len(self.queue) + len(self.reserved)
         if left and not self.workers:
             raise UserError(
@@ -117,8 +116,8 @@ class _Pool:
             worker.returned = None
         if row is None or worker.given is None:
             return None
-        under_way = [other.job for other in self.workers if other.job]
-        return self.queue.keep(row, worker.given.seconds, len(self.workers), under_way)
+        seconds = time.monotonic() - worker.given.since
+        return self.queue.keep(row, seconds, len(self.workers), [w.job for w in self.workers if w.job])
 
 
 def _names(devices: Sequence[str], driver: str) -> list[str]:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from svdsweep import config
-from svdsweep.config import Job
+from svdsweep.config import Job, Runner
 from svdsweep.errors import UserError
 from svdsweep.runner.contract import Watch
 from svdsweep.runner.leases import Leases
@@ -25,7 +24,7 @@ LOOK_S = 1.0
 
 @contextmanager
 def open_queue(
-    jobs: Sequence[Job], options: config.Runner, folder: Path, watch: Watch, signals: bool = True
+    jobs: Sequence[Job], options: Runner, folder: Path, watch: Watch, signals: bool = True
 ) -> Iterator["Queue"]:
     """The queue of a sweep's folder; leases are released and signals restored at the end.
 
@@ -52,13 +51,13 @@ class Queue:
     def __init__(
         self,
         jobs: Sequence[Job],
-        options: config.Runner,
+        options: Runner,
         folder: Path,
         watch: Watch,
         leases: Leases,
-        stop_signals: Signals,
+        signals: Signals,
     ) -> None:
-        self._options, self._watch, self._leases, self._signals = options, watch, leases, stop_signals
+        self._options, self._watch, self._leases, self._signals = options, watch, leases, signals
         self._store = Store(folder)
         self._tail = Tail(folder, but=self._store.path.name)
         rows_by_key = last_rows(self._tail.new())

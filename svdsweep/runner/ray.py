@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from svdsweep import config
-from svdsweep.config import Job
+from svdsweep.config import Job, Ray, Runner
 from svdsweep.errors import UserError
 from svdsweep.runner.contract import Watch
 from svdsweep.runner.local import TICK_S
@@ -46,7 +45,7 @@ class _Actor:
     """When it last answered."""
 
 
-def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, watch: Watch) -> Iterator[Row]:
+def run(jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch) -> Iterator[Row]:
     """Run jobs on a Ray cluster's actors; see `run_jobs`. Actors that die are replaced, machines that join get work."""
     if options.devices not in ("auto", "cpu"):
         raise UserError(
@@ -66,7 +65,7 @@ def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, w
 
 
 @contextmanager
-def _connected(asked: config.Ray) -> Iterator[Any]:
+def _connected(asked: Ray) -> Iterator[Any]:
     """Join or start Ray, and leave it again unless the caller had joined before. Raises UserError."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -94,7 +93,7 @@ class _Cluster:
     ray: Any
     queue: Queue
     load: str
-    options: config.Runner
+    options: Runner
     folder: Path
     token: str
     watch: Watch

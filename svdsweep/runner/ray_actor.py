@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from svdsweep import config
-from svdsweep.config import Job
+from svdsweep.config import Job, Runner
 from svdsweep.runner.contract import Watch
 from svdsweep.runner.local import TICK_S
 from svdsweep.runner.worker_process import Unwritable, WorkerProcess
@@ -30,9 +29,7 @@ class Answer:
 class Keeper:
     """The actor: it keeps a worker process on the device that Ray has given it. Its methods answer when done."""
 
-    def __init__(
-        self, name: str, load: str, options: config.Runner, folder: Path, token: str, gpu: bool
-    ) -> None:
+    def __init__(self, name: str, load: str, options: Runner, folder: Path, token: str, gpu: bool) -> None:
         self.shared = (folder / token).exists()
         self.folder = folder if self.shared else Path(tempfile.mkdtemp(prefix="svdsweep-"))
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from svdsweep import config
-from svdsweep.config import Job
+from svdsweep.config import Job, Runner, Slurm
 from svdsweep.errors import UserError
 from svdsweep.runner import local
 from svdsweep.runner.contract import Batch, Watch
@@ -37,7 +36,7 @@ class Shard:
 
     jobs: list[Job]
     load: str
-    options: config.Runner
+    options: Runner
     folder: Path
     before: dict[str, int]
     """Attempts by key when the array was submitted: a job that has more was tried in this shard already."""
@@ -57,7 +56,7 @@ class Shard:
         return DelayedSubmission(self)
 
 
-def run(jobs: Sequence[Job], load: Load, options: config.Runner, folder: Path, watch: Watch) -> Iterator[Row]:
+def run(jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch) -> Iterator[Row]:
     """Submit the jobs (or come back to the array that runs already) and yield the rows as the shards store them.
 
     The driver may be closed: the shards go on, and the same command, or `svdsweep watch`, comes back to them."""
@@ -161,9 +160,7 @@ def in_queue(array: str) -> list[str] | None:
     return sorted(line for line in asked.stdout.splitlines() if line.split()[0] not in over)
 
 
-def _submit(
-    todo: Sequence[Job], load: str, options: config.Runner, folder: Path, before: dict[str, int]
-) -> str:
+def _submit(todo: Sequence[Job], load: str, options: Runner, folder: Path, before: dict[str, int]) -> str:
     """Submit the shards; returns the array's number. Raises UserError without submitit or SLURM, and if it refuses."""
     if shutil.which("sbatch") is None:
         raise UserError(
@@ -189,7 +186,7 @@ def _submit(
     return array
 
 
-def parameters(asked: config.Slurm, name: str) -> dict[str, Any]:
+def parameters(asked: Slurm, name: str) -> dict[str, Any]:
     """The settings in submitit's words, without those that are not set."""
     same = ("partition", "account", "qos", "constraint", "gres", "cpus_per_task")
     words = {

@@ -149,12 +149,8 @@ class WorkerProcess:
         if self._spoilt or self.options.isolation == "job":
             return True
         last = self.given.job
-        if last.pipeline_key == job.pipeline_key:
-            return False
-        return (
-            self.options.isolation == "settings"
-            or needs_fresh_process(last.memory)
-            or needs_fresh_process(job.memory)
+        return last.pipeline_key != job.pipeline_key and (
+            self.options.isolation == "settings" or any(map(needs_fresh_process, (last.memory, job.memory)))
         )
 
     def _send(self, message: Any, limit_s: float | None) -> None:
