@@ -9,9 +9,9 @@ import pandas as pd
 
 from svdsweep.analysis.pairs import NO_PAIR, Estimate, mean_difference
 from svdsweep.analysis.responses import position, rises
-from svdsweep.analysis.strategies import Strategy, strategies
+from svdsweep.analysis.strategies import TAKEN, Strategy, strategies
 from svdsweep.analysis.sweep import Sweep
-from svdsweep.analysis.table import numeric
+from svdsweep.analysis.table import first_measured, numeric
 from svdsweep.config import Job
 from svdsweep.store.columns import asked_for
 
@@ -19,7 +19,6 @@ COMMAND = "python -m svdsweep +experiment=docs_claims model=svd_xt"
 FULL_SIZE = ("svd", "svd_xt", "svd_xt_1_1")
 GB = 1e9 / 2**30
 """The documentation's unit, in GiB."""
-PEAKS = ("vram_process_peak_gib", "vram_reserved_peak_gib", "vram_allocated_peak_gib")
 COMPILING = (
     *("memory.compile", "memory.compile_mode", "memory.compile_backend"),
     *("memory.compile_fullgraph", "memory.compile_dynamic"),
@@ -98,14 +97,15 @@ def under_8gb(sweep: Sweep) -> Claim:
     text = "Model offload, forward chunking and decode_chunk_size=2 together need less than 8 GB of VRAM."
     table = sweep.table
     wanted = table[_three_tricks(table)] if len(table) else table
-    if peaks := _first_measured(wanted[wanted["status"] == "ok"], PEAKS):
-        column, values = peaks
-        most = max(values)
+    ok = wanted[wanted["status"] == "ok"]
+    if column := first_measured(ok, TAKEN):
+        values = numeric(ok[column]).dropna()
+        least, most = values.min(), values.max()
         verdict = "holds" if most < 8 * GB else "does not hold"
         measured = f"{most:.2f} GiB ({most / GB:.2f} GB), the largest {column} of {len(values)} jobs"
-        return Claim(text, measured, f"{min(values):.2f}–{most:.2f} GiB over the jobs", verdict, _on(sweep))
-    if predicted := _first_measured(wanted, ("predicted_vram_gib",)):
-        most = max(predicted[1])
+        return Claim(text, measured, f"{least:.2f}–{most:.2f} GiB over the jobs", verdict, _on(sweep))
+    if first_measured(wanted, ["predicted_vram_gib"]):
+        most = numeric(wanted["predicted_vram_gib"]).max()
         side = "below" if most < 8 * GB else "above"
         return Claim(text, f"{most:.2f} GiB predicted: {side} 8 GB", "", "predicted", "no GPU measured it")
     why = "no GPU measured the full-size model in that setting; a smaller model's VRAM says nothing about it"
@@ -224,12 +224,3 @@ def _only_compiled(table: pd.DataFrame) -> "pd.Series[bool]":
         if column.startswith("memory.") and column not in COMPILING and column in table:
             chosen &= table[column].isna() if default is None else table[column].fillna("") == default
     return chosen
-
-
-def _first_measured(table: pd.DataFrame, columns: Sequence[str]) -> tuple[str, list[float]] | None:
-    """The first of some columns that has a number, and its numbers."""
-    for name in columns:
-        values = [float(v) for v in numeric(table[name]).dropna()] if name in table else []
-        if values:
-            return name, values
-    return None

@@ -11,15 +11,13 @@ from svdsweep.config.rules import rule_of, typed
 
 PLAIN = re.compile(r"[A-Za-z0-9_./+\-]+")
 PARTS = ("model", "memory", "measure", "metrics", "gpu")
-LEFT_OUT = ("baseline",)
 
 
 def command(job: Job) -> str:
     """A line for a shell; run, it makes a job of the same key, given the same weights and picture."""
     settings: dict[str, Any] = {"image.path": job.image.path, "image.name": job.image.name}
-    for f in dataclasses.fields(Job):
-        if f.name not in (*PARTS, *LEFT_OUT, "image"):
-            settings[f.name] = getattr(job, f.name)
+    plain = [f.name for f in dataclasses.fields(Job) if f.name not in (*PARTS, "image", "baseline")]
+    settings |= {name: getattr(job, name) for name in plain}
     for part in PARTS:
         value = getattr(job, part)
         for f in dataclasses.fields(value):

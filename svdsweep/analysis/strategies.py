@@ -7,13 +7,15 @@ import pandas as pd
 
 from svdsweep.analysis.pairs import Estimate, compare_latency, compare_metric, compare_peaks, outliving_holm
 from svdsweep.analysis.sweep import Sweep
-from svdsweep.analysis.table import numeric
+from svdsweep.analysis.table import first_measured, numeric
 from svdsweep.metrics import COLUMNS
 from svdsweep.store.rows import STATUSES
 
 BUDGETS_GIB = (6, 8, 12, 16, 24, 48, 80)
 CLASSES = ("baseline", "exact", "equivalent", "near", "different")
 """How far a strategy's frames are from its baseline's, the worst last."""
+TAKEN = ("vram_process_peak_gib", "vram_reserved_peak_gib", "vram_allocated_peak_gib")
+"""What a job took from the card: the first of these that was counted tells it best."""
 BASELINE = "baseline"
 NOT_COMPARED = frozenset(name for name in COLUMNS if name.endswith("_to_baseline") or "_to_baseline_" in name)
 """Metrics that are comparisons already."""
@@ -55,17 +57,13 @@ def strategies(sweep: Sweep, metrics: Sequence[str] = ()) -> list[Strategy]:
     table = sweep.table
     if table.empty:
         return []
-    names = [name for name in metrics or COLUMNS if _compared(table, name)]
+    names = [name for name in metrics or COLUMNS if name in table and name not in NOT_COMPARED]
     by_key = table[table["status"] == "ok"].drop_duplicates("key").set_index("key", drop=False)
     groups = table.groupby(["workload", "machine", "memory"], sort=False, dropna=False)
     return sorted(
         (_strategy(sweep, tuple(map(str, place)), group, by_key, names) for place, group in groups),
         key=lambda s: (s.workload, s.machine, s.name != BASELINE, s.total_s is None, s.total_s or 0),
     )
-
-
-def _compared(table: pd.DataFrame, name: str) -> bool:
-    return name in table and name not in NOT_COMPARED and pd.api.types.is_numeric_dtype(numeric(table[name]))
 
 
 def _strategy(
@@ -84,7 +82,7 @@ def _strategy(
         statuses={status: int(counts[status]) for status in STATUSES if status in counts},
         total_s=_number(ok, "total_s", "median"),
         memory_gib=_number(group, peak, "max"),
-        reserved_gib=_reserved(ok),
+        reserved_gib=_number(ok, first_measured(ok, TAKEN), "max"),
         psnr_db=_number(ok, "psnr_to_baseline_db", "min") if name != BASELINE else None,
         equality=_worst(ok),
         latency=compare_latency(pairs, base),
@@ -103,17 +101,10 @@ def paired(ok: pd.DataFrame, by_key: pd.DataFrame) -> pd.DataFrame:
     return pairs
 
 
-def _number(table: pd.DataFrame, column: str, how: str) -> float | None:
+def _number(table: pd.DataFrame, column: str | None, how: str) -> float | None:
     """The median, maximum or minimum of a column; None where no line has a number."""
     values = numeric(table[column]).astype(float).dropna() if column in table else ()
     return float(getattr(values, how)()) if len(values) else None
-
-
-def _reserved(ok: pd.DataFrame) -> float | None:
-    for name in ("vram_process_peak_gib", "vram_reserved_peak_gib", "vram_allocated_peak_gib"):
-        if (peak := _number(ok, name, "max")) is not None:
-            return peak
-    return None
 
 
 def _worst(ok: pd.DataFrame) -> str | None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from svdsweep.analysis.table import for_comparison, table_of, timed_runs
+from svdsweep.analysis.table import first_measured, for_comparison, table_of, timed_runs
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.store.manifest import read_manifest
 from svdsweep.store.rows import SCHEMA, Faults, Row, last_rows, read_rows
+
+VRAM_PEAKS = ("vram_allocated_peak_gib", "vram_reserved_peak_gib")
+"""Peaks that two jobs can be compared by; that of the process holds what libraries and earlier jobs left, too."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,7 @@ class Sweep:
     @cached_property
     def memory_column(self) -> str:
         """The peak that this sweep can tell: of VRAM, or of host memory where no GPU counted."""
-        for name in ("vram_allocated_peak_gib", "vram_reserved_peak_gib"):
-            if name in self.ok and self.ok[name].notna().any():
-                return name
-        return "host_ram_peak_gib"
+        return first_measured(self.ok, VRAM_PEAKS) or "host_ram_peak_gib"
 
 
 def open_sweep(folder: Path) -> Sweep:

@@ -1,7 +1,7 @@
 """One line a row: the table that comparisons read, and what they derive of each row for it."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -78,3 +78,8 @@ def workload(job: Job) -> str:
 def numeric(column: pd.Series) -> pd.Series:
     """A column as numbers, what is none as missing."""
     return pd.to_numeric(column, errors="coerce")
+
+
+def first_measured(table: pd.DataFrame, columns: Sequence[str]) -> str | None:
+    """The first of some columns that holds a number; None where none does."""
+    return next((name for name in columns if name in table and numeric(table[name]).notna().any()), None)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from svdsweep.analysis.pairs import Estimate, compare_latency, compare_metric, compare_peaks, outliving_holm
 from svdsweep.analysis.strategies import NOT_COMPARED
-from svdsweep.analysis.sweep import Sweep
+from svdsweep.analysis.sweep import VRAM_PEAKS, Sweep
 from svdsweep.config import Job
 from svdsweep.config.keys import canonical, digest
 from svdsweep.metrics import COLUMNS
@@ -18,8 +18,6 @@ PLACES = (
     *("git", "allocator", "sdpa_kernels", "gpu_power_limit_w", "threads"),
 )
 """What may differ between two sweeps beside their jobs."""
-PEAKS = ("vram_allocated_peak_gib", "vram_reserved_peak_gib")
-"""Peaks of VRAM only: the host's memory depends on what ran before in the process."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +144,6 @@ def _change(
         int((was_ok & ~is_ok).sum()),
         int((~was_ok & is_ok).sum()),
         compare_latency(mine, base),
-        compare_peaks(mine, base, PEAKS),
+        compare_peaks(mine, base, VRAM_PEAKS),  # the host's memory depends on what ran before in the process
         outliving_holm({name: gap for name, gap in gaps.items() if gap.n}),
     )

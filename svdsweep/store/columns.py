@@ -98,8 +98,9 @@ def union(rows: Iterable[Iterable[str]]) -> list[str]:
 def varying(jobs: Iterable[Job]) -> list[str]:
     """The columns in which jobs differ, as a short table shows them; a strategy's knobs stand behind its name."""
     asked = [asked_for(job) for job in jobs]
-    strategies = {job["memory"] for job in asked}
-    differing = [name for name in (asked[0] if asked else {}) if len({str(job[name]) for job in asked}) > 1]
-    if len({(job["memory"], job["decode_chunk_size"]) for job in asked}) == len(strategies):
+    values = {name: {str(job[name]) for job in asked} for name in asked_for(Job())}
+    differing = [name for name, several in values.items() if len(several) > 1]
+    strategies = len(values["memory"])
+    if len({(job["memory"], job["decode_chunk_size"]) for job in asked}) == strategies:
         differing = [name for name in differing if name != "decode_chunk_size"]  # the strategy's name says it
-    return [name for name in differing if len(strategies) == 1 or not name.startswith("memory.")]
+    return [name for name in differing if strategies == 1 or not name.startswith("memory.")]

@@ -41,11 +41,8 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
     Raises OSError and ValueError where it cannot be read."""
     plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
     kinds = {"name": str, "settings": list, "axes": dict, "keys": list}
-    return {
-        name: value
-        for name, value in (plain.items() if isinstance(plain, dict) else ())
-        if isinstance(value, kinds.get(name, object))
-    }
+    facts = plain if isinstance(plain, dict) else {}
+    return {name: value for name, value in facts.items() if isinstance(value, kinds.get(name, object))}
 
 
 def wanted_keys(folder: Path) -> set[str] | None:
