@@ -198,26 +198,11 @@ def score(
     of a video the first `at_most` frames are read.
 
     The result has `values` by column, `series` a frame, and `notes`. Raises UserError for what is no clip."""
-    import numpy as np
-
-    from svdsweep.commands.score import families_of
-    from svdsweep.config import Image
-    from svdsweep.images import open_image
-    from svdsweep.metrics import Context, score
+    from svdsweep.commands.score import scores_of
     from svdsweep.metrics.shared.files import read
 
-    clip = frames if not isinstance(frames, str | Path) else read(Path(frames), at_most).frames
-    picture = None
-    if image is not None:
-        height, width = clip.shape[1:3]
-        picture = np.asarray(open_image(Image(path=str(image)), height, width))
-    context = Context(
-        image=picture,
-        decode_chunk_size=decode_chunk_size,
-        device=device,
-        weights_dir=Path(weights_dir) if weights_dir else None,
-    )
-    return score(clip, context, families_of(metrics))
+    clip = read(Path(frames), at_most).frames if isinstance(frames, str | Path) else frames
+    return scores_of(clip, image, metrics, decode_chunk_size, device, weights_dir)
 
 
 def _line_of_prediction(facts: dict[str, Any]) -> dict[str, Any]:

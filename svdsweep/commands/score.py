@@ -6,13 +6,17 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from svdsweep.commands.request import Parser
 from svdsweep.errors import DONE, WRONG_INPUT, UserError
 from svdsweep.metrics import COLUMNS, Context, headlines, score
 from svdsweep.store.measurements import Measurements
 from svdsweep.terminal import cell, table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ABOUT = """\
 Measure how consistent a video is: flicker with the motion taken out, motion, likeness to the image that it was made
@@ -102,27 +106,45 @@ def judge_all(arguments: Namespace) -> tuple[list[Judged], list[str]]:
 
 def judge(path: Path, arguments: Namespace) -> Judged:
     """A clip's scores. Raises UserError, one sentence, when it cannot be read."""
-    import numpy as np
-
-    from svdsweep.config import Image
-    from svdsweep.images import open_image
     from svdsweep.metrics.shared.files import read
 
     clip = read(path, arguments.frames)
     count, height, width = clip.frames.shape[:3]
-    image = None
-    if arguments.image:
-        image = np.asarray(open_image(Image(path=str(arguments.image)), height, width))
-    context = Context(
-        image=image,
-        decode_chunk_size=arguments.decode_chunk_size,
-        device=arguments.device,
-        weights_dir=arguments.weights_dir,
+    scores = scores_of(
+        clip.frames,
+        arguments.image,
+        arguments.metrics,
+        arguments.decode_chunk_size,
+        arguments.device,
+        arguments.weights_dir,
     )
-    scores = score(clip.frames, context, families_of(arguments.metrics))
     if clip.cut_short:
         scores.notes.append(f"only the first {count} frames were read (--frames)")
     return Judged(path, count, height, width, scores)
+
+
+def scores_of(
+    frames: "NDArray[np.uint8]",
+    image: str | Path | None,
+    metrics: str,
+    decode_chunk_size: int | None,
+    device: str,
+    weights_dir: str | Path | None,
+) -> Measurements:
+    """The metrics of `conf/metrics/<metrics>.yaml` for frames (F, H, W, 3), `image` cropped and resized to them."""
+    import numpy as np
+
+    from svdsweep.config import Image
+    from svdsweep.images import open_image
+
+    height, width = frames.shape[1:3]
+    context = Context(
+        image=np.asarray(open_image(Image(path=str(image)), height, width)) if image else None,
+        decode_chunk_size=decode_chunk_size,
+        device=device,
+        weights_dir=Path(weights_dir) if weights_dir else None,
+    )
+    return score(frames, context, families_of(metrics))
 
 
 def families_of(preset: str) -> list[str]:

@@ -39,16 +39,16 @@ def main(argv: Sequence[str]) -> int:
     results = open_sweep(asked.folder).table
     metrics = asked.metrics.split(",") if asked.metrics else None
     if asked.pair:
-        found = paired_differences(results, *pair(asked.pair, results), metrics)
+        table = paired_differences(results, *pair(asked.pair, results), metrics)
         columns = list(SHOWN_OF_PAIRS)
     else:
-        found = over_seeds(results, metrics)
-        cell = [str(name) for name in found if name not in Spread.__dataclass_fields__]
+        table = over_seeds(results, metrics)
+        cell = [str(name) for name in table if name not in Spread.__dataclass_fields__]
         columns = [*cell, *SHOWN_OF_SPREAD]
     if asked.csv:
         with renamed_when_done(asked.csv) as part:
-            found.to_csv(part, index=False)
-    print(found.to_json(orient="records", indent=1) if asked.json else text(found, columns))
+            table.to_csv(part, index=False)
+    print(table.to_json(orient="records", indent=1) if asked.json else text(table, columns))
     return 0
 
 
@@ -62,22 +62,22 @@ def pair(words: str, results: "pd.DataFrame") -> tuple[str, Any, Any]:
         )
     if setting not in results:
         raise UserError(f"{setting} is no column of this sweep.{nearest(setting, map(str, results.columns))}")
-    known = {str(value): value for value in results[setting].dropna().unique()}
+    choices = {str(value): value for value in results[setting].dropna().unique()}
     for value in (one, other):
-        if value not in known:
+        if value not in choices:
             raise UserError(
-                f"No job of this sweep has {setting}={value}: there are {', '.join(known)}.{nearest(value, known)}"
+                f"No job of this sweep has {setting}={value}: there are {', '.join(choices)}.{nearest(value, choices)}"
             )
-    return setting, known[one], known[other]
+    return setting, choices[one], choices[other]
 
 
-def text(found: "pd.DataFrame", columns: Sequence[str]) -> str:
+def text(table: "pd.DataFrame", columns: Sequence[str]) -> str:
     """For the terminal."""
     from svdsweep import terminal
 
     lines = [
         [terminal.cell(None if value != value else value) for value in line]
-        for line in found[list(columns)].astype(object).itertuples(index=False)
+        for line in table[list(columns)].astype(object).itertuples(index=False)
     ]
-    numbers = [found[name].dtype.kind in "if" for name in columns]
+    numbers = [table[name].dtype.kind in "if" for name in columns]
     return terminal.table(columns, lines, numbers) if lines else "No finished job has a metric."

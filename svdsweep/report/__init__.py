@@ -19,7 +19,6 @@ def write(folder: Path, predict: bool = False) -> Path:
     from svdsweep.predict.batch import outcomes, processes_here
     from svdsweep.report import markdown, svg
     from svdsweep.report.page import gather
-    from svdsweep.report.prediction import write_table
     from svdsweep.report.render import html
     from svdsweep.store.files import renamed_when_done
 
@@ -30,7 +29,6 @@ def write(folder: Path, predict: bool = False) -> Path:
     try:
         if page.prediction:
             calibration.write(folder, page.prediction.compared.calibrations)
-            write_table(folder, page.prediction)
         for plot in [*page.plots, page.prediction and page.prediction.plot]:
             if plot:
                 svg.png(plot, folder / "plots" / f"{plot.name}.png")
@@ -41,6 +39,8 @@ def write(folder: Path, predict: bool = False) -> Path:
             "report.md": markdown.text(page),
             "report.html": html(page),
         }
+        if page.prediction and not page.prediction.compared.table.empty:
+            texts["predictions.csv"] = page.prediction.compared.table.to_csv(index=False)
         for name, text in texts.items():
             with renamed_when_done(folder / name) as part:
                 part.write_text(text, encoding="utf-8")

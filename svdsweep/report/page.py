@@ -15,13 +15,13 @@ from svdsweep.analysis.responses import AXES, swept
 from svdsweep.analysis.strategies import Choice, Strategy, best_for, front, strategies
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.config.version import __version__
-from svdsweep.metrics import COLUMNS
+from svdsweep.metrics import CATALOGUE, COLUMNS
 from svdsweep.report.drawing import Plot
 from svdsweep.report.failures import Failure, failures, logs
 from svdsweep.report.pictures import Difference, differences
 from svdsweep.report.plots import draw_all, headline_metrics
-from svdsweep.report.prediction import Prediction, prediction
-from svdsweep.report.words import known, shown
+from svdsweep.report.prediction import Section, section_of
+from svdsweep.report.words import has_value, shown
 from svdsweep.store.columns import Column
 from svdsweep.store.rows import STATUSES
 
@@ -60,7 +60,7 @@ class Page:
     headline: list[Column]
     """The metrics that stand in every table of the page."""
     plots: list[Plot]
-    prediction: Prediction | None
+    prediction: Section | None
     differences: list[Difference]
     grid: dict[str, Any]
     sheets: list[dict[str, Any]]
@@ -92,7 +92,7 @@ def gather(sweep: Sweep) -> Page:
         claims=claims(sweep, compared),
         headline=headline,
         plots=draw_all(sweep, compared),
-        prediction=prediction(sweep),
+        prediction=section_of(sweep),
         differences=differences(sweep, list(dict.fromkeys(s.name for s in compared))),
         grid=_grid(sweep, axes),
         sheets=_sheets(sweep, axes),
@@ -214,9 +214,9 @@ def _grid(sweep: Sweep, axes: Sequence[str]) -> dict[str, Any]:
             "video": _text(line.get("video")),
             "at": {n: shown(line[n]) for n in axes},
             "label": ", ".join(
-                f"{shown(line.get(n))} {unit}"
-                for n, unit in (("total_s", "s"), (sweep.memory_column, "GiB"))
-                if known(line.get(n))
+                f"{shown(line[n])} {CATALOGUE[n].unit}"
+                for n in ("total_s", sweep.memory_column)
+                if has_value(line.get(n))
             ),
         }
         for line in sweep.table.head(TILES_AT_MOST).to_dict("records")
@@ -252,7 +252,7 @@ def _environment(sweep: Sweep) -> list[tuple[str, list[str]]]:
 
 
 def _text(value: Any) -> str:
-    return str(value) if known(value) else ""
+    return str(value) if has_value(value) else ""
 
 
 def settings_line(sweep: Sweep) -> str:

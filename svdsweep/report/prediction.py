@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -12,15 +11,13 @@ from svdsweep.analysis.sweep import Sweep
 from svdsweep.predict.calibration import FILE, Calibration
 from svdsweep.report.drawing import COLOURS, FAINT, MARKERS, STYLE, Plot, draw, name_rows
 from svdsweep.report.words import shown
-from svdsweep.store.files import renamed_when_done
 
-TABLE = "predictions.csv"
 GOAL, DECODE_GOAL = 0.05, 0.1
 """How far measurement may be from prediction; the decode's convolutions have workspaces of their own."""
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Section:
     """What the section shows."""
 
     compared: Comparison
@@ -34,7 +31,7 @@ class Prediction:
         return len({line.gpu for line in self.compared.lines}) > 1
 
 
-def prediction(sweep: Sweep) -> Prediction | None:
+def section_of(sweep: Sweep) -> Section | None:
     """The section of a sweep in which a GPU counted its memory; None without."""
     compared = comparison(sweep)
     if not compared.measured:
@@ -49,15 +46,15 @@ def prediction(sweep: Sweep) -> Prediction | None:
         )
     if not said:
         said = ["How many frames decode_chunk_size=auto decodes, only the run knows: it is not predicted."]
-    return Prediction(compared, stages, draw_ratios(compared, stages), said)
+    return Section(compared, stages, draw_ratios(compared, stages), said)
 
 
 def constant_words(c: Calibration) -> str:
     """What was fitted to a GPU, and who uses it."""
-    known = "as the driver counts it" if c.context_measured else "assumed, for the driver does not tell"
+    context = "as the driver counts it" if c.context_measured else "assumed, for the driver does not tell"
     return (
         f"{c.gpu}: a run needs its predicted peak and {c.constant_gib:.2f} GiB, {c.workspace_gib:.2f} of it for "
-        f"workspaces (enough for nine rows of ten) and {c.context_gib:.2f} for the CUDA context ({known}). Fitted to "
+        f"workspaces (enough for nine rows of ten) and {c.context_gib:.2f} for the CUDA context ({context}). Fitted to "
         f"{c.rows} {'row' if c.rows == 1 else 'rows'}; from {FILE}, plan, predict, fit and runner.skip_predicted_oom "
         f"take it for this GPU, up to the largest peak predicted here, {c.largest_gib:.1f} GiB."
     )
@@ -74,29 +71,17 @@ def range_words(ratio: Ratio) -> str:
     return f"{ratio.low:.3f} to {ratio.high:.3f}, {rows}" if ratio.n > 1 else rows
 
 
-def cells(found: Prediction) -> tuple[list[str], list[list[str]]]:
+def cells(section: Section) -> tuple[list[str], list[list[str]]]:
     """Header and lines of the table as text, for Markdown."""
-    header = [
-        "strategy",
-        *(["GPU"] if found.several_gpus else []),
-        "jobs",
-        "predicted (GiB)",
-        "measured (GiB)",
-    ]
+    several, stages = section.several_gpus, section.stages
+    gpu = ["GPU"] if several else []
     lines = [
-        [line.memory, *([line.gpu] if found.several_gpus else []), str(line.rows)]
+        [line.memory, *([line.gpu] if several else []), str(line.rows)]
         + [shown(line.predicted_gib), shown(line.measured_gib)]
-        + [f"{line.ratios[s].median:.3f}" if s in line.ratios else "–" for s in found.stages]
-        for line in found.compared.lines
+        + [f"{line.ratios[s].median:.3f}" if s in line.ratios else "–" for s in stages]
+        for line in section.compared.lines
     ]
-    return [*header, *found.stages], lines
-
-
-def write_table(folder: Path, found: Prediction) -> None:
-    """`predictions.csv`, one line a row and stage, where there is anything to compare."""
-    if not found.compared.table.empty:
-        with renamed_when_done(folder / TABLE) as part:
-            found.compared.table.to_csv(part, index=False)
+    return ["strategy", *gpu, "jobs", "predicted (GiB)", "measured (GiB)", *stages], lines
 
 
 @matplotlib.rc_context(STYLE)

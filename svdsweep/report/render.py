@@ -36,8 +36,8 @@ def environment() -> Any:
 
 
 def sortable(value: Any) -> str:
-    """What a column is sorted by: a number in full, else the text; nothing where nothing is known."""
-    return str(value) if words.known(value) else ""
+    """What a column is sorted by: a number in full, else the text; nothing where there is no value."""
+    return str(value) if words.has_value(value) else ""
 
 
 def html(page: Page) -> str:

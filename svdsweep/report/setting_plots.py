@@ -12,7 +12,7 @@ from svdsweep.analysis.strategies import BASELINE
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
 from svdsweep.report.drawing import STYLE, Looks, Plot, draw
-from svdsweep.report.words import brief, known, shown
+from svdsweep.report.words import has_value, shown
 from svdsweep.store.columns import Column
 
 LINES_AT_MOST = 6
@@ -64,7 +64,7 @@ def _line(axes: Axes, line: pd.DataFrame, look: Mapping[str, Any], place: str) -
 
 
 def _point_words(point: Mapping[str, Any]) -> str:
-    span = f" ({shown(point['low'])} to {shown(point['high'])})" if known(point["low"]) else ""
+    span = f" ({shown(point['low'])} to {shown(point['high'])})" if has_value(point["low"]) else ""
     return f"{shown(point['mean'])}{span}, n={point['n']}"
 
 
@@ -85,8 +85,8 @@ def heatmaps(sweep: Sweep, x: str, y: str, metrics: Sequence[Column]) -> Plot | 
             continue
         tips |= _cells(axes, grid, metric.name, f"heat-{x}-{y}-{i}")
         crowded = len(grid.columns) > 5
-        axes.set_xticks(range(len(grid.columns)), map(brief, grid.columns), rotation=30 if crowded else 0)
-        axes.set_yticks(range(len(grid.index)), map(brief, grid.index))
+        axes.set_xticks(range(len(grid.columns)), map(shown, grid.columns), rotation=30 if crowded else 0)
+        axes.set_yticks(range(len(grid.index)), map(shown, grid.index))
         axes.set(xlabel=x, ylabel=y if not i else "", title=metric.name)
         axes.grid(visible=False)
     return Plot(f"heat_{x}_{y}", f"{x} × {y}", f"Means under {name}; bright is high.", figure, tips)
@@ -104,7 +104,7 @@ def _cells(axes: Axes, grid: pd.DataFrame, metric: str, place: str) -> dict[str,
             colour, gid = matplotlib.colormaps["cividis"](share), f"{place}-{r}-{c}"
             (field,) = axes.bar([c], [1], 1, r - 0.5, color=colour, edgecolor="white", linewidth=0.6)
             field.set_gid(gid)
-            tips[gid] = f"{x}={brief(at_x)}, {y}={brief(at_y)}: {metric} {shown(float(value))}"
+            tips[gid] = f"{x}={shown(at_x)}, {y}={shown(at_y)}: {metric} {shown(float(value))}"
             if len(grid.columns) <= 8:
                 ink = "white" if share < 0.5 else "black"
                 axes.text(c, r, f"{value:.3g}", ha="center", va="center", fontsize=8, color=ink)

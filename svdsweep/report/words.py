@@ -12,7 +12,7 @@ MEMORY_WORDS = {
 }
 
 
-def known(value: Any) -> bool:
+def has_value(value: Any) -> bool:
     """Whether there is a value at all: not None, NaN or pandas' missing."""
     if value is None:
         return False
@@ -24,16 +24,11 @@ def known(value: Any) -> bool:
 
 def shown(value: Any) -> str:
     """Four digits are enough to compare; what is not known is a dash."""
-    if not known(value):
+    if not has_value(value):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def brief(value: Any) -> str:
-    """A setting's value as it labels an axis."""
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def change(estimate: Estimate) -> str:

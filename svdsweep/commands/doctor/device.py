@@ -100,19 +100,11 @@ def _kernels(torch: Any, q: Any) -> dict[str, Callable[[], Any]]:
         "math": lambda: with_kernel(SDPBackend.MATH),
     }
     if importlib.util.find_spec("xformers"):
-        runs["xformers"] = lambda: _xformers(q)
+        x = q.transpose(1, 2).contiguous()
+        runs["xformers"] = lambda: importlib.import_module("xformers.ops").memory_efficient_attention(x, x, x)
     if importlib.util.find_spec("sageattention"):
-        runs["sage"] = lambda: _sage(q)
+        runs["sage"] = lambda: importlib.import_module("sageattention").sageattn(q, q, q)
     return runs
-
-
-def _xformers(q: Any) -> Any:
-    x = q.transpose(1, 2).contiguous()
-    return importlib.import_module("xformers.ops").memory_efficient_attention(x, x, x)
-
-
-def _sage(q: Any) -> Any:
-    return importlib.import_module("sageattention").sageattn(q, q, q)
 
 
 def _tried(torch: Any, device: Any, run: Callable[[], Any]) -> str | None:
