@@ -1,1 +1,1 @@
-"""From rows to tables and comparisons."""
+"""What rows become: tables, comparisons with the baseline, and answers to claims."""

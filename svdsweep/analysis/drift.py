@@ -35,9 +35,7 @@ def drift_of_sweep(sweep: Sweep) -> list[str]:
         ratio = statistics.median(seconds[-half:]) / statistics.median(seconds[:half])
         if ratio > SLOWER:
             first = equal.iloc[0]
-            where = " ".join(
-                str(first[name]) for name in PLACE if name in equal and equal[name].notna().all()
-            )
+            where = " ".join(map(str, first[[name for name in PLACE if name in equal]].dropna()))
             sentences.append(
                 f"{first['memory']} on {where}: total_s rose by {ratio - 1:.0%} over {len(seconds)} "
                 f"jobs of equal work (rank correlation with time {rho:.2f}), so strategies that ran later look slower "

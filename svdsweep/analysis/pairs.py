@@ -87,13 +87,10 @@ def _both(mine: pd.DataFrame, base: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _times(table: pd.DataFrame) -> list[Times | None]:
     """The timed runs of each line of a table; None where there are none."""
-    columns = (
-        numeric(table[name]).to_numpy(float).tolist()
-        for name in ("log_total_s", "log_total_s_variance", "repeats")
-    )
+    lines = table[["log_total_s", "log_total_s_variance", "repeats"]].astype(float).to_numpy().tolist()
     return [
         None if math.isnan(mean) else Times(mean, None if math.isnan(variance) else variance, int(n))
-        for mean, variance, n in zip(*columns, strict=True)
+        for mean, variance, n in lines
     ]
 
 
@@ -139,10 +136,10 @@ def _welch(pairs: Sequence[tuple[Times, Times]]) -> tuple[float, float] | None:
     return math.sqrt(total) / len(pairs), total**2 / sum(v**2 / d for v, d in parts)
 
 
-def pairs_needed(deviation: float, change: float = WORTH_FINDING) -> int:
-    """Pairs with which a change (a share of the latency) is found in 9 of 10 cases, when log ratios scatter by
-    `deviation`: the least n at which the t quantiles of 0.975 and 0.9 times the error reach it."""
-    effect = math.log1p(change)
+def pairs_needed(deviation: float) -> int:
+    """Pairs with which a change of `WORTH_FINDING` is found in 9 of 10 cases, when log ratios scatter by `deviation`:
+    the least n at which the t quantiles of 0.975 and 0.9 times the error reach it."""
+    effect = math.log1p(WORTH_FINDING)
     for n in range(LEAST, MANY):
         if (t_quantile(n - 1) + t_quantile(n - 1, 0.9)) * deviation / math.sqrt(n) <= effect:
             return n
@@ -186,7 +183,7 @@ def direction(difference: float, better: str | None) -> str:
     return way if better is None else "better" if way == better else "worse"
 
 
-def outliving_holm(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+def after_holm(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
     """The same estimates, where a difference keeps its verdict only if it outlives Holm's correction for the number of
     metrics looked at."""
     tested = {name: e.p for name, e in estimates.items() if e.p is not None and e.verdict != "equal"}

@@ -40,7 +40,7 @@ class Compared:
     predicted_gib: float
     measured_gib: float
     ratios: dict[str, Ratio]
-    """By stage, and `run`; a stage that was not measured is not there."""
+    """The ratios by stage, and of the whole `run`; a stage that was not measured is not there."""
     notes: list[str]
     """Where the prediction stands for something else than what ran."""
 

@@ -2,7 +2,6 @@
 
 import math
 import statistics
-from collections.abc import Sequence
 
 import pandas as pd
 
@@ -18,9 +17,9 @@ AXES = (
 """Settings that can be swept over and drawn along."""
 
 
-def swept(table: pd.DataFrame, axes: Sequence[str] = AXES) -> list[str]:
-    """Those of `axes` that take several values in the table, leaving out one that the strategy's name already says."""
-    return [n for n in axes if n in table and table.groupby("memory")[n].nunique().max() > 1]
+def swept(table: pd.DataFrame) -> list[str]:
+    """The settings of `AXES` that take several values in the table and are not told by the strategy's name already."""
+    return [n for n in AXES if n in table and table.groupby("memory")[n].nunique().max() > 1]
 
 
 def position(value: object, num_frames: int = 0) -> float:

@@ -49,12 +49,13 @@ def over_seeds(results: pd.DataFrame, metrics: Sequence[str] | None = None) -> p
     rows = results[results["status"] == "ok"]
     by = [name for name in _varying(rows) if name not in DRAWS]
     lines = []
-    for cell, members in _groups(rows, by):
+    cells = rows.groupby(by, dropna=False, sort=False) if by else [((), rows)]
+    for cell, members in cells:
         for metric in _metrics(rows, metrics):
             measured = members[members[metric].notna()]
             if len(measured):
                 spread = summarize(measured[metric].astype(float).to_numpy(), list(measured["image"]))
-                lines.append({**cell, "metric": metric, **asdict(spread)})
+                lines.append({**dict(zip(by, cell, strict=True)), "metric": metric, **asdict(spread)})
     return pd.DataFrame(lines, columns=[*by, "metric", *Spread.__dataclass_fields__])
 
 
@@ -165,13 +166,6 @@ def _metrics(rows: pd.DataFrame, asked: Sequence[str] | None) -> list[str]:
 def _is_number(column: "pd.Series[Any]") -> bool:
     kinds = {type(v) for v in column.dropna()}
     return bool(kinds) and all(issubclass(kind, int | float | np.number | np.bool_) for kind in kinds)
-
-
-def _groups(rows: pd.DataFrame, by: list[str]) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    if not by:
-        return [({}, rows)]
-    groups = rows.groupby(by, dropna=False, sort=False)
-    return [(dict(zip(by, cell, strict=True)), members) for cell, members in groups]
 
 
 def _by_keys(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

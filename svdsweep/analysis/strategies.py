@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from svdsweep.analysis.pairs import Estimate, compare_latency, compare_metric, compare_peaks, outliving_holm
+from svdsweep.analysis.pairs import Estimate, after_holm, compare_latency, compare_metric, compare_peaks
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import first_measured, numeric
 from svdsweep.metrics import COLUMNS
@@ -87,7 +87,7 @@ def _strategy(
         equality=_worst(ok),
         latency=compare_latency(pairs, base),
         memory=compare_peaks(pairs, base, [peak]),
-        metrics=outliving_holm({n: compare_metric(pairs, base, n) for n in metrics if len(pairs)}),
+        metrics=after_holm({n: compare_metric(pairs, base, n) for n in metrics if len(pairs)}),
         faults=int(ok["fault"].notna().sum()) if "fault" in ok else 0,
     )
 

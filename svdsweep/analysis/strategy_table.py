@@ -1,4 +1,4 @@
-"""The comparison of strategies as a tidy table, and any table as LaTeX."""
+"""The comparison of strategies as a tidy table, and a table as LaTeX."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,18 @@ import pandas as pd
 
 from svdsweep.analysis.strategies import Strategy, front
 
+PRINTED = (
+    *("memory", "jobs_ok", "jobs_oom", "total_s", "total_s_ratio", "total_s_ratio_low", "total_s_ratio_high"),
+    *("total_s_ratio_verdict", "peak_gib", "peak_ratio", "equality", "psnr_to_baseline_db"),
+)
+"""Columns of the table that goes into a paper."""
 
-def strategy_table(found: Sequence[Strategy]) -> pd.DataFrame:
+
+def strategy_table(compared: Sequence[Strategy]) -> pd.DataFrame:
     """One line a strategy, workload and machine: counts by status, latency, peak, and both ÷ baseline with intervals
     and verdicts; for each metric its mean paired difference with interval and verdict."""
-    best = front(found)
-    return pd.DataFrame([_line(s, s in best) for s in found])
+    best = front(compared)
+    return pd.DataFrame([_line(s, s in best) for s in compared])
 
 
 def _line(s: Strategy, on_front: bool) -> dict[str, object]:
@@ -34,14 +40,8 @@ def _line(s: Strategy, on_front: bool) -> dict[str, object]:
     return line
 
 
-def latex(table: pd.DataFrame, columns: Sequence[str] = ()) -> str:
-    """A `tabular` with booktabs' rules, every text escaped, numbers with four digits, the unknown as a dash."""
-    chosen = table[[c for c in columns if c in table]] if columns else table
+def latex(table: pd.DataFrame, columns: Sequence[str]) -> str:
+    """Some columns of a table as a `tabular` with booktabs' rules: every text escaped, numbers with four digits, the
+    unknown as a dash."""
+    chosen = table[[name for name in columns if name in table]]
     return str(chosen.to_latex(index=False, escape=True, na_rep="--", float_format=lambda v: f"{v:.4g}"))
-
-
-PRINTED = (
-    *("memory", "jobs_ok", "jobs_oom", "total_s", "total_s_ratio", "total_s_ratio_low", "total_s_ratio_high"),
-    *("total_s_ratio_verdict", "peak_gib", "peak_ratio", "equality", "psnr_to_baseline_db"),
-)
-"""Columns of the table that goes into a paper."""

@@ -1,4 +1,4 @@
-"""A sweep's folder as one wide table, however it was left: torn rows, older schemas and missing files are told."""
+"""A sweep's folder as one table, however it was left: torn rows, older schemas and missing files are told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

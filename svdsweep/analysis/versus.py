@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from svdsweep.analysis.pairs import Estimate, compare_latency, compare_metric, compare_peaks, outliving_holm
+from svdsweep.analysis.pairs import Estimate, after_holm, compare_latency, compare_metric, compare_peaks
 from svdsweep.analysis.strategies import NOT_COMPARED
 from svdsweep.analysis.sweep import VRAM_PEAKS, Sweep
 from svdsweep.config import Job
@@ -145,5 +145,5 @@ def _change(
         int((~was_ok & is_ok).sum()),
         compare_latency(mine, base),
         compare_peaks(mine, base, VRAM_PEAKS),  # the host's memory depends on what ran before in the process
-        outliving_holm({name: gap for name, gap in gaps.items() if gap.n}),
+        after_holm({name: gap for name, gap in gaps.items() if gap.n}),
     )
