@@ -25,7 +25,6 @@ FLASH_HEAD_LIMIT = 256
 CUTLASS_HEAD_LIMIT = 128
 """Above it, the memory-efficient kernel accumulates in a float32 buffer of the output's shape unless that is the
 output itself (PyTorch: aten/src/ATen/native/transformers/cuda/mem_eff_attention, `kNeedsOutputAccumulatorBuffer`)."""
-
 OnWeight = Callable[[torch.Tensor], None]
 
 

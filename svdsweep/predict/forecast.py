@@ -1,4 +1,4 @@
-"""What is known of jobs before they run: whether they fit their device, and which are refused because they do not."""
+"""What can be told of jobs before they run: whether they fit their device, and which are refused for that."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +28,8 @@ def kind_of(devices: list[str]) -> str:
 
 def runs_on_gpu(job: Job, devices: list[str]) -> bool:
     """Whether a prediction of VRAM says anything about the job: nobody runs the real models on a CPU."""
-    return (
-        kind_of(devices) == "cuda" or job.model.architecture != "tiny" or job.gpu.memory_limit_gib is not None
-    )
+    limited = job.gpu.memory_limit_gib is not None
+    return kind_of(devices) == "cuda" or job.model.architecture != "tiny" or limited
 
 
 def fit_of(job: Job, prediction: Prediction | None, card: Card) -> str:

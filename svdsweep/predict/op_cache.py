@@ -107,12 +107,8 @@ def _describe(values: Iterable[Any], key: list[Hashable], tensors: list[FakeTens
 
 
 def _output(value: Any, tensors: Sequence[FakeTensor]) -> Output:
-    if (
-        type(value) is not FakeTensor
-        or value.constant is not None
-        or value.requires_grad
-        or value.is_complex()
-    ):
+    plain = type(value) is FakeTensor and value.constant is None
+    if not plain or value.requires_grad or value.is_complex():
         raise ValueError("no plain tensor")
     same = _place(tensor is value for tensor in tensors)
     view = _place(storage_key(t) == storage_key(value) for t in tensors) if same is None else None

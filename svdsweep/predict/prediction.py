@@ -47,7 +47,7 @@ class Stage:
     d2h_gib: float
     """What is moved from host to device and back, in all steps of a denoise together."""
     overlapped: bool = False
-    """Whether transfers go on beside the work, on a stream of their own."""
+    """Whether transfers go on beside the kernels, on a stream of their own."""
     host_gib: float = 0.0
     """Page-locked host memory that a streamed decode keeps frames in."""
 

@@ -31,16 +31,16 @@ class Repeated:
         self.calls: Counter[Hashable] = Counter()
         self.last: dict[Hashable, tuple[Cost, int, Call]] = {}
 
-    def __call__(self, given: torch.Tensor | slice, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, first: torch.Tensor | slice, *args: Any, **kwargs: Any) -> Any:
         """What `call` gives, or tensors of its sizes."""
-        shape = given.stop - given.start if isinstance(given, slice) else given.shape
+        shape = first.stop - first.start if isinstance(first, slice) else first.shape
         key = self.tracker.timestep, shape
         self.calls[key] += 1
         if self.calls[key] > self.times:
             cost, rise, make = self.last[key]
             self.tracker.repeat(cost, rise)
             return make()
-        out, cost, rise = self.tracker.measured(functools.partial(self.call, given, *args, **kwargs))
+        out, cost, rise = self.tracker.measured(functools.partial(self.call, first, *args, **kwargs))
         self.last[key] = cost, rise, _maker(out)
         return out
 
@@ -55,7 +55,7 @@ def shortened_loops(tracker: Tracker) -> Iterator[None]:
 
 
 def _shortened(loop: Call, tracker: Tracker) -> Call:
-    """A function that calls its first argument in a loop, cut short."""
+    """`loop`, which calls its first argument again and again, with these calls cut short."""
     return lambda call, *args, **kwargs: loop(Repeated(call, tracker), *args, **kwargs)
 
 

@@ -33,13 +33,12 @@ def simulate(
     `workspaces` tensors alone are counted, not what cuDNN holds inside a convolution.
     Raises what the strategy raises where it cannot be applied."""
     memory, notes = runnable(job.memory)
-    dtype = getattr(torch, job.model.dtype)
     tracker = Tracker(workspaces)
     pipe = on_meta_pipeline(job.model.architecture)
     loops = contextlib.nullcontext() if in_full else shortened_loops(tracker)
     with quiet(), fake_gpu(tracker.is_weight), tracker, loops:
         for network in (pipe.unet, pipe.vae, pipe.image_encoder):
-            materialize(network, dtype)
+            materialize(network, getattr(torch, job.model.dtype))
         tracker.name_modules({"unet": pipe.unet, "vae": pipe.vae, "image_encoder": pipe.image_encoder})
         if memory.split_guidance and not in_full:  # the halves of guidance are equal
             pipe.unet.forward = Repeated(pipe.unet.forward, tracker, times=1)
@@ -183,9 +182,9 @@ class Run:
     ) -> torch.Tensor:
         """One step of the loop; the scheduler's part is Euler's, of which only the sizes matter."""
         guided = is_guided(self.job)
-        given = torch.cat([latents] * 2) if guided else latents
-        given = torch.cat([given / 1.0, image_latents], dim=2)
-        noise = self.pipe.unet(given, timestep, **conditions, return_dict=False)[0]
+        model_input = torch.cat([latents] * 2) if guided else latents
+        model_input = torch.cat([model_input / 1.0, image_latents], dim=2)
+        noise = self.pipe.unet(model_input, timestep, **conditions, return_dict=False)[0]
         if guided:
             without, with_image = noise.chunk(2)
             noise = without + 1.0 * (with_image - without)

@@ -31,6 +31,7 @@ COPIES_FIRST = (torch.ops.aten.native_group_norm.default, torch.ops.aten.native_
 aten/src/ATen/native/group_norm.cpp and layer_norm.cpp)."""
 ASK_DEVICE, ASK_NUMBER = torch.ops.prim.device.default, torch.ops.aten._local_scalar_dense.default
 CLONE, CONVOLUTION = torch.ops.aten.clone.default, torch.ops.aten.convolution.default
+T = TypeVar("T")
 
 
 @dataclass
@@ -56,9 +57,6 @@ class Peak:
     operation: str
     module: str
     largest: list[Alive]
-
-
-T = TypeVar("T")
 
 
 class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -92,10 +92,8 @@ def test_a_sweep_uses_its_own_constant_else_the_latest_beside_it(tmp_path: Path)
     for age, (name, constant) in enumerate({"new": 0.3, "old": 0.2, "own": 0.1}.items()):
         calibration.write(tmp_path / name, {"A": Calibration("A", constant, constant, 0.0, True, 4, 30.0)})
         os.utime(tmp_path / name / calibration.FILE, (1e9 - age, 1e9 - age))
-    constants = [
-        found and found[0].constant_gib for n in ("own", "none") for found in [fitted_to("A", tmp_path / n)]
-    ]
-    assert constants == [0.1, 0.3]
+    fittings = [fitted_to("A", tmp_path / name) for name in ("own", "none")]
+    assert [fitting and fitting[0].constant_gib for fitting in fittings] == [0.1, 0.3]
 
 
 def test_a_gpu_that_was_not_fitted_anew_stays_and_damage_is_no_calibration(tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return operations
 
 
-def facts(tensor: torch.Tensor, given: torch.Tensor) -> tuple[Any, ...]:
-    """Layout, and where in the memory of `given` the tensor lies, if it does."""
-    inside = storage_key(tensor) == storage_key(given)
-    start = tensor.storage_offset() * tensor.itemsize - given.storage_offset() * given.itemsize * inside
-    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor is given, inside, start
+def facts(tensor: torch.Tensor, argument: torch.Tensor) -> tuple[Any, ...]:
+    """Layout, and where in the memory of `argument` the tensor lies, if it does."""
+    inside = storage_key(tensor) == storage_key(argument)
+    start = tensor.storage_offset() * tensor.itemsize - argument.storage_offset() * argument.itemsize * inside
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor is argument, inside, start
 
 
 @pytest.mark.parametrize(

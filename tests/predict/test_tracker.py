@@ -37,20 +37,20 @@ def test_a_channels_last_convolution_copies_frames_that_are_not_and_answers_in_k
         tracker.mark()
         held = tracker.nbytes
         out = conv(frames)
-        peak, work = tracker.mark()
+        peak, cost = tracker.mark()
         assert tracker.nbytes - held == pytest.approx(64 * MIB, rel=0.001)
         assert out.is_contiguous(memory_format=torch.channels_last) is last
     assert peak.nbytes - held == pytest.approx((1 + copies) * 64 * MIB, rel=0.001)
-    assert work.kernels["memory", 0, 2 * 64 * MIB] == copies
+    assert cost.kernels["memory", 0, 2 * 64 * MIB] == copies
 
 
-def test_a_norm_of_channels_last_frames_copies_them_and_that_is_work() -> None:
+def test_a_norm_of_channels_last_frames_copies_them_and_that_costs() -> None:
     tracker = Tracker()
     with fake_gpu(tracker.is_weight), tracker:
         norm = nn.GroupNorm(4, 64, device="cuda")
         frames = torch.empty(64, 64, 64, 64, device="cuda").to(memory_format=torch.channels_last)
         tracker.mark()
         out = norm(frames)
-        _, work = tracker.mark()
+        _, cost = tracker.mark()
     assert out.is_contiguous()
-    assert work.kernels["memory", 0, 2 * 64 * MIB] == 1
+    assert cost.kernels["memory", 0, 2 * 64 * MIB] == 1
