@@ -11,13 +11,13 @@ from svdsweep.memory.conflicts import CUDA_GRAPHS
 from svdsweep.memory.wrapping import inside
 
 REPEATED_BLOCKS = ["BasicTransformerBlock", "TemporalBasicTransformerBlock"]
-"""What `compile_repeated_blocks` compiles; the UNet's own list is empty."""
+"""The classes of blocks that `compile_repeated_blocks` compiles; the list of diffusers' UNet is empty."""
 RECOMPILES = 64
 """Most graphs that a process may hold for one piece of code: each shape has its own, and a UNet's blocks share code."""
 
 
 def compile_unet(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """The UNet's forward as a whole, or its transformer blocks one by one. Compiles on the first run of a shape.
+    """Compile the UNet's forward as a whole, or its transformer blocks one by one, at the first run of a shape.
 
     The forward is compiled, not the module, so that hooks for timing and offloading stay outside of the graph."""
     options = _options(memory)
@@ -31,9 +31,9 @@ def compile_unet(pipe: Any, memory: Memory, device: torch.device) -> None:
 
 
 def compile_vae(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """The VAE's decoder; compiling the VAE itself compiles nothing, for `encode` and `decode` are not its forward.
+    """Compile the VAE's decoder; compiling the VAE would do nothing, for `encode` and `decode` are not its forward.
 
-    A tail chunk of another length is a second graph."""
+    A last chunk of another length is a second graph."""
     pipe.vae.decoder.forward = torch.compile(pipe.vae.decoder.forward, **_options(memory))
 
 
@@ -43,7 +43,7 @@ def compiles(memory: Memory) -> bool:
 
 
 def graphs() -> int:
-    """Graphs that torch.compile has captured in this process."""
+    """The number of graphs that torch.compile has captured in this process."""
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 

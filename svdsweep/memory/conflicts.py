@@ -4,9 +4,6 @@ from collections.abc import Callable, Iterator
 
 from svdsweep.config import Job, Memory
 
-Reasons = Iterator[str]
-"""Why a job cannot run as it stands, each a sentence for the user; the first is told."""
-
 GROUP = ("group_block", "group_leaf")
 STREAM_KNOBS = ("offload_record_stream", "offload_low_cpu_memory")
 GROUP_KNOBS = ("offload_stream", *STREAM_KNOBS, "offload_non_blocking", "offload_to_disk")
@@ -18,7 +15,7 @@ LARGEST_ATTENTION_BATCH = 65535
 
 def why_not(job: Job, device_kind: str) -> str | None:
     """The reason why a job is impossible, or would measure nothing, on a device (`cpu` or `cuda`); else None."""
-    checks: tuple[Callable[[Job, str], Reasons], ...] = (
+    checks: tuple[Callable[[Job, str], Iterator[str]], ...] = (
         _grouped_offload,
         _offload,
         _chunks,
@@ -49,7 +46,7 @@ def needs_fresh_process(memory: Memory) -> bool:
     )
 
 
-def _grouped_offload(job: Job, device_kind: str) -> Reasons:
+def _grouped_offload(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
     grouped = m.offload in GROUP
     for name in GROUP_KNOBS:
@@ -64,7 +61,7 @@ def _grouped_offload(job: Job, device_kind: str) -> Reasons:
             yield f"{name} needs offload_stream=true."
 
 
-def _offload(job: Job, device_kind: str) -> Reasons:
+def _offload(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
     if m.offload_to_disk and m.unet_weights in ("int8_weight_only", "fp8_weight_only"):
         yield f"offload_to_disk cannot store weights that torchao quantized (unet_weights={m.unet_weights})."
@@ -74,7 +71,7 @@ def _offload(job: Job, device_kind: str) -> Reasons:
         yield "offload_stream needs a GPU: there are no CUDA streams on a CPU."
 
 
-def _chunks(job: Job, device_kind: str) -> Reasons:
+def _chunks(job: Job, device_kind: str) -> Iterator[str]:
     chunk = job.memory.forward_chunk_size
     if chunk is not None and job.num_frames % chunk:
         fitting = ", ".join(str(n) for n in range(1, job.num_frames + 1) if job.num_frames % n == 0)
@@ -86,7 +83,7 @@ def _chunks(job: Job, device_kind: str) -> Reasons:
         )
 
 
-def _guidance(job: Job, device_kind: str) -> Reasons:
+def _guidance(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
     guided = m.guidance and job.max_guidance_scale > 1
     if m.split_guidance and not guided:
@@ -103,7 +100,7 @@ def _guidance(job: Job, device_kind: str) -> Reasons:
         )
 
 
-def _decode(job: Job, device_kind: str) -> Reasons:
+def _decode(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
     if job.decode_chunk_size == "auto" and device_kind != "cuda":
         yield "decode_chunk_size=auto needs a GPU: it follows the free VRAM."
@@ -120,7 +117,7 @@ def _decode(job: Job, device_kind: str) -> Reasons:
         yield "compile_vae with decode=streamed: frames come and go between its layers, which breaks the graph."
 
 
-def _precision(job: Job, device_kind: str) -> Reasons:
+def _precision(job: Job, device_kind: str) -> Iterator[str]:
     m, dtype = job.memory, job.model.dtype
     vae_dtype = dtype if m.vae_dtype == "model" else m.vae_dtype
     if m.vae_dtype == dtype:
@@ -136,7 +133,7 @@ def _precision(job: Job, device_kind: str) -> Reasons:
         yield f"unet_weights=fp8_products needs float16 or bfloat16; the model's dtype is {dtype}."
 
 
-def _attention(job: Job, device_kind: str) -> Reasons:
+def _attention(job: Job, device_kind: str) -> Iterator[str]:
     m, dtype = job.memory, job.model.dtype
     if m.fused_qkv and m.attention in ("eager", "xformers", "sage"):
         yield f"fused_qkv and attention={m.attention} both replace the attention processors: choose one."
@@ -146,7 +143,7 @@ def _attention(job: Job, device_kind: str) -> Reasons:
         yield f"attention={m.attention} needs float16 or bfloat16; the model's dtype is {dtype}."
 
 
-def _compilation(job: Job, device_kind: str) -> Reasons:
+def _compilation(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
     if m.norms_by_channel and m.compile != "whole" and not m.compile_vae:
         yield (
@@ -154,10 +151,7 @@ def _compilation(job: Job, device_kind: str) -> Reasons:
             "every frame; leave it out, or compile."
         )
     if m.compile == "none" and not m.compile_vae:
-        defaults = Memory()
-        for name in ("compile_mode", "compile_backend", "compile_fullgraph", "compile_dynamic"):
-            if getattr(m, name) != getattr(defaults, name):
-                yield f"{name} changes nothing under compile=none."
+        yield from _uncompiled(m)
         return
     if m.compile_mode != "default" and m.compile_backend != "inductor":
         yield f"compile_mode={m.compile_mode} is inductor's; compile_backend={m.compile_backend} knows no modes."
@@ -169,7 +163,13 @@ def _compilation(job: Job, device_kind: str) -> Reasons:
         yield from _compiled_unet(m)
 
 
-def _compiled_unet(m: Memory) -> Reasons:
+def _uncompiled(m: Memory) -> Iterator[str]:
+    for name in ("compile_mode", "compile_backend", "compile_fullgraph", "compile_dynamic"):
+        if getattr(m, name) != getattr(Memory(), name):
+            yield f"{name} changes nothing under compile=none."
+
+
+def _compiled_unet(m: Memory) -> Iterator[str]:
     between_blocks = m.offload == "group_block" and m.compile == "regional"
     if m.compile_fullgraph and m.offload in GROUP and not between_blocks:
         yield (
@@ -184,7 +184,7 @@ def _compiled_unet(m: Memory) -> Reasons:
         yield "deepcache_interval with compile: DeepCache reads the step's number in the middle of the graph."
 
 
-def _cuda_graphs(m: Memory) -> Reasons:
+def _cuda_graphs(m: Memory) -> Iterator[str]:
     without = "take compile_mode=default or max-autotune-no-cudagraphs."
     if m.offload != "none":
         yield f"compile_mode={m.compile_mode} with offload={m.offload}: CUDA graphs need weights that stay in place."
@@ -200,7 +200,7 @@ def _cuda_graphs(m: Memory) -> Reasons:
         )
 
 
-def _others(job: Job, device_kind: str) -> Reasons:
+def _others(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
     if m.deepcache_interval and m.split_guidance:
         yield "deepcache_interval with split_guidance: both halves would share one cache, and mix."

@@ -1,6 +1,6 @@
 """Strategies of the user: any function that takes a pipeline and changes it, by its import path."""
 
-import importlib
+import pkgutil
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -29,15 +29,12 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
 
 def function_at(path: str) -> Callable[[Any], None]:
     """The function that `package.module.function` names. Raises ImportError."""
-    module, _, name = path.rpartition(".")
-    if not module:
-        raise ImportError(f"memory.extra: `{path}` is no import path; write package.module.function.")
     try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as e:
+        function = pkgutil.resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as e:
         raise ImportError(f"memory.extra: `{path}` cannot be imported ({e}).") from e
     if not callable(function):
-        raise ImportError(f"memory.extra: `{path}` is not a function.")
+        raise ImportError(f"memory.extra: `{path}` is no function; write package.module.function.")
     return cast("Callable[[Any], None]", function)
 
 

@@ -1,9 +1,9 @@
 """Matrix products of the UNet's transformers in fp8: weights scaled once, inputs in each call, by their largest value.
 
 GPUs from compute capability 8.9 on multiply fp8 at twice the rate of half precision, and the result has the input's
-dtype. On an H200 that gained SVD-XT nothing: one scale for a whole input is known only when all of it was read, so the
-compiler cannot scale where the input is made. Plain modules, so that compilation, offloads and predictions see nothing
-unusual."""
+dtype. On an H200 SVD-XT gained nothing: the scale of an input is known only when all of it was read, so the compiler
+cannot scale where the input is made. The layers are plain modules, which compilation, offloads and predictions treat
+like any other."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ LITTLE = ("time_pos_embed", "attn2")
 
 
 class Fp8Linear(torch.nn.Module):
-    """A linear layer whose product is one of fp8 matrices."""
+    """A linear layer that multiplies in fp8."""
 
     scale: Tensor
 

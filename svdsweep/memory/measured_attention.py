@@ -35,8 +35,8 @@ AGREEMENT = 0.02
 
 
 def products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Plain matrix products and a softmax in the dtype of `q` (B, H, L, d), one head at a time: a head is a batch that
-    products take as it lies in memory, and its scores alone are alive."""
+    """Attention by plain matrix products and a softmax in the dtype of `q` (B, H, L, d), one head at a time: a head's
+    batch needs no copy for a product, and only its scores are in memory."""
     heads = []
     for head in range(q.shape[1]):
         scores = q.new_empty(q.shape[0], q.shape[2], k.shape[2])
@@ -47,17 +47,14 @@ def products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.stack(heads, 2).transpose(1, 2)
 
 
-def _by(name: str) -> Attend:
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        with sdpa_kernel(SDPA[name]):
-            return F.scaled_dot_product_attention(q, k, v)
-
-    return attend
+def _by(name: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    with sdpa_kernel(SDPA[name]):
+        return F.scaled_dot_product_attention(q, k, v)
 
 
 KERNELS: dict[str, Attend] = {
     DEFAULT: lambda q, k, v: F.scaled_dot_product_attention(q, k, v),
-    **{name: _by(name) for name in SDPA},
+    **{name: functools.partial(_by, name) for name in SDPA},
     "eager": products,
 }
 
@@ -78,7 +75,7 @@ class Choice:
 
 
 class MeasuredProcessor:
-    """An attention processor that runs `kernel`, which it chooses first where it is told to."""
+    """An attention processor that runs `kernel`; while it is `choosing`, it chooses that first."""
 
     def __init__(self, choices: "Choices") -> None:
         self.choices = choices
@@ -92,7 +89,7 @@ class MeasuredProcessor:
         """(B, L, C) and a context (B, K, c), or none for attention to itself → (B, L, C)."""
         q, k, v = _projected(attn, hidden_states, encoder_hidden_states)
         if self.choosing:
-            self.choosing = False  # parts of a block that follow are no larger
+            self.choosing = False  # a layer that runs in parts chooses by the first, which is the largest
             self.choice = self.choices.of(q, k, v)
             self.kernel = self.choice.kernel
         out: Tensor = attn.to_out[0](KERNELS[self.kernel](q, k, v).transpose(1, 2).flatten(2))
@@ -141,7 +138,14 @@ def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     pipe.attention_choices = Choices(len(layers))
     for layer, processor in zip(layers, pipe.attention_choices.processors, strict=True):
         layer.set_processor(processor)
-    pipe.unet.forward = _settling(pipe.unet.forward, pipe.attention_choices)
+    forward = pipe.unet.forward
+
+    @functools.wraps(forward)
+    def settled(sample: Tensor, *args: Any, **kwargs: Any) -> Any:
+        pipe.attention_choices.settle(tuple(sample.shape), lambda: forward(sample, *args, **kwargs))
+        return forward(sample, *args, **kwargs)
+
+    pipe.unet.forward = settled
 
 
 def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
@@ -222,7 +226,7 @@ def _projected(attn: Any, x: Tensor, context: Tensor | None) -> tuple[Tensor, Te
 def _works(kernel: Attend, q: Tensor, k: Tensor, v: Tensor, expected: Tensor) -> bool:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch tells at length why a kernel cannot be had
+            warnings.simplefilter("ignore")  # PyTorch warns at length where a kernel is not available
             answer = kernel(q, k, v)
             return bool((answer - expected).abs().max() <= AGREEMENT * expected.abs().max())
     except RuntimeError:
@@ -257,12 +261,3 @@ def _timed(run: Callable[[], Any], device: torch.device) -> float:
     end.record()
     end.synchronize()
     return float(begin.elapsed_time(end)) / 1e3 / AT_ONCE
-
-
-def _settling(forward: Callable[..., Any], choices: Choices) -> Callable[..., Any]:
-    @functools.wraps(forward)
-    def settled(sample: Tensor, *args: Any, **kwargs: Any) -> Any:
-        choices.settle(tuple(sample.shape), lambda: forward(sample, *args, **kwargs))
-        return forward(sample, *args, **kwargs)
-
-    return settled

@@ -30,8 +30,8 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     if memory.offload == "model":
         return None if getattr(pipe, "_all_hooks", None) else "model offload installed no hook"
     if memory.offload == "sequential":
-        held = [p for p in pipe.unet.parameters() if p.device.type != "meta"]
-        return f"{len(held)} parameters of the UNet stay in place" if held else None
+        held = sum(p.device.type != "meta" for p in pipe.unet.parameters())
+        return f"{held} parameters of the UNet stay in place" if held else None
     hooked = [m for m in pipe.unet.modules() if _has_group_hook(m)]
     return None if len(hooked) > 1 else "group offload installed no hook in the UNet"
 
@@ -56,11 +56,8 @@ def _group(pipe: Any, memory: Memory, device: torch.device) -> None:
         "low_cpu_mem_usage": memory.offload_low_cpu_memory,
     }
     leaf: dict[str, Any] = {"offload_type": "leaf_level"}
-    block: dict[str, Any] = {
-        "offload_type": "block_level",
-        "num_blocks_per_group": memory.offload_num_blocks,
-    }
-    # the image encoder has no blocks that diffusers knows, and the VAE's would never be entered: layers for both
+    block = {"offload_type": "block_level", "num_blocks_per_group": memory.offload_num_blocks}
+    # diffusers knows no blocks in the image encoder, and would never enter the VAE's: both are offloaded by layers
     networks = [(pipe.unet, block if memory.offload == "group_block" else leaf), (pipe.image_encoder, leaf)]
     if vae_can_be_grouped(pipe, memory):
         networks.append((pipe.vae, leaf))

@@ -12,7 +12,7 @@ def steps_of(job: Job) -> int:
 
 
 def guidance_of(job: Job) -> tuple[float, float]:
-    """Guidance at the first and the last frame; at most 1 is none."""
+    """The guidance scales at the first and the last frame; up to 1 there is no guidance."""
     if not job.memory.guidance:
         return min(job.min_guidance_scale, 1.0), 1.0
     return job.min_guidance_scale, job.max_guidance_scale

@@ -1,11 +1,10 @@
 """Cross-attention to a single token without queries and keys: softmax over one score is 1, so the answer is
 `to_out(to_v(token))`.
 
-SVD's UNet attends to exactly one image token, in every block, at every step. What is computed here is one vector a
-layer and video, and it is kept as long as the token stays the same: for a whole run."""
+SVD's UNet attends to exactly one image token, in every block, at every step. The answer is one vector a layer and
+video, which is kept as long as the token stays the same, that is for a whole run."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,8 +21,8 @@ KEPT_TOKENS = 4
 class Token:
     """The embedding that the UNet is running with, and the layers' vectors for it and its predecessors.
 
-    An embedding is known again by its place in memory and its version; holding on to it keeps the place from being
-    given to another one."""
+    An embedding is recognised by its place in memory and its version. It is held, so that no other tensor can take its
+    place."""
 
     def __init__(self, keep: bool) -> None:
         self.keep = keep
@@ -53,7 +52,7 @@ class SingleTokenProcessor:
     def __call__(
         self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
     ) -> Tensor:
-        """(n, tokens, C) and a context (n, 1, c), n rows for each video together → (n, 1, C), to be broadcast."""
+        """(n, tokens, C) and a context (n, 1, c), the rows of a video together → (n, 1, C), to be broadcast."""
         assert encoder_hidden_states is not None
         if encoder_hidden_states.shape[1] != 1:
             raise ValueError(f"the context has {encoder_hidden_states.shape[1]} tokens, not one")
@@ -77,7 +76,16 @@ def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
             raise ValueError("single_token_cross_attention: this model's layers do more than attend")
         attention.set_processor(SingleTokenProcessor(token))
         block.norm2 = torch.nn.Identity()
-    pipe.unet.forward = _announcing(pipe.unet.forward, token)
+    forward = pipe.unet.forward
+
+    @functools.wraps(forward)
+    def with_token(
+        sample: Tensor, timestep: Any, encoder_hidden_states: Tensor, *args: Any, **more: Any
+    ) -> Any:
+        token.set(encoder_hidden_states)
+        return forward(sample, timestep, encoder_hidden_states, *args, **more)
+
+    pipe.unet.forward = with_token
 
 
 def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
@@ -91,14 +99,3 @@ def cross_attentions(unet: torch.nn.Module) -> list[tuple[Any, Any]]:
     """Blocks with a cross-attention to the image token, and that layer."""
     blocks = [m for m in unet.modules() if getattr(m, "attn2", None) is not None]
     return [(block, block.attn2) for block in blocks]
-
-
-def _announcing(forward: Callable[..., Any], token: Token) -> Callable[..., Any]:
-    @functools.wraps(forward)
-    def with_token(
-        sample: Tensor, timestep: Any, encoder_hidden_states: Tensor, *args: Any, **more: Any
-    ) -> Any:
-        token.set(encoder_hidden_states)
-        return forward(sample, timestep, encoder_hidden_states, *args, **more)
-
-    return with_token

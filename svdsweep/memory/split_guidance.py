@@ -25,7 +25,8 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
 
 
 def halving(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """`forward` of a UNet on (B, F, C, h, w), run for each of B videos alone; B is 2 under guidance."""
+    """Wrap the `forward` of a UNet on (B, F, C, h, w) to run each of the B videos alone; B is 2 under guidance."""
+    from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionOutput
 
     @functools.wraps(forward)
     def one_by_one(
@@ -40,13 +41,7 @@ def halving(forward: Callable[..., Any]) -> Callable[..., Any]:
         inputs = (sample, encoder_hidden_states, added_time_ids)
         videos = zip(*(torch.split(x, 1) for x in inputs), strict=True)
         joined = torch.cat([forward(x, timestep, e, ids, return_dict=False)[0] for x, e, ids in videos])
-        return _output(joined) if return_dict else (joined,)
+        return UNetSpatioTemporalConditionOutput(sample=joined) if return_dict else (joined,)
 
     one_by_one.halves = True  # type: ignore[attr-defined]
     return one_by_one
-
-
-def _output(sample: Tensor) -> Any:
-    from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionOutput
-
-    return UNetSpatioTemporalConditionOutput(sample=sample)

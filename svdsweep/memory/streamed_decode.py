@@ -26,14 +26,14 @@ from svdsweep.memory.streamed_frames import Frames, Shelf
 TAPS = 3
 GIB = 2**30
 Then = Callable[[int, Tensor], None]
-"""What becomes of frame t."""
+"""Called with the number of a frame and what a pass has made of it."""
 
 
 class Moments:
     """Mean and variance of each group of channels over all frames that are added, which are of one size.
 
-    In half precision from sums of x and x² in float32, which lose less than x has lost by its own rounding while the
-    mean is below some 50 deviations; else from each frame's own."""
+    For frames in half precision they come from sums of x and x² in float32, which lose less than the rounding of x has
+    lost while the mean is below some 50 standard deviations; else from each frame's mean and variance."""
 
     def __init__(self, groups: int) -> None:
         self.groups = groups
@@ -43,7 +43,7 @@ class Moments:
         """Elements of a group, where the spreads are the lengths of its vectors and not their variances."""
 
     def add(self, x: Tensor) -> None:
-        """A frame (1, C, H, W)."""
+        """Add a frame (1, C, H, W)."""
         rows = x.reshape(self.groups, -1)
         if x.dtype in (torch.float16, torch.bfloat16):
             self.lengths = rows.shape[1]
@@ -55,7 +55,7 @@ class Moments:
             self.spreads.append(variance)
 
     def merged(self) -> tuple[Tensor, Tensor]:
-        """(groups,) each, in at least float32, by Chan, Golub and LeVeque (1983) for parts of one size."""
+        """Mean and variance, (groups,) each, in at least float32 (Chan, Golub and LeVeque 1983, for equal parts)."""
         means, variances = torch.stack(self.means), torch.stack(self.spreads)
         if self.lengths:
             variances = (variances.square() / self.lengths - means.square()).clamp_min(0)
@@ -63,7 +63,7 @@ class Moments:
 
 
 class StreamedDecoder:
-    """The forward of a `TemporalDecoder`, frames kept on the device up to `budget` bytes."""
+    """The forward of a `TemporalDecoder` that keeps frames on the device up to `budget` bytes, the rest on the host."""
 
     def __init__(self, decoder: Any, budget: int) -> None:
         self.decoder, self.budget = decoder, budget
@@ -106,7 +106,8 @@ class StreamedDecoder:
 
 
 class _Entrance:
-    """A block whose first pass is under way: what stands before it, and its spatial part, for each frame."""
+    """A block in the decode of one clip: frames enter it one by one, which is its first pass (with the layers `before`
+    it), and leave it together by the other two."""
 
     def __init__(self, before: list[Any], block: Any, shelf: Shelf, frames: int) -> None:
         self.before, self.block = before, block
@@ -114,7 +115,7 @@ class _Entrance:
         self.moments = Moments(block.temporal_res_block.norm1.num_groups)
 
     def enter(self, t: int, x: Tensor) -> None:
-        """The first pass of frame `t`."""
+        """Run the first pass of frame `t`."""
         for layer in self.before:
             x = layer(x)
         x = self.block.spatial_res_block(x, None)
@@ -122,7 +123,7 @@ class _Entrance:
         self.frames.put(t, x)
 
     def leave(self, shelf: Shelf, then: Then) -> None:
-        """The second and the third pass, when every frame has entered."""
+        """Run the second and the third pass, when every frame has entered."""
         layers = self.block.temporal_res_block
         between = Frames(shelf, self.frames.count)
         moments = Moments(layers.norm2.num_groups)
@@ -132,7 +133,7 @@ class _Entrance:
             between.put(t, x)
 
         def mixed(window: Tensor, t: int) -> Tensor:
-            spatial = self.frames.get(t, last=True)  # so that the next one is on its way
+            spatial = self.frames.get(t, last=True)  # which begins to fetch the next one
             frame: Tensor = self.block.time_mixer(spatial, layers.conv2(window, t))
             return frame
 
@@ -148,7 +149,8 @@ def _windows(
     last: bool,
     then: Then,
 ) -> None:
-    """Norm, SiLU and a convolution over time; beyond the ends of the clip there are zeros."""
+    """Run norm, SiLU and a convolution over time, frame by frame in a window of three; beyond the ends of the clip
+    there are zeros."""
     scale, shift = norm(*moments.merged())
     window: Tensor | None = None
     for t in range(frames.count + 1):
@@ -158,7 +160,7 @@ def _windows(
                 window = x.new_zeros(TAPS, *x.shape[1:])
             torch.addcmul(shift, x[0], scale, out=window[t % TAPS])  # rounds once, as the norm does
             F.silu(window[t % TAPS], inplace=True)
-            del x  # its memory is wanted by what follows
+            del x  # frees its memory for the convolution
         elif window is not None:
             window[t % TAPS].zero_()
         if t and window is not None:
@@ -166,7 +168,7 @@ def _windows(
 
 
 def affine(norm: Any, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """A group norm's forward but for its last step: what channels are multiplied with, and what is added, (C, 1, 1)."""
+    """A group norm's forward without its last step: the factors of the channels and what is added, (C, 1, 1) each."""
     members = norm.num_channels // norm.num_groups
     rstd = (variance + norm.eps).rsqrt().repeat_interleave(members)
     scale = norm.weight.to(rstd.dtype) * rstd
@@ -192,27 +194,22 @@ def blended(mixer: Any, spatial: Tensor, change: Tensor) -> Tensor:
 
 
 def layers_of(decoder: Any) -> tuple[list[tuple[list[Any], Any]], list[Any]]:
-    """The decoder's spatio-temporal blocks, each with the layers of a frame that stand before it; and those at the
-    end. Raises ValueError for another kind of decoder."""
+    """The decoder's spatio-temporal blocks, each with the layers before it that see one frame; and the layers after the
+    last block. Raises ValueError for another kind of decoder."""
     before: list[Any] = [decoder.conv_in]
     layers: list[tuple[list[Any], Any]] = []
     for block, behind in _blocks(decoder):
         temporal = block.temporal_res_block
-        if (
-            block.time_mixer.merge_strategy == "learned_with_images"
-            or temporal.use_in_shortcut
-            or temporal.time_emb_proj is not None
-        ):
-            raise ValueError(
-                "decode=streamed: this model's decoder is not the one of AutoencoderKLTemporalDecoder"
-            )
+        mixes_images = block.time_mixer.merge_strategy == "learned_with_images"
+        if mixes_images or temporal.use_in_shortcut or temporal.time_emb_proj is not None:
+            raise ValueError("decode=streamed: this model's decoder is not AutoencoderKLTemporalDecoder's")
         layers.append((before, block))
         before = behind
     return layers, [*before, decoder.conv_norm_out, decoder.conv_act, decoder.conv_out]
 
 
 def _blocks(decoder: Any) -> Iterator[tuple[Any, list[Any]]]:
-    """Each block with what follows it."""
+    """Each block of the decoder, with the layers that follow it."""
     block, *others = decoder.mid_block.resnets
     for attention, following in zip(decoder.mid_block.attentions, others, strict=False):  # as diffusers does
         yield block, [attention]
@@ -226,19 +223,16 @@ def _blocks(decoder: Any) -> Iterator[tuple[Any, list[Any]]]:
 
 
 def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """Replace the forward of the VAE's decoder and of the layers whose weights a window needs: offloads, which are
-    applied later, see each layer called and bring its weights. Raises ValueError for another kind of decoder."""
+    """Replace the forward of the VAE's decoder and of the layers whose weights a window needs, so that offloads, which
+    are applied later, see each layer called and bring its weights. Raises ValueError for another kind of decoder."""
     decoder = pipe.vae.decoder
     for _, block in layers_of(decoder)[0]:
         temporal = block.temporal_res_block
-        for layer, forward in (
-            (temporal.norm1, affine),
-            (temporal.conv1, over_time),
-            (temporal.norm2, affine),
-            (temporal.conv2, over_time),
-            (block.time_mixer, blended),
-        ):
-            layer.forward = functools.partial(forward, layer)
+        for norm in (temporal.norm1, temporal.norm2):
+            norm.forward = functools.partial(affine, norm)
+        for conv in (temporal.conv1, temporal.conv2):
+            conv.forward = functools.partial(over_time, conv)
+        block.time_mixer.forward = functools.partial(blended, block.time_mixer)
     pipe.streamed_decoder = StreamedDecoder(decoder, int(memory.decode_budget_gib * GIB))
     decoder.forward = pipe.streamed_decoder.forward
 

@@ -1,4 +1,4 @@
-"""Frames of a clip between two passes over them: on the device as far as a budget goes, the rest in host memory."""
+"""Keeps the frames of a clip between two passes: on the device as far as a budget goes, the rest in host memory."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 FIRST_SLAB, LARGEST_SLAB = 2**26, 2**30
-"""Bytes of host memory asked for at a time: CUDA's host allocator rounds each request up to a power of two."""
+"""Bytes of host memory taken at a time, at first and at most; CUDA's host allocator rounds up to a power of two."""
 ALIGNED = 4096
 """Pieces of a slab begin and end at multiples of this many bytes."""
 
@@ -22,7 +22,7 @@ class Piece:
 
 
 class Arena:
-    """Host memory, page-locked for a GPU, that grows by slabs and is given again: pieces of one size fill the gaps that
+    """Host memory, page-locked for a GPU, that grows by slabs and is used again: pieces of one size fill the gaps that
     pieces of another have left."""
 
     def __init__(self, pinned: bool) -> None:
@@ -32,11 +32,11 @@ class Arena:
 
     @property
     def nbytes(self) -> int:
-        """Taken from the system; it never shrinks."""
+        """Bytes taken from the system; they are given back with the arena."""
         return sum(map(len, self.slabs))
 
     def take(self, nbytes: int) -> Piece:
-        """The first gap that is large enough, or the beginning of a new slab."""
+        """A piece of the first gap that is large enough, or of a new slab."""
         size = -(-nbytes // ALIGNED) * ALIGNED
         gap = next((g for g in self.gaps if g.end - g.start >= size), None) or self._grow(size)
         self.gaps.remove(gap)
@@ -83,8 +83,8 @@ class Lanes:
         self.leaving: deque[tuple[torch.Tensor, Any]] = deque()
 
     def fetch(self, host: torch.Tensor, written: Any) -> tuple[torch.Tensor, Any]:
-        """Begin to copy a host tensor, which is complete after the event `written`, to the device; the copy and the
-        event of its arrival."""
+        """Begin to copy a host tensor, which is complete after the event `written`, to the device. Returns the copy and
+        the event of its arrival."""
         copy = torch.empty(host.shape, dtype=host.dtype, device=self.device)
         if self.up is None:
             return copy.copy_(host), None
@@ -95,7 +95,7 @@ class Lanes:
             return copy, self.up.record_event()
 
     def send(self, x: torch.Tensor, host: torch.Tensor) -> Any:
-        """Begin to copy a tensor to the host; the event of its arrival. At most two are under way."""
+        """Begin to copy a tensor to the host, at most two at a time. Returns the event of its arrival."""
         if self.down is None:
             host.copy_(x)
             return None
@@ -109,12 +109,12 @@ class Lanes:
         return written
 
     def wait(self, event: Any) -> None:
-        """Nothing that is worked on from here begins before `event`."""
+        """Have the working stream wait for `event`; the host goes on."""
         if event is not None:
             torch.cuda.current_stream(self.device).wait_event(event)
 
     def settle(self) -> None:
-        """As `wait`, for all that is under way: then buffers and slabs may be let go."""
+        """Have the working stream wait for all copies under way: then buffers and slabs may be freed."""
         for lane in (self.up, self.down):
             if lane is not None:
                 torch.cuda.current_stream(self.device).wait_stream(lane)
@@ -122,7 +122,7 @@ class Lanes:
 
 
 class Shelf:
-    """Where the frames of a decode lie: `budget` bytes on the device, the rest in host memory."""
+    """The place for the frames of a decode: `budget` bytes on the device, and host memory for the rest."""
 
     def __init__(self, device: torch.device, budget: int) -> None:
         self.left = budget
@@ -140,8 +140,8 @@ class Kept:
 
 
 class Frames:
-    """The frames of one clip after one layer, equal in size. They are put and fetched in their order, the next one
-    being fetched while the one before is worked on."""
+    """The frames of one clip after one layer, equal in size. They are put and got in their order; getting one begins to
+    fetch the next."""
 
     def __init__(self, shelf: Shelf, count: int) -> None:
         self.shelf, self.count = shelf, count
@@ -149,7 +149,7 @@ class Frames:
         self.coming: dict[int, tuple[torch.Tensor, Any]] = {}
 
     def put(self, t: int, x: torch.Tensor) -> None:
-        """Keep frame `t`; the tensor is taken over."""
+        """Keep frame `t`; nobody else may change the tensor afterwards."""
         shelf = self.shelf
         if x.nbytes <= shelf.left:
             shelf.left -= x.nbytes
@@ -176,6 +176,5 @@ class Frames:
 
     def _begin(self, t: int) -> tuple[torch.Tensor, Any]:
         kept = self.kept[t]
-        return (
-            (kept.tensor, None) if kept.piece is None else self.shelf.lanes.fetch(kept.tensor, kept.written)
-        )
+        on_device = kept.piece is None
+        return (kept.tensor, None) if on_device else self.shelf.lanes.fetch(kept.tensor, kept.written)

@@ -48,23 +48,29 @@ def score(footage: "Footage", context: Context) -> Measurements:
         return scores
     change = [None if mse is None else 255 * math.sqrt(mse) for mse in footage.warp_mse]
     scores.series["warp_rmse_255"] = change
+    scores.add(_compared(change, chunk))
+    return scores
+
+
+def _compared(change: Sequence[float | None], chunk: int) -> Measurements:
+    """The columns, from the change at the borders of chunks against that at borders of every other phase."""
     ratios = [ratio_at(change, chunk, phase) for phase in range(chunk)]
     asked, placebos = ratios[0], [r for r in ratios[1:] if r is not None]
     if asked is None and breaks_at_borders(change, chunk):
-        scores.values["seam_flagged"] = True
-        scores.notes.append("seams: the flow breaks off at the borders of the chunks and nowhere else")
-        return scores
+        broken = "seams: the flow breaks off at the borders of the chunks and nowhere else"
+        return Measurements({"seam_flagged": True}, notes=[broken])
     if asked is None or not placebos:
-        scores.notes.append("the flow covers too few pairs for a seam ratio")
-        return scores
+        return Measurements(notes=["the flow covers too few pairs for a seam ratio"])
     rank = 1 + sum(r > asked for r in placebos)
-    scores.values.update(
-        seam_ratio=asked,
-        seam_rank=rank,
-        seam_placebo_ratio=max(placebos),
-        seam_flagged=asked > RATIO and rank == 1 and asked > OVER_PLACEBO * max(placebos),
+    flagged = asked > RATIO and rank == 1 and asked > OVER_PLACEBO * max(placebos)
+    return Measurements(
+        {
+            "seam_ratio": asked,
+            "seam_rank": rank,
+            "seam_placebo_ratio": max(placebos),
+            "seam_flagged": flagged,
+        }
     )
-    return scores
 
 
 def _why_no_ratio(footage: "Footage", chunk: int) -> str | None:

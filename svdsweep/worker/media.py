@@ -1,4 +1,4 @@
-"""What a person looks at: a job's video and contact sheet, written under a temporary name and renamed."""
+"""Writes a job's video and contact sheet, each under a temporary name until it is whole."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def ffmpeg() -> str:
 
 
 def write_video(path: Path, frames: Frames, fps: int) -> None:
-    """H.264 in MP4 (yuv420p, BT.709, near-lossless), `fps` frames a second, playable everywhere.
+    """Write H.264 in MP4 (yuv420p, BT.709, near-lossless), `fps` frames a second, playable everywhere.
 
     Sizes are multiples of 8, as the pipeline's are. Raises OSError when the file cannot be written."""
     import imageio_ffmpeg
@@ -60,8 +60,7 @@ def write_video(path: Path, frames: Frames, fps: int) -> None:
 
 
 def write_contact_sheet(path: Path, frames: Frames) -> None:
-    """All frames on one PNG about `SHEET_WIDTH_PX` wide, left to right, top to bottom; small ones
-    enlarged."""
+    """Write all frames on one PNG about `SHEET_WIDTH_PX` wide, left to right, top to bottom; small ones enlarged."""
     import PIL.Image
 
     count, height, width = frames.shape[:3]

@@ -20,14 +20,7 @@ from svdsweep.probes.environment import uuid_of
 from svdsweep.probes.latency import time_columns
 from svdsweep.probes.stages import Timing
 from svdsweep.store.measurements import Measurements
-from svdsweep.worker.columns import (
-    device_columns,
-    first_run_notes,
-    memory_columns,
-    time_series,
-    untimed_columns,
-    with_shared,
-)
+from svdsweep.worker import columns
 from svdsweep.worker.contract import Report
 from svdsweep.worker.measuring import Measured, Setup, measure, measure_decode, run_once
 from svdsweep.worker.outputs import to_uint8
@@ -97,11 +90,11 @@ class Run:
         after = nvml.read(uuid_of(device))
         check_after_run(self.setup.pipe, job.memory, device)
         self.measurements.notes += kernels_chosen(self.setup.pipe, job)
-        self.measurements.series |= time_series(timings)
+        self.measurements.series |= columns.time_series(timings)
         self.measurements.add(time_columns(self.measurements.series, job.num_frames))
-        self.measurements.add(untimed_columns(measured))
-        self.measurements.add(memory_columns(timings))
-        self.measurements.add(device_columns(before, after, measured.total_s, measured.untimed_s))
+        self.measurements.add(columns.untimed_columns(measured))
+        self.measurements.add(columns.memory_columns(timings))
+        self.measurements.add(columns.device_columns(before, after, measured.total_s, measured.untimed_s))
         self.measurements.values["host_ram_peak_gib"] = vram.host_peak_gib()
         self.measurements.values["host_pinned_peak_gib"] = vram.pinned_peak_gib(device)
         return measured
@@ -117,7 +110,7 @@ class Run:
         if shared and shared.key != job.key:
             repeats = len(shared.timings)
             measured = measure_decode(self.setup, shared.latents, repeats, self.progress, cold)
-            timings = with_shared(measured.timings, shared.timings)
+            timings = columns.with_shared(measured.timings, shared.timings)
             self.measurements.values["latency_shared_with"] = shared.key
         else:
             measured = measure(self.setup, self.progress, cold)
@@ -125,7 +118,7 @@ class Run:
             loaded.shared[denoise_key] = Shared(job.key, measured.first.latents, timings)
             if len(loaded.shared) > SHARED_AT_MOST:
                 loaded.shared.popitem(last=False)
-        self.measurements.notes += first_run_notes(measured, cold, self.setup.device.type)
+        self.measurements.notes += columns.first_run_notes(measured, cold, self.setup.device.type)
         return measured, timings
 
     def noise_floor_db(self, measured: Measured) -> float | None:

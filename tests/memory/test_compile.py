@@ -35,15 +35,15 @@ NOT_ON_META: dict[str, Any] = {
 
 def compiled_presets() -> dict[str, Memory]:
     """The strategies of conf/memory that compile the UNet, less what is `NOT_ON_META`, by the presets that share it."""
-    found: dict[str, Memory] = {}
+    by_names: dict[str, Memory] = {}
     for path in sorted(CONF.glob("*.yaml")):
         (job,) = expand([f"memory={path.stem}", "model=svd_xt", "model.weights=random"]).jobs
         if job.memory.compile != "none":
             memory = replace(job.memory, **NOT_ON_META)
-            names = next((names for names, known in found.items() if known == memory), "")
-            found.pop(names, None)
-            found[f"{names}+{path.stem}".strip("+")] = memory
-    return found
+            names = next((names for names, other in by_names.items() if other == memory), "")
+            by_names.pop(names, None)
+            by_names[f"{names}+{path.stem}".strip("+")] = memory
+    return by_names
 
 
 @pytest.fixture(autouse=True)
@@ -146,8 +146,8 @@ def test_cuda_graphs_that_were_not_recorded_are_found(
     monkeypatch.setattr(compile, "graphs", lambda: 1)
     monkeypatch.setattr("torch._inductor.cudagraph_trees.get_manager", lambda *_, **__: manager)
     memory = Memory(compile="whole", compile_mode="reduce-overhead")
-    found = compile.check(None, memory, torch.device("cuda", 0))
-    assert (found is None) if reason is None else (reason in str(found))
+    answer = compile.check(None, memory, torch.device("cuda", 0))
+    assert (answer is None) if reason is None else (reason in str(answer))
     assert compile.check(None, Memory(compile="whole"), torch.device("cuda", 0)) is None
 
 

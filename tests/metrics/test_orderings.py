@@ -63,9 +63,9 @@ def values(name):
 
 
 def rising(column, *names):
-    found = [values(name)[column] for name in names]
-    assert found == sorted(found), dict(zip(names, found, strict=True))
-    assert len(set(found)) == len(found), dict(zip(names, found, strict=True))
+    scores = [values(name)[column] for name in names]
+    assert scores == sorted(scores), dict(zip(names, scores, strict=True))
+    assert len(set(scores)) == len(scores), dict(zip(names, scores, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import statistics
 from functools import cached_property
 
+import numpy as np
 import pytest
 import test_ground_truth as truth
 import test_likeness as likeness
@@ -12,6 +13,7 @@ from clips import SMALL
 from svdsweep.metrics import baseline, defects, fidelity, seams, temporal
 from svdsweep.metrics.shared import flow, footage
 from svdsweep.metrics.shared import likeness as shared_likeness
+from svdsweep.metrics.shared.footage import as_tensor
 
 
 def detects(check, *arguments):
@@ -123,7 +125,7 @@ def test_the_image_compared_with_the_second_frame(monkeypatch):
     monkeypatch.setattr(
         footage.Footage,
         "pictures",
-        lambda self: (self.picture((t + 1) % self.count) for t in range(self.count)),
+        lambda self: (as_tensor(frame[None], self.device) for frame in np.roll(self.frames, -1, axis=0)),
     )
     detects(likeness.test_the_first_frame_is_compared_with_the_image)
 

@@ -110,8 +110,8 @@ def test_the_camera_is_found_again() -> None:
         path = camera_path(1.0 / CAMERA_SHARE, mode, torch.tensor([0.0, 6.0]))
         clip = render_camera(image, path, (256.0, 256.0), (4.0, 4.0))
         first, last = (((clip + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy())[:2]
-        found, travel = measures.camera_travel(first, last)
-        assert found == name
+        direction, travel = measures.camera_travel(first, last)
+        assert direction == name
         assert travel == pytest.approx(6.0, abs=0.5)
 
 
@@ -138,8 +138,8 @@ def test_the_camera_pans_over_a_photograph_that_was_not_trained_on(
 def test_sixteen_held_out_images_move_as_the_model_card_says() -> None:
     shares = [range(first, evaluate.NUM_IMAGES, 2) for first in range(2)]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        found = pool.map(evaluate.evaluate_share, repeat(WEIGHTS), shares, repeat((0,)))
-        clips = [clip for share in found for clip in share]
+        scored = pool.map(evaluate.evaluate_share, repeat(WEIGHTS), shares, repeat((0,)))
+        clips = [clip for share in scored for clip in share]
     means = {
         bucket: [
             float(np.mean([getattr(clip, name) for clip in clips if clip.bucket == bucket]))

@@ -15,8 +15,8 @@ from svdsweep.models.tiny.shortcut import frozen_parts
 
 @pytest.fixture
 def vae(pipeline: StableVideoDiffusionPipeline) -> AutoencoderKLTemporalDecoder:
-    found: AutoencoderKLTemporalDecoder = pipeline.vae
-    return found
+    vae: AutoencoderKLTemporalDecoder = pipeline.vae
+    return vae
 
 
 def test_every_signal_has_a_row_and_mean_colours_their_negatives() -> None:

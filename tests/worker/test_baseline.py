@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from svdsweep.config import Job, Memory
+from svdsweep.config import Job, Memory, Metrics
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker.baseline import (
     Kept,
@@ -162,3 +162,11 @@ def test_what_the_baseline_itself_does_is_not_called_different() -> None:
     far = changed(rng.integers(-40, 41, FRAMES.shape))
     noisy = replace(BASE, noise_floor_db=15.0)
     assert judged(under(unet_weights="fp8"), far, noisy).values["equality"] == "near"
+
+
+def test_likeness_and_values_a_frame_are_for_those_who_ask_for_the_family() -> None:
+    asked = judged(replace(under(), metrics=Metrics(families=["baseline"])), changed(1), BASE)
+    spared = judged(replace(under(), metrics=Metrics(families=[])), changed(1), BASE)
+    assert len(asked.series["psnr_to_baseline_db"]) == len(asked.series["ssim_to_baseline"]) == 4
+    assert not spared.series
+    assert asked.values.keys() - spared.values.keys() == {"ssim_to_baseline"}

@@ -13,6 +13,7 @@ from svdsweep.config import Gpu, Image, Job, Measure, Memory, Metrics, Model
 from svdsweep.errors import UserError
 from svdsweep.memory.contract import NoEffect
 from svdsweep.store.rows import Row, Store
+from svdsweep.worker import baseline as baseline_module
 from svdsweep.worker import run as run_module
 from svdsweep.worker import worker as worker_module
 from svdsweep.worker.baseline import baseline_path, compare_missing
@@ -139,6 +140,16 @@ def test_offloads_are_bit_equal_to_their_baseline(run: Run) -> None:
         row = run(under(offload=offload))
         assert row.values["equality"] == "exact"
         assert "fault" not in row.values
+
+
+def test_the_frames_of_a_baseline_are_read_once_a_job(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(JOB)
+    paths: list[Path] = []
+    honest = baseline_module.read_kept
+    monkeypatch.setattr(baseline_module, "read_kept", lambda path: paths.append(path) or honest(path))
+    row = run(replace(under(offload="model"), metrics=Metrics(families=["baseline", "defects"])))
+    assert len(paths) == 1
+    assert (row.values["ssim_to_baseline"], row.values["flat_frames"]) == (1.0, 0)
 
 
 def test_a_job_ahead_of_its_baseline_is_compared_when_that_is_there(run: Run, slot: Slot) -> None:

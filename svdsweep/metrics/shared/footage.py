@@ -53,13 +53,9 @@ class Footage:
                     "give it as the pipeline saw it."
                 )
 
-    def picture(self, t: int) -> Tensor:
-        """Frame t: (1, 3, H, W) float32 in 0–1."""
-        return as_tensor(self.frames[t : t + 1], self.device)
-
     def pictures(self) -> Iterator[Tensor]:
-        """The frames one after the other."""
-        return (self.picture(t) for t in range(self.count))
+        """The frames one after the other: (1, 3, H, W) float32 in 0–1."""
+        return (as_tensor(self.frames[t : t + 1], self.device) for t in range(self.count))
 
     @cached_property
     def small(self) -> Tensor:
