@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from svdsweep.commands.request import Parser
 from svdsweep.errors import DONE, SOME_FAILED, UserError
+from svdsweep.store.files import write_asked
 
 if TYPE_CHECKING:
     from svdsweep.analysis.versus import Change, Comparison
@@ -46,9 +47,9 @@ def main(argv: Sequence[str]) -> int:
         )
     title = f"{asked.second} against {asked.first}"
     if asked.markdown:
-        _write(asked.markdown, markdown(title, result, above or 0.0))
+        write_asked(asked.markdown, markdown(title, result, above or 0.0))
     if asked.page:
-        _write(asked.page, page(title, result, above))
+        write_asked(asked.page, page(title, result, above))
     print(document(result, above or 0.0) if asked.json else text(title, result, above or 0.0))
     failed = above is not None and any(change.regressed(above) for change in result.changes)
     return SOME_FAILED if failed else DONE
@@ -127,13 +128,3 @@ def document(result: "Comparison", above: float) -> str:
         {**dataclasses.asdict(change), "regressed": change.regressed(above)} for change in result.changes
     ]
     return json.dumps(facts, indent=1)
-
-
-def _write(path: Path, content: str) -> None:
-    from svdsweep.store.files import renamed_when_done
-
-    try:
-        with renamed_when_done(path) as part:
-            part.write_text(content, encoding="utf-8")
-    except OSError as e:
-        raise UserError(f"{path} cannot be written ({e.strerror}).") from e

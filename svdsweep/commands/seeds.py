@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError, nearest
+from svdsweep.store.files import write_asked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,6 @@ def main(argv: Sequence[str]) -> int:
 
     from svdsweep.analysis.seeds import Spread, over_seeds, paired_differences
     from svdsweep.analysis.sweep import open_sweep
-    from svdsweep.store.files import renamed_when_done
 
     results = open_sweep(asked.folder).table
     metrics = asked.metrics.split(",") if asked.metrics else None
@@ -46,8 +46,7 @@ def main(argv: Sequence[str]) -> int:
         cell = [str(name) for name in table if name not in Spread.__dataclass_fields__]
         columns = [*cell, *SHOWN_OF_SPREAD]
     if asked.csv:
-        with renamed_when_done(asked.csv) as part:
-            table.to_csv(part, index=False)
+        write_asked(asked.csv, table.to_csv(index=False))
     print(table.to_json(orient="records", indent=1) if asked.json else text(table, columns))
     return 0
 

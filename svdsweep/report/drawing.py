@@ -11,6 +11,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 """Okabe and Ito's, told apart by colour-blind readers, without black and yellow, which vanish on one of two grounds."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "//", "..", "xx")
+INK, FAINT = "#010203", "#010204"
+"""Near-black for paper; the page turns both into the colour of its text."""
+INKED = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color")
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -19,24 +22,16 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#010204",
+    "grid.color": FAINT,
     "grid.alpha": 0.18,
     "grid.linewidth": 0.6,
-    "axes.edgecolor": "#010203",
-    "axes.labelcolor": "#010203",
     "axes.titlesize": 9.5,
-    "text.color": "#010203",
-    "xtick.color": "#010203",
-    "ytick.color": "#010203",
+    **dict.fromkeys(INKED, INK),
     "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "svdsweep",
     "figure.dpi": 100,
 }
-INK, FAINT = "#010203", "#010204"
-"""Near-black for paper; the page turns both into the colour of its text."""
-
-
 Looks = Mapping[str, Mapping[str, Any]]
 """The colour and marker of each strategy."""
 

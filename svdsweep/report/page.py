@@ -21,7 +21,7 @@ from svdsweep.report.failures import Failure, failures, logs
 from svdsweep.report.pictures import Difference, differences
 from svdsweep.report.plots import draw_all, headline_metrics
 from svdsweep.report.prediction import Section, section_of
-from svdsweep.report.words import has_value, shown
+from svdsweep.report.words import has_value, shown, text
 from svdsweep.store.columns import Column
 from svdsweep.store.rows import STATUSES
 
@@ -193,10 +193,10 @@ def _lines(sweep: Sweep, columns: Sequence[str]) -> list[dict[str, Any]]:
         {
             "cells": [line.get(n) for n in columns],
             "key": line["key"],
-            "video": _text(line.get("video")),
-            "sheet": _text(line.get("contact_sheet")),
+            "video": text(line.get("video")),
+            "sheet": text(line.get("contact_sheet")),
             "status": line["status"],
-            "error": _text(line.get("error")),
+            "error": text(line.get("error")),
             "notes": sweep.notes.get(line["key"], []),
             "command": command(sweep.jobs[line["key"]]),
         }
@@ -209,9 +209,9 @@ def _grid(sweep: Sweep, axes: Sequence[str]) -> dict[str, Any]:
     tiles = [
         {
             "key": line["key"],
-            "base": _text(line.get("baseline_key")),
+            "base": text(line.get("baseline_key")),
             "status": line["status"],
-            "video": _text(line.get("video")),
+            "video": text(line.get("video")),
             "at": {n: shown(line[n]) for n in axes},
             "label": ", ".join(
                 f"{shown(line[n])} {CATALOGUE[n].unit}"
@@ -249,10 +249,6 @@ def _environment(sweep: Sweep) -> list[tuple[str, list[str]]]:
         if name in sweep.table
     ]
     return [(name, values) for name, values in told if values]
-
-
-def _text(value: Any) -> str:
-    return str(value) if has_value(value) else ""
 
 
 def settings_line(sweep: Sweep) -> str:

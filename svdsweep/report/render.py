@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 def environment() -> Any:
     """Jinja's, with autoescape for every template."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     made = Environment(
         loader=FileSystemLoader(HERE),
@@ -30,20 +31,14 @@ def environment() -> Any:
         "difference": words.difference,
         "verdict": words.verdict,
         "url": lambda path: quote(str(path)),
-        "sortable": sortable,
+        "sortable": words.text,
+        "drawn": lambda plot: Markup(svg.inline(plot)),
     }
     return made
 
 
-def sortable(value: Any) -> str:
-    """What a column is sorted by: a number in full, else the text; nothing where there is no value."""
-    return str(value) if words.has_value(value) else ""
-
-
 def html(page: Page) -> str:
     """The whole document; it names no address, only files beside it."""
-    from markupsafe import Markup
-
     return document(
         "page.html.jinja",
         page=page,
@@ -52,10 +47,6 @@ def html(page: Page) -> str:
         blind_spots=blind_spots(page),
         claims_command=COMMAND,
         command=settings_line(page.sweep),
-        drawings=[(plot, Markup(svg.inline(plot))) for plot in page.plots],
-        prediction_plot=Markup(svg.inline(page.prediction.plot))
-        if page.prediction and page.prediction.plot
-        else None,
         is_far=prediction.is_far,
         range_words=prediction.range_words,
     )

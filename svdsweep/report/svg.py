@@ -31,16 +31,10 @@ def inline(plot: Plot) -> str:
             title = ET.Element(f"{{{SVG}}}title")
             title.text = tip
             element.insert(0, title)
-            element.set("class", "tip")
-            element.set("tabindex", "0")
-            element.set("role", "img")
-            element.set("aria-label", tip)
-    width = root.get("width", "0pt").removesuffix("pt")
+            element.attrib |= {"class": "tip", "tabindex": "0", "role": "img", "aria-label": tip}
+    width = float(root.attrib.pop("width", "0pt").removesuffix("pt"))
     root.attrib.pop("height", None)
-    root.attrib.pop("width", None)
-    root.set("style", f"max-width:{float(width) * 1.33:.0f}px")
-    root.set("role", "group")
-    root.set("aria-label", plot.title)
+    root.attrib |= {"style": f"max-width:{width * 1.33:.0f}px", "role": "group", "aria-label": plot.title}
     return _own_ids(_follow_the_page(ET.tostring(root, encoding="unicode")), plot.name)
 
 

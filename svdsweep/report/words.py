@@ -22,6 +22,11 @@ def has_value(value: Any) -> bool:
         return False
 
 
+def text(value: Any) -> str:
+    """A number in full, else the text; nothing where there is no value."""
+    return str(value) if has_value(value) else ""
+
+
 def shown(value: Any) -> str:
     """Four digits are enough to compare; what is not known is a dash."""
     if not has_value(value):

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from svdsweep.errors import UserError
+
 
 @contextmanager
 def renamed_when_done(path: Path) -> Iterator[Path]:
@@ -16,3 +18,12 @@ def renamed_when_done(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_asked(path: Path, text: str) -> None:
+    """Write a file that the user asked for. Raises UserError where it cannot be written."""
+    try:
+        with renamed_when_done(path) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise UserError(f"{path} cannot be written ({e.strerror}).") from e

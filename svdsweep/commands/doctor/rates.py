@@ -2,8 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,9 +41,13 @@ def matrix_rates(torch: Any, device: Any) -> dict[str, float]:
     if device.type == "cpu":
         return {"float32": _matrix_rate(torch, device, CPU_SIZE, torch.float32)}
     products = {"float16": _matrix_rate(torch, device, GPU_SIZE, torch.float16)}
-    for kind, precision in (("tf32", "high"), ("float32", "highest")):
-        with _precision(torch, precision):
+    before = torch.get_float32_matmul_precision()
+    try:
+        for kind, precision in (("tf32", "high"), ("float32", "highest")):
+            torch.set_float32_matmul_precision(precision)
             products[kind] = _matrix_rate(torch, device, GPU_SIZE, torch.float32)
+    finally:
+        torch.set_float32_matmul_precision(before)
     return products
 
 
@@ -97,17 +100,6 @@ def _kept(
 def _matrix_rate(torch: Any, device: Any, size: int, dtype: Any) -> float:
     a = torch.randn(size, size, device=device).to(dtype)
     return float(2 * size**3 / _median_s(torch, device, lambda: a @ a) / 1e12)
-
-
-@contextmanager
-def _precision(torch: Any, precision: str) -> Iterator[None]:
-    """What float32 products may be computed in, for a `with` block."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _median_s(torch: Any, device: Any, run: Callable[[], Any]) -> float:
