@@ -11,7 +11,7 @@ import pandas as pd
 from svdsweep.analysis.documentation import Claim, claims
 from svdsweep.analysis.drift import drift_of_sweep
 from svdsweep.analysis.reproduce import command
-from svdsweep.analysis.responses import AXES, swept
+from svdsweep.analysis.responses import swept
 from svdsweep.analysis.strategies import Choice, Strategy, best_for, front, strategies
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.config.version import __version__
@@ -126,11 +126,8 @@ def axes_of(sweep: Sweep) -> list[str]:
     """The settings in which the jobs differ, the strategy first."""
     if sweep.table.empty:
         return []
-    columns = ["memory", "model", "image", "seed", *AXES, "gpu.memory_limit_gib", "measure"]
-    table = sweep.table
-    several = [n for n in columns if n in table and table[n].astype(str).nunique() > 1]
-    told = set(swept(table)) | {"memory", "model", "image", "seed", "gpu.memory_limit_gib", "measure"}
-    return [n for n in several if n in told]
+    columns = ["memory", "model", "image", "seed", *swept(sweep.table), "gpu.memory_limit_gib", "measure"]
+    return [n for n in columns if n in sweep.table and sweep.table[n].astype(str).nunique() > 1]
 
 
 def answer(sweep: Sweep, compared: Sequence[Strategy]) -> list[str]:

@@ -57,9 +57,7 @@ def _line(axes: Axes, line: pd.DataFrame, look: Mapping[str, Any], place: str) -
     axes.fill_between(sure["at"], sure["low"], sure["high"], color=colour, alpha=0.15, lw=0)
     points = {f"{place}-{k}": point for k, point in enumerate(line.to_dict("records"))}
     for gid, point in points.items():
-        axes.plot(
-            [point["at"]], [point["mean"]], ls="", ms=5, color=colour, marker=look["marker"], gid=gid
-        )  # fmt: skip
+        axes.plot([point["at"]], [point["mean"]], ls="", ms=5, color=colour, marker=look["marker"], gid=gid)
     return points
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from svdsweep.analysis.strategies import BASELINE, Strategy, front
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
+from svdsweep.metrics import CATALOGUE
 from svdsweep.report.drawing import COLOURS, FAINT, HATCHES, INK, STYLE, Looks, Plot, draw, name_rows
 from svdsweep.report.words import MEMORY_WORDS, shown
 from svdsweep.store.columns import STAGES
@@ -36,7 +37,10 @@ def pareto(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot | 
             s.name, _at(s), xytext=(7, 5 if i % 2 else -11), textcoords="offset points", fontsize=8, color=INK
         )
         tips[f"pareto-{i}"] = _tip(s) + (", on the front" if s in best else "")
-    axes.set(xlabel=f"{MEMORY_WORDS[sweep.memory_column]} (GiB)", ylabel="latency of one video (s)")
+    axes.set(
+        xlabel=f"{MEMORY_WORDS[sweep.memory_column]} ({CATALOGUE[sweep.memory_column].unit})",
+        ylabel=f"latency of one video ({CATALOGUE['total_s'].unit})",
+    )
     axes.margins(0.15)
     return Plot(
         "pareto",
@@ -79,7 +83,7 @@ def stage_times(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
     medians = _medians(sweep, strategies, "_s")
     if medians.empty:
         return None
-    figure, tips = _bars(medians, "stage_times", "latency", "s", stacked=True)
+    figure, tips = _bars(medians, "stage_times", "latency", CATALOGUE["total_s"].unit, stacked=True)
     caption = "Medians of the stages, stacked."
     return Plot("stage_times", "Where the time goes", caption, figure, tips)
 
@@ -89,20 +93,19 @@ def stage_memory(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
     medians = _medians(sweep, strategies, "_vram_allocated_peak_gib")
     if medians.empty:
         return None
-    figure, tips = _bars(medians, "stage_memory", "allocated peak", "GiB", stacked=False)
+    unit = CATALOGUE["vram_allocated_peak_gib"].unit
+    figure, tips = _bars(medians, "stage_memory", "allocated peak", unit, stacked=False)
     caption = "Peaks of the stages, side by side: they do not add up."
     return Plot("stage_memory", "Which stage needs the VRAM", caption, figure, tips)
 
 
 def _medians(sweep: Sweep, strategies: Sequence[Strategy], ending: str) -> pd.DataFrame:
     """The median of each stage's column with that ending, a line a strategy; stages without a value are left out."""
-    columns = {
-        f"{stage}{ending}": stage
-        for stage in STAGES
-        if f"{stage}{ending}" in sweep.ok and numeric(sweep.ok[f"{stage}{ending}"]).notna().any()
-    }
+    columns = {f"{stage}{ending}": stage for stage in STAGES if f"{stage}{ending}" in sweep.ok}
+    stages = (
+        sweep.ok[[*columns]].apply(numeric).astype(float).rename(columns=columns).dropna(axis=1, how="all")
+    )
     names = list(dict.fromkeys(s.name for s in strategies if s.total_s is not None))
-    stages = sweep.ok[[*columns]].apply(numeric).astype(float).rename(columns=columns)
     return stages.groupby(sweep.ok["memory"]).median().reindex(names).fillna(0.0)
 
 
