@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from svdsweep.analysis.pairs import SIGNIFICANT, direction, holm
 from svdsweep.config import Job
@@ -160,12 +161,8 @@ def _metrics(rows: pd.DataFrame, asked: Sequence[str] | None) -> list[str]:
     for name in asked or ():
         if name not in rows:
             raise UserError(f"{name} is no column of this sweep.{nearest(name, map(str, rows.columns))}")
-    return list(asked) if asked else [n for n in COLUMNS if n in rows and _is_number(rows[n])]
-
-
-def _is_number(column: "pd.Series[Any]") -> bool:
-    kinds = {type(v) for v in column.dropna()}
-    return bool(kinds) and all(issubclass(kind, int | float | np.number | np.bool_) for kind in kinds)
+    numbers = [n for n in COLUMNS if n in rows and is_numeric_dtype(rows[n].dropna().infer_objects())]
+    return list(asked) if asked else numbers
 
 
 def _by_keys(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
