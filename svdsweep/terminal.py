@@ -25,7 +25,7 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: Sequence
 
 
 def counts(rows: Sequence[Row], todo: int = 0, impossible: int = 0) -> str:
-    """`12 ok, 1 oom, 3 to do, 2 impossible`."""
+    """How many jobs there are of each status: `12 ok, 1 oom, 3 to do, 2 impossible`."""
     ended = Counter(row.status for row in rows)
     parts = [f"{ended[status]} {status}" for status in STATUSES if ended[status]]
     waiting = [f"{n} {word}" for n, word in ((todo, "to do"), (impossible, "impossible")) if n]

@@ -17,7 +17,7 @@ HEADER = ("strategy", "workload", "pairs", "latency", "verdict", "VRAM", "metric
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compare; returns 1 when something got worse by more than `--fail-above`, else 0. Raises UserError."""
+    """Answer the verb; returns 1 when something got worse by more than `--fail-above`, else 0. Raises UserError."""
     parser = Parser(
         "compare",
         "Compare two sweeps job by job: two GPUs, two versions, two commits. Ratios are second ÷ first.",
@@ -89,7 +89,7 @@ def cells(change: "Change", above: float) -> list[str]:
 
 
 def text(title: str, result: "Comparison", above: float) -> str:
-    """For the terminal."""
+    """The comparison as the terminal shows it: the table, what differs, what has no partner."""
     from svdsweep.terminal import table
 
     parts = [title, table(HEADER, [cells(c, above) for c in result.changes], [False] * len(HEADER))]
@@ -102,7 +102,7 @@ def text(title: str, result: "Comparison", above: float) -> str:
 
 
 def markdown(title: str, result: "Comparison", above: float) -> str:
-    """For a pull request."""
+    """The comparison as Markdown, which a pull request can show."""
     from svdsweep.report.markdown import cell, table
 
     parts = [f"# {cell(title)}", table(HEADER, [cells(c, above) for c in result.changes])]
@@ -114,7 +114,7 @@ def markdown(title: str, result: "Comparison", above: float) -> str:
 
 
 def page(title: str, result: "Comparison", above: float | None) -> str:
-    """As HTML, self-contained; it tells the gate where there is one."""
+    """The comparison as one HTML file; it tells the gate where there is one."""
     from svdsweep.report.render import document as render
 
     lines = [(cells(c, above or 0.0), bool(c.regressed(above or 0.0))) for c in result.changes]
@@ -122,7 +122,7 @@ def page(title: str, result: "Comparison", above: float | None) -> str:
 
 
 def document(result: "Comparison", above: float) -> str:
-    """As JSON."""
+    """The comparison as JSON; units are those of the columns."""
     facts = dataclasses.asdict(result)
     facts["changes"] = [
         {**dataclasses.asdict(change), "regressed": change.regressed(above)} for change in result.changes

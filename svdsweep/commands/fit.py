@@ -153,7 +153,7 @@ def nothing_fits(wish: Wish, candidates: Sequence[Candidate]) -> str:
 
 
 def plain(wish: Wish, best: Sequence[Candidate], candidates: Sequence[Candidate]) -> dict[str, Any]:
-    """For JSON."""
+    """What the search found, as JSON has it."""
     least = min(candidates, key=lambda c: c.needed_gib, default=None)
     return {
         "vram_gib": wish.vram_gib,

@@ -39,7 +39,7 @@ class Judged:
     scores: Measurements
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The clip as JSON has it."""
         size = {"frames": self.frames, "height": self.height, "width": self.width}
         said = {"values": self.scores.values, "series": self.scores.series, "notes": self.scores.notes}
         return {"input": str(self.path), **size, **said}

@@ -71,7 +71,7 @@ def pair(words: str, results: "pd.DataFrame") -> tuple[str, Any, Any]:
 
 
 def text(table: "pd.DataFrame", columns: Sequence[str]) -> str:
-    """For the terminal."""
+    """Those columns of a table as the terminal shows them."""
     from svdsweep import terminal
 
     lines = [

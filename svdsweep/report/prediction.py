@@ -66,7 +66,7 @@ def is_far(stage: str, ratio: Ratio) -> bool:
 
 
 def range_words(ratio: Ratio) -> str:
-    """Between which ratios its rows lie."""
+    """The range of the ratios of a line's rows, and how many there are."""
     rows = f"{ratio.n} {'row' if ratio.n == 1 else 'rows'}"
     return f"{ratio.low:.3f} to {ratio.high:.3f}, {rows}" if ratio.n > 1 else rows
 

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 @cache
 def environment() -> Any:
-    """Jinja's, with autoescape for every template."""
+    """Where templates are found and what they may call; every text is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

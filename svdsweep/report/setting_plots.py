@@ -45,7 +45,7 @@ def responses(sweep: Sweep, axis: str, metrics: Sequence[Column], look: Looks) -
 
 
 def _measured(sweep: Sweep, metrics: Sequence[Column]) -> list[Column]:
-    """Those of the metrics that some job has a number of."""
+    """The metrics of which some job has a number."""
     return [m for m in metrics if m.name in sweep.ok and numeric(sweep.ok[m.name]).notna().any()]
 
 

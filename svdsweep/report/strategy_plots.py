@@ -58,7 +58,7 @@ def _at(s: Strategy) -> tuple[float, float]:
 
 
 def _edge(best: Sequence[Strategy]) -> list[Strategy]:
-    """Those that no other beats in both memory and latency, by memory."""
+    """The strategies that no other beats in both memory and latency, by memory."""
     edge: list[Strategy] = []
     for s in sorted(best, key=_at):
         if not edge or _at(s)[1] < _at(edge[-1])[1]:

@@ -83,7 +83,7 @@ def _cells(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 def _export_cell(sweep_folder: Path, folder: Path, rows: list[Row], names: dict[str, str]) -> str:
-    """One setting: its videos, images and JSON; returns the command."""
+    """Write the videos, images and JSON of one setting; returns the command that judges them."""
     (folder / "videos").mkdir(parents=True)
     (folder / "images").mkdir()
     entries = []

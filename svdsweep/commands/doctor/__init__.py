@@ -12,7 +12,7 @@ SIGNS = {"ok": "ok     ", "note": "note   ", "trouble": "TROUBLE"}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Look and tell; returns 1 when there is a trouble, else 0."""
+    """Answer the verb; returns 1 when there is a trouble, else 0."""
     parser = Parser("doctor", "What this machine has and lacks, each trouble with its cure.")
     parser.add_argument(
         "--quick",
@@ -44,7 +44,7 @@ def examine(runs_dir: Path, measured: bool = True) -> list[Finding]:
 
 
 def text(findings: Sequence[Finding]) -> str:
-    """For the terminal: a line a finding, the cure under its trouble."""
+    """The findings as the terminal shows them: a line each, the cure under its trouble."""
     width = max(len(f.name) for f in findings)
     lines = []
     for f in findings:

@@ -122,8 +122,10 @@ def _tried(torch: Any, device: Any, run: Callable[[], Any]) -> str | None:
 
 
 def convolution(torch: Any, device: Any) -> list[Finding]:
-    """On a GPU, whether PyTorch gives 3-D convolutions in half precision to cuDNN: since 2.9 not to 9.8 to 9.14, whose
-    kernels are wrong, and 2.9.0 to none from 9.8 on (github.com/pytorch/pytorch/pull/166480)."""
+    """Whether PyTorch gives 3-D convolutions in half precision to cuDNN; nothing is said of a CPU.
+
+    PyTorch from 2.9 on does not where cuDNN is 9.8 to 9.14, whose kernels are wrong, and 2.9.0 itself does not with any
+    cuDNN from 9.8 on (github.com/pytorch/pytorch/pull/166480)."""
     if device.type != "cuda":
         return []
     release, cudnn = torch.__version__.partition("+")[0], torch.backends.cudnn.version() or 0
@@ -141,7 +143,7 @@ def convolution(torch: Any, device: Any) -> list[Finding]:
 
 
 def compiler(torch: Any, device: Any) -> Finding:
-    """torch.compile of two lines: is there a tool-chain at all."""
+    """Whether torch.compile finds a tool-chain: it is tried on two lines."""
     began = time.perf_counter()
     try:
         compiled = torch.compile(lambda x: (x * 2 + 1).relu().sum())
