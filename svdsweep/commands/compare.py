@@ -22,16 +22,12 @@ def main(argv: Sequence[str]) -> int:
         "compare",
         "Compare two sweeps job by job: two GPUs, two versions, two commits. Ratios are second ÷ first.",
     )
-    parser.add_argument("first", type=Path, metavar="runs/OLD", help="what is compared with")
-    parser.add_argument("second", type=Path, metavar="runs/NEW", help="what is compared")
-    parser.add_argument(
-        "--fail-above",
-        type=share,
-        metavar="SHARE",
-        help="exit with 1 when a latency or VRAM peak grew by more, as in 10%%",
-    )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write the comparison as a page")
+    add = parser.add_argument
+    add("first", type=Path, metavar="runs/OLD", help="what is compared with")
+    add("second", type=Path, metavar="runs/NEW", help="what is compared")
+    add("--fail-above", type=share, metavar="SHARE", help="exit with 1 if latency or VRAM grew by more: 10%%")
+    add("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
+    add("--page", type=Path, metavar="FILE", help="write the comparison as a page")
     parser.add_json()
     asked = parser.asked(argv)
     above = asked.fail_above
