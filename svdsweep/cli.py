@@ -49,15 +49,9 @@ def command(verb: str) -> Callable[[Sequence[str]], int]:
 
 def versions() -> str:
     """svdsweep's version, and those of the libraries that decide what comes out."""
-    import importlib.metadata as installed
     import platform
 
-    from svdsweep.config.version import __version__
+    from svdsweep.config.version import __version__, version_of
 
-    lines = [f"svdsweep {__version__}", f"python {platform.python_version()}"]
-    for package in ("torch", "diffusers", "transformers"):
-        try:
-            lines.append(f"{package} {installed.version(package)}")
-        except installed.PackageNotFoundError:
-            lines.append(f"{package} is not installed")
-    return "\n".join(lines)
+    libraries = (f"{p} {version_of(p) or 'is not installed'}" for p in ("torch", "diffusers", "transformers"))
+    return "\n".join([f"svdsweep {__version__}", f"python {platform.python_version()}", *libraries])

@@ -1,3 +1,15 @@
-"""The version of svdsweep, kept here once: the package, its metadata and each sweep's manifest take it from here."""
+"""The version of svdsweep, kept here once, and those of the packages that are installed beside it."""
+
+import importlib.metadata
+from functools import cache
 
 __version__ = "0.2.0"
+
+
+@cache
+def version_of(package: str) -> str | None:
+    """The version of an installed package; None when it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

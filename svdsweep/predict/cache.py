@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import os
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import Any
 
 from svdsweep.config import PER_RUN, Job
 from svdsweep.config.keys import canonical, digest
+from svdsweep.config.version import version_of
 from svdsweep.memory.per_run import is_guided, steps_of
 from svdsweep.models.locate import TINY
 from svdsweep.predict.prediction import Prediction
@@ -71,7 +71,7 @@ def chunk_of(job: Job) -> int:
 @cache
 def versions() -> str:
     """A hash that changes with any library or source that a prediction depends on."""
-    libraries = [f"{name} {_version(name)}" for name in LIBRARIES]
+    libraries = [f"{name} {version_of(name)}" for name in LIBRARIES]
     sources = sorted(path for pattern in SOURCES for path in PACKAGE.glob(pattern))
     sources += sorted(TINY.glob("*/*.json"))
     state = hashlib.sha256("\n".join(libraries).encode())
@@ -96,10 +96,3 @@ def _front(job: Job) -> dict[str, Any]:
 
 def _path(job: Job) -> Path:
     return folder() / versions() / f"{digest(_front(job) | {'chunk': chunk_of(job)})}.json"
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -1,6 +1,5 @@
 """Where a number was made: host, device, versions, and all else that it depends on. What cannot be read is None."""
 
-import importlib.metadata
 import os
 import platform
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from svdsweep.config.version import version_of
 from svdsweep.probes import nvml
 from svdsweep.store.rows import Scalar
 
@@ -40,7 +40,7 @@ def provenance(device: torch.device) -> dict[str, Scalar]:
         "sdpa_kernels": _sdpa_kernels(device),
         "git": _git_revision(),
     }
-    facts |= {package.lower(): version(package) for package in PACKAGES}
+    facts |= {package.lower(): version_of(package) for package in PACKAGES}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         state = nvml.read(uuid_of(device))
@@ -68,15 +68,6 @@ def uuid_of(device: torch.device) -> str | None:
         return None
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
     return str(uuid) if uuid is not None else None
-
-
-@cache
-def version(package: str) -> str | None:
-    """The version of an installed distribution; None when there is none."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _sdpa_kernels(device: torch.device) -> str | None:

@@ -1,6 +1,5 @@
 """The host: driver and GPUs as the driver sees them, packages, ffmpeg, weights, disk and memory. No torch."""
 
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import psutil
 
 from svdsweep.commands.doctor.finding import Finding, note, ok, trouble
 from svdsweep.config import Model
+from svdsweep.config.version import version_of
 from svdsweep.errors import UserError
 from svdsweep.worker.media import FFMPEG_CURE
 
@@ -68,7 +68,7 @@ def gpu(uuid: str) -> Finding:
 def packages() -> list[Finding]:
     """Versions; the extras that are not there only cost their strategies."""
     cure = "pip install svdsweep, in the environment that you run"
-    versions = {name: _version(name) for name in (*PACKAGES, *EXTRAS)}
+    versions = {name: version_of(name) or "" for name in (*PACKAGES, *EXTRAS)}
     findings = [
         ok(name, versions[name]) if versions[name] else trouble(name, "not installed", cure)
         for name in PACKAGES
@@ -163,10 +163,3 @@ def ram() -> Finding:
         return ok("host memory", text, free)
     cure = "offloading the full-size model wants some 12 GiB; the tiny model runs in 2"
     return note("host memory", text, cure, free)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
