@@ -1,7 +1,6 @@
 """The two halves of classifier-free guidance, one after the other: same result, about half the activations."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,22 +10,14 @@ from svdsweep.config import Memory
 
 
 def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """Wrap the UNet's forward: a batch of two halves runs as two batches of one, and the results are joined.
+    """Wrap the UNet's forward: each of the B videos of a batch (B, F, C, h, w), two under guidance, runs alone, and the
+    results are joined.
 
     Exact, for the UNet never mixes videos of a batch. Apply it before offloading, whose hooks must see one forward a
     step."""
-    pipe.unet.forward = halving(pipe.unet.forward)
-
-
-def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
-    """Why the UNet still runs both halves at once, else None."""
-    halves = getattr(pipe.unet.forward, "halves", False)
-    return None if halves else "the UNet's forward is not the one that halves"
-
-
-def halving(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the `forward` of a UNet on (B, F, C, h, w) to run each of the B videos alone; B is 2 under guidance."""
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionOutput
+
+    forward = pipe.unet.forward
 
     @functools.wraps(forward)
     def one_by_one(
@@ -44,4 +35,10 @@ def halving(forward: Callable[..., Any]) -> Callable[..., Any]:
         return UNetSpatioTemporalConditionOutput(sample=joined) if return_dict else (joined,)
 
     one_by_one.halves = True  # type: ignore[attr-defined]
-    return one_by_one
+    pipe.unet.forward = one_by_one
+
+
+def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
+    """Why the UNet still runs both halves at once, else None."""
+    halves = getattr(pipe.unet.forward, "halves", False)
+    return None if halves else "the UNet's forward is not the one that halves"

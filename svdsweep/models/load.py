@@ -17,14 +17,10 @@ from svdsweep.config import Model
 from svdsweep.models.architectures import Architecture, svd
 from svdsweep.models.locate import TINY, folder_of
 
-NOT_SIZES = {
-    "architectures",
-    "dtype",
-    "torch_dtype",
-    "model_type",
-    "transformers_version",
-    "image_processor_type",
-}
+NOT_SIZES = (
+    *("architectures", "dtype", "torch_dtype"),
+    *("model_type", "transformers_version", "image_processor_type"),
+)
 """What the config files of transformers hold beside the arguments of a network."""
 
 
