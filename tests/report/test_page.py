@@ -2,13 +2,20 @@
 
 import dataclasses
 import json
+import sys
+from types import SimpleNamespace
 
 import made_up
 import pytest
 
 from svdsweep import cli
+from svdsweep.analysis.strategies import strategies
+from svdsweep.analysis.sweep import open_sweep
+from svdsweep.config import Metrics
+from svdsweep.metrics import Column
 from svdsweep.probes import vram
 from svdsweep.report import write
+from svdsweep.report.plots import draw_all, headline_metrics
 from svdsweep.store.rows import Row
 
 EVIL = "<script>alert(1)</script> | [x](http://x)"
@@ -119,6 +126,24 @@ def test_two_swept_settings_give_heatmaps(tmp_path):
     made_up.sweep(tmp_path, noise_aug_strength=0.2)
     write(tmp_path)
     assert (tmp_path / "plots" / "heat_motion_bucket_id_noise_aug_strength.png").exists()
+
+
+def test_a_headline_of_ones_own_is_drawn_where_its_module_is_imported_and_nothing_is_imported_for_it(
+    tmp_path, monkeypatch
+):
+    def bright(row: Row) -> Row:
+        return dataclasses.replace(row, values={**row.values, "mean_255": 98.0 + row.job.motion_bucket_id})
+
+    made_up.sweep(tmp_path, change=bright, metrics=Metrics(families=["mine.brightness"]))
+    sweep = open_sweep(tmp_path)
+    assert "mean_255" not in {column.name for column in headline_metrics(sweep)}
+    own = Column("mean_255", "levels of 255", "Mean of all values.", headline=3)
+    monkeypatch.setitem(sys.modules, "mine.brightness", SimpleNamespace(COLUMNS=(own,)))
+    assert own in headline_metrics(sweep)
+    plots = {plot.name: plot.figure for plot in draw_all(sweep, strategies(sweep))}
+    panels = {axes.get_title(): axes.get_ylabel() for axes in plots["response_motion_bucket_id"].axes}
+    assert panels["mean_255"] == "levels of 255"
+    assert panels["motion_px"] == "px/frame"
 
 
 @pytest.mark.slow
