@@ -33,14 +33,11 @@ def main(argv: Sequence[str]) -> int:
         "Bring the rows and videos of several folders of one sweep together. Folders that share jobs which "
         "were run twice are in conflict; --prefer decides.",
     )
-    parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="runs/NAME", help="folders of one sweep, finished or not"
-    )
-    parser.add_argument(
-        "--into", required=True, type=Path, metavar="DIR", help="the folder to fill; it may be one of them"
-    )
-    parser.add_argument("--prefer", choices=("first", "last"), help="whose row counts where two differ")
-    parser.add_argument("--check", action="store_true", help="only look for conflicts")
+    add = parser.add_argument
+    add("folders", nargs="+", type=Path, metavar="runs/NAME", help="folders of one sweep, finished or not")
+    add("--into", required=True, type=Path, metavar="DIR", help="the folder to fill; it may be one of them")
+    add("--prefer", choices=("first", "last"), help="whose row counts where two differ")
+    add("--check", action="store_true", help="only look for conflicts")
     asked = parser.asked(argv)
     folders = sweeps_of(asked.folders, asked.into)
     clashes = conflicts(folders)

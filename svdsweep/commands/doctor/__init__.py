@@ -14,18 +14,13 @@ SIGNS = {"ok": "ok     ", "note": "note   ", "trouble": "TROUBLE"}
 def main(argv: Sequence[str]) -> int:
     """Answer the verb; returns 1 when there is a trouble, else 0."""
     parser = Parser("doctor", "What this machine has and lacks, each trouble with its cure.")
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--quick",
         action="store_true",
-        help="leave out what takes seconds: the compiler and the rates of the device",
+        help="leave out what takes seconds: the compiler and the device's rates",
     )
-    parser.add_argument(
-        "--runs-dir",
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="where sweeps will be written (default: runs)",
-    )
+    add("--runs-dir", type=Path, default=Path("runs"), metavar="DIR", help="where sweeps go (default: runs)")
     parser.add_json()
     asked = parser.asked(argv)
     findings = examine(asked.runs_dir, measured=not asked.quick)
