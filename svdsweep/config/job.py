@@ -25,9 +25,7 @@ class Job(Checked):
     )
     motion_bucket_id: int = knob(127, "Amount of motion asked for.", low=0, high=255)
     noise_aug_strength: float = knob(
-        0.02,
-        "Noise added to the conditioning image: more motion, less likeness.",
-        low=0.0,
+        0.02, "Noise added to the conditioning image: more motion, less likeness.", low=0.0
     )
     fps: int = knob(
         7,

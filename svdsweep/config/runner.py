@@ -60,9 +60,7 @@ class Runner(Checked):
         "auto", "`auto` (every GPU, else the CPU), `cpu`, or GPU indices, UUIDs or MIG names: `0,1,3`."
     )
     workers_per_device: int = knob(
-        1,
-        "Processes that share the CPU, each with its part of the cores; a GPU is never shared.",
-        low=1,
+        1, "Processes that share the CPU, each with its part of the cores; a GPU is never shared.", low=1
     )
     isolation: str = knob(
         "device",

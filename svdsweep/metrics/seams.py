@@ -64,12 +64,7 @@ def _compared(change: Sequence[float | None], chunk: int) -> Measurements:
     rank = 1 + sum(r > asked for r in placebos)
     flagged = asked > RATIO and rank == 1 and asked > OVER_PLACEBO * max(placebos)
     return Measurements(
-        {
-            "seam_ratio": asked,
-            "seam_rank": rank,
-            "seam_placebo_ratio": max(placebos),
-            "seam_flagged": flagged,
-        }
+        {"seam_ratio": asked, "seam_rank": rank, "seam_placebo_ratio": max(placebos), "seam_flagged": flagged}
     )
 
 

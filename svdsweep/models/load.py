@@ -37,11 +37,7 @@ def load_pipeline(
         pipe = random_pipeline(architecture(model.architecture), dtype, device, drawn_on)
     else:
         pipe = StableVideoDiffusionPipeline.from_pretrained(
-            folder_of(model),
-            variant=model.variant,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
+            folder_of(model), variant=model.variant, dtype=dtype, use_safetensors=True, local_files_only=True
         )
         pipe.image_encoder.to(dtype=dtype)  # transformers keeps the file's own where its config names one
     pipe.set_progress_bar_config(disable=True)

@@ -55,7 +55,5 @@ def _own_ids(markup: str, name: str) -> str:
     """Definitions of several figures in one page must not share an id."""
     ids = set(re.findall(r'\bid="([^"]+)"', markup))
     return re.sub(
-        r'(\bid="|href="#|url\(#)([^")]+)',
-        lambda m: f"{m[1]}{name}-{m[2]}" if m[2] in ids else m[0],
-        markup,
+        r'(\bid="|href="#|url\(#)([^")]+)', lambda m: f"{m[1]}{name}-{m[2]}" if m[2] in ids else m[0], markup
     )

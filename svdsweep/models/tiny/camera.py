@@ -84,10 +84,7 @@ def camera_path(speed: float, mode: int, time: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def render_camera(
-    image: Tensor,
-    path: tuple[Tensor, Tensor],
-    centre: tuple[float, float],
-    scale: tuple[float, float],
+    image: Tensor, path: tuple[Tensor, Tensor], centre: tuple[float, float], scale: tuple[float, float]
 ) -> Tensor:
     """Look at an image (3, H, W) through a moving window of 64 x 64 px: (T, 3, 64, 64).
 
