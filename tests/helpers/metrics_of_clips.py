@@ -1,4 +1,4 @@
-"""`python tests/metrics/table.py [HEIGHT WIDTH FRAMES]`: what each metric says of each clip, as Markdown."""
+"""`python tests/helpers/metrics_of_clips.py [HEIGHT WIDTH FRAMES]`: what each metric says of each clip, as Markdown."""
 
 import sys
 
