@@ -31,16 +31,11 @@ SAME = (
 )
 """What jobs that are compared by their `decode_chunk_size` have in common."""
 RISING = (
-    ("A higher motion_bucket_id gives more motion.", "motion_bucket_id", "motion_px", "higher"),
-    ("A higher noise_aug_strength gives more motion.", "noise_aug_strength", "motion_px", "higher"),
-    (
-        "A higher noise_aug_strength makes the video less like the image.",
-        "noise_aug_strength",
-        "first_psnr_db",
-        "lower",
-    ),
+    ("motion_bucket_id", "gives more motion", "motion_px", "higher"),
+    ("noise_aug_strength", "gives more motion", "motion_px", "higher"),
+    ("noise_aug_strength", "makes the video less like the image", "first_psnr_db", "lower"),
 )
-"""Claims that a metric rises or falls with a setting: text, setting, metric, direction."""
+"""Claims that a metric rises or falls with a setting: setting, what a higher one does, metric, direction."""
 
 
 @dataclass(frozen=True)
@@ -141,14 +136,14 @@ def one_frame_memory(sweep: Sweep) -> Claim:
 def one_frame_flicker(sweep: Sweep) -> Claim:
     """Whether decoding frame by frame flickers more than decoding all at once, a mean for each (image, seed)."""
     text = "decode_chunk_size=1 may flicker."
-    by_chunk = _by_chunk(sweep, "mc_flicker_255")
-    e = NO_PAIR
+    by_chunk, e = _by_chunk(sweep, "mc_flicker_255"), NO_PAIR
     if len(by_chunk):
         gaps = (by_chunk[1.0] - by_chunk[by_chunk.columns.max()]).dropna()
         e = mean_difference(gaps.groupby(level=["image", "seed"]).mean().tolist(), "lower")
     if e.value is None:
-        why = "there are no jobs that differ in decode_chunk_size only, 1 and all among them"
-        return _unanswerable(text, why)
+        return _unanswerable(
+            text, "there are no jobs that differ in decode_chunk_size only, 1 and all among them"
+        )
     measured = f"{e.value:+.3f} levels of mc_flicker_255 against all frames at once"
     return Claim(text, measured, _span(e), _verdict(e, "worse"), _on(sweep))
 
@@ -160,22 +155,21 @@ def _by_chunk(sweep: Sweep, metric: str) -> pd.DataFrame:
     if metric not in table or table.empty:
         return pd.DataFrame()
     data = table[[*SAME]].map(str)  # astype(str) would keep what is missing, and pivoting drop it
-    data["chunk"] = [
-        min(position(v, n), n) for v, n in zip(table["decode_chunk_size"], table["num_frames"], strict=True)
-    ]
+    sizes = zip(table["decode_chunk_size"], table["num_frames"], strict=True)
+    data["chunk"] = [min(position(chunk, frames), frames) for chunk, frames in sizes]
     data["y"] = numeric(table[metric]).astype(float)
     by_chunk = data.dropna(subset=["y"]).pivot_table(index=list(SAME), columns="chunk", values="y")
     return by_chunk if 1.0 in by_chunk.columns and len(by_chunk.columns) > 1 else pd.DataFrame()
 
 
-def rising(sweep: Sweep, text: str, axis: str, metric: str, wanted: str) -> Claim:
+def rising(sweep: Sweep, axis: str, effect: str, metric: str, wanted: str) -> Claim:
     """Whether a metric is `wanted` (`higher`, `lower`) at the highest value of a setting against the lowest."""
-    e = rises(sweep, axis, metric)
+    text, e = f"A higher {axis} {effect}.", rises(sweep, axis, metric)
     if e.value is None:
         why = f"{axis} was not swept under the baseline strategy, or {metric} is not there"
         return _unanswerable(text, why)
-    values = sorted(float(v) for v in numeric(sweep.ok[axis]).dropna().unique())
-    measured = f"{e.value:+.3g} {metric} from {axis} {values[0]:g} to {values[-1]:g}"
+    values = numeric(sweep.ok[axis])
+    measured = f"{e.value:+.3g} {metric} from {axis} {values.min():g} to {values.max():g}"
     return Claim(text, measured, _span(e), _verdict(e, wanted), _on(sweep))
 
 
@@ -201,8 +195,7 @@ def _unanswerable(text: str, why: str, sweep: Sweep | None = None, strategy: str
 
 
 def _on(sweep: Sweep) -> str:
-    models = ", ".join(sorted(map(str, sweep.ok["model"].unique())))
-    machines = ", ".join(sorted(map(str, sweep.ok["machine"].unique())))
+    models, machines = (", ".join(sorted(map(str, sweep.ok[n].unique()))) for n in ("model", "machine"))
     toy = " (a toy: it says nothing about the true model)" if models == "tiny" else ""
     return f"model {models}{toy} on {machines}"
 

@@ -40,9 +40,8 @@ def raw_series(rows: Iterable[Row]) -> pd.DataFrame:
                 lengths.append(len(read))
                 places += read
                 numbers += [float(values[i]) for i in read]
-    named = pd.DataFrame(series, columns=["key", "name", "run"]).astype(
-        {"key": "str", "name": "str", "run": "Int64"}
-    )
+    kinds = {"key": "str", "name": "str", "run": "Int64"}
+    named = pd.DataFrame(series, columns=[*kinds]).astype(kinds)
     long = named.take(np.repeat(np.arange(len(series)), lengths)).reset_index(drop=True)
     return long.assign(index=np.array(places, int), value=np.array(numbers, float))
 

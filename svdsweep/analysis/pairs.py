@@ -75,23 +75,16 @@ def compare_metric(mine: pd.DataFrame, base: pd.DataFrame, name: str) -> Estimat
 
 def _both(mine: pd.DataFrame, base: pd.DataFrame, name: str) -> pd.DataFrame:
     """A column of both sides as numbers, with the image and the seed; pairs without both numbers are left out."""
-    return pd.DataFrame(
-        {
-            "mine": numeric(mine[name]).to_numpy(float),
-            "base": numeric(base[name]).to_numpy(float),
-            "image": mine["image"].astype(str).to_numpy(),
-            "seed": mine["seed"].to_numpy(),
-        }
-    ).dropna()
+    cases = {"image": mine["image"].astype(str).to_numpy(), "seed": mine["seed"].to_numpy()}
+    numbers = {side: numeric(t[name]).to_numpy(float) for side, t in (("mine", mine), ("base", base))}
+    return pd.DataFrame({**numbers, **cases}).dropna()
 
 
 def _times(table: pd.DataFrame) -> list[Times | None]:
     """The timed runs of each line of a table; None where there are none."""
-    lines = table[["log_total_s", "log_total_s_variance", "repeats"]].astype(float).to_numpy().tolist()
-    return [
-        None if math.isnan(mean) else Times(mean, None if math.isnan(variance) else variance, int(n))
-        for mean, variance, n in lines
-    ]
+    timed = table[["log_total_s", "log_total_s_variance", "repeats"]].astype(float)
+    lines = timed.astype(object).where(timed.notna(), None).to_numpy().tolist()
+    return [None if mean is None else Times(mean, variance, int(n)) for mean, variance, n in lines]
 
 
 def latency_ratio(pairs: Sequence[tuple[Times, Times]]) -> Estimate:
@@ -105,14 +98,13 @@ def latency_ratio(pairs: Sequence[tuple[Times, Times]]) -> Estimate:
         error, degrees = statistics.stdev(logs) / math.sqrt(n), float(n - 1)
         method = f"paired t on {n} log ratios"
     else:
-        welch = _welch(pairs)
-        if welch is None:
+        if (welch := _welch(pairs)) is None:
             needs = f"needs {LEAST} pairs or {LEAST} repeats"
             return Estimate(math.exp(centre), None, None, n, "not enough data", needs)
         (error, degrees), n = welch, sum(mine.n for mine, _ in pairs)
         method = f"Welch's t on the logs of {n} repeats"
-    half = t_quantile(max(1, int(degrees)))
-    low, high = math.exp(centre - half * error), math.exp(centre + half * error)
+    half = t_quantile(max(1, int(degrees))) * error
+    low, high = math.exp(centre - half), math.exp(centre + half)
     sure = (low > 1 or high < 1) and abs(math.exp(centre) - 1) > MATTERS
     verdict = ("faster" if centre < 0 else "slower") if sure else UNSEEN
     needed = None
@@ -160,8 +152,7 @@ def memory_ratio(mine: Sequence[float], base: Sequence[float]) -> Estimate:
 def mean_difference(differences: Sequence[float], better: str | None) -> Estimate:
     """Mean of paired differences, one for each (image, seed), with Student's t interval; `better` is the direction of
     the metric's merit (`higher`, `lower`), or None for a description."""
-    n = len(differences)
-    if not n:
+    if not (n := len(differences)):
         return NO_PAIR
     centre = statistics.fmean(differences)
     if all(d == 0 for d in differences):
@@ -188,10 +179,8 @@ def after_holm(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
     metrics looked at."""
     tested = {name: e.p for name, e in estimates.items() if e.p is not None and e.verdict != "equal"}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
-    return {
-        name: replace(e, verdict=UNSEEN) if corrected.get(name, 0.0) > SIGNIFICANT else e
-        for name, e in estimates.items()
-    }
+    lost = {name for name, p in corrected.items() if p > SIGNIFICANT}
+    return {name: replace(e, verdict=UNSEEN) if name in lost else e for name, e in estimates.items()}
 
 
 def holm(p: Sequence[float]) -> list[float]:

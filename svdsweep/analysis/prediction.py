@@ -1,6 +1,7 @@
 """Predicted peaks of VRAM against a sweep's measured ones: ratios by strategy and stage, and each GPU's constant."""
 
 from dataclasses import dataclass, field
+from statistics import median
 
 import pandas as pd
 
@@ -65,15 +66,10 @@ def measured_rows(sweep: Sweep) -> list[Row]:
         return []
     there = [name for name in MEASURED if name in sweep.ok]
     table = sweep.ok[["key", "gpu", *there]].dropna(subset=["gpu", "vram_allocated_peak_gib"])
-    rows = (
-        Row(
-            sweep.jobs[line["key"]],
-            "ok",
-            values={name: line[name] for name in there if pd.notna(line[name])},
-            provenance={"gpu": line["gpu"]},
-        )
-        for line in table.to_dict("records")
-    )
+    rows = []
+    for line in table.to_dict("records"):
+        peaks = {name: line[name] for name in there if pd.notna(line[name])}
+        rows.append(Row(sweep.jobs[line["key"]], "ok", values=peaks, provenance={"gpu": line["gpu"]}))
     return calibration.measured(rows)
 
 
@@ -83,29 +79,15 @@ def comparison(sweep: Sweep) -> Comparison:
     pairs, unpredicted = calibration.predicted(rows)
     notes = {row.job.memory.name: summary.notes for row, summary in pairs}
     table = calibration.against_measured(pairs)
-    return Comparison(
-        [_compared(part, notes) for _, part in table.groupby(["gpu", "memory"], sort=False)],
-        table,
-        calibration.calibrate(pairs),
-        len(rows),
-        unpredicted,
-    )
+    lines = [_compared(part, notes) for _, part in table.groupby(["gpu", "memory"], sort=False)]
+    return Comparison(lines, table, calibration.calibrate(pairs), len(rows), unpredicted)
 
 
 def _compared(part: pd.DataFrame, notes: dict[str, list[str]]) -> Compared:
+    gpu, memory = (str(part[name].iloc[0]) for name in ("gpu", "memory"))
     whole = part[part["stage"] == WHOLE]
-    memory = str(part["memory"].iloc[0])
+    predicted_gib, measured_gib = (float(whole[name].median()) for name in ("predicted_gib", "measured_gib"))
     told = part[(part["predicted_gib"] >= LEAST_GIB) | (part["stage"] == WHOLE)]
-    ratios = {
-        str(stage): Ratio(float(values.median()), float(values.min()), float(values.max()), len(values))
-        for stage, values in told.groupby("stage")["ratio"]
-    }
-    return Compared(
-        str(part["gpu"].iloc[0]),
-        memory,
-        len(whole),
-        float(whole["predicted_gib"].median()),
-        float(whole["measured_gib"].median()),
-        {stage: ratios[stage] for stage in PLACES if stage in ratios},
-        notes[memory],
-    )
+    by_stage = {stage: told.loc[told["stage"] == stage, "ratio"].astype(float).tolist() for stage in PLACES}
+    ratios = {s: Ratio(median(r), min(r), max(r), len(r)) for s, r in by_stage.items() if len(r)}
+    return Compared(gpu, memory, len(whole), predicted_gib, measured_gib, ratios, notes[memory])

@@ -30,22 +30,18 @@ def position(value: object, num_frames: int = 0) -> float:
 def response(table: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
     """Mean of a metric at each value of an axis, by strategy: columns memory, value, at, mean, low, high, n. Each
     (image, seed) counts once; the interval is Student's t from 3 of them on, else empty."""
-    data = pd.DataFrame(
-        {
-            "memory": table["memory"],
-            "value": table[axis],
-            "at": [position(v, n) for v, n in zip(table[axis], table["num_frames"], strict=True)],
-            "case": table["image"].astype(str) + "/" + table["seed"].astype(str),
-            "y": numeric(table[metric]).astype(float),
-        }
-    ).dropna(subset=["y"])
+    data = table[["memory"]].assign(
+        value=table[axis],
+        at=[position(v, n) for v, n in zip(table[axis], table["num_frames"], strict=True)],
+        case=table["image"].astype(str) + "/" + table["seed"].astype(str),
+        y=numeric(table[metric]).astype(float),
+    )
     lines = []
-    for (memory, at), group in data.groupby(["memory", "at"], sort=True):
+    for (memory, at), group in data.dropna(subset=["y"]).groupby(["memory", "at"], sort=True):
         cases = group.groupby("case")["y"].mean().tolist()
         mean, n = statistics.fmean(cases), len(cases)
         half = t_quantile(n - 1) * statistics.stdev(cases) / math.sqrt(n) if n >= 3 else math.nan
-        value = group["value"].iloc[0]
-        lines.append((memory, value, at, mean, mean - half, mean + half, n))
+        lines.append((memory, group["value"].iloc[0], at, mean, mean - half, mean + half, n))
     return pd.DataFrame(lines, columns=["memory", "value", "at", "mean", "low", "high", "n"])
 
 

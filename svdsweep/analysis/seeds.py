@@ -97,21 +97,17 @@ def paired_differences(
     a, b = (_by_keys(side, keys) for side in sides)
     common = a.index.intersection(b.index)
     if common.empty:
-        raise UserError(
-            f"There is no pair of finished jobs with {setting}={first} and {setting}={second} that are equal in "
-            "all else."
-        )
+        sought = f"{setting}={first} and {setting}={second}"
+        raise UserError(f"There is no pair of finished jobs with {sought} that are equal in all else.")
     a, b = a.loc[common], b.loc[common]
     lines = []
     for metric in names:
         difference = b[metric].astype(float) - a[metric].astype(float)
-        measured = difference.notna()
-        if measured.any():
-            values = difference[measured].to_numpy()
-            spread = summarize(values, list(a.loc[measured, "image"]))
+        if len(measured := difference.dropna()):
+            values = measured.to_numpy()
+            spread = summarize(values, list(a.loc[measured.index, "image"]))
             lines.append({"metric": metric, **asdict(spread), "p": signed_rank_p(values)})
-    corrected = holm([line["p"] for line in lines])
-    for line, p_holm in zip(lines, corrected, strict=True):
+    for line, p_holm in zip(lines, holm([line["p"] for line in lines]), strict=True):
         line.update(p_holm=p_holm, smallest_p=smallest_p(line["n"]))
         line["verdict"] = _verdict(line, len(lines))
     return pd.DataFrame(lines)
@@ -140,8 +136,8 @@ def _verdict(line: dict[str, Any], family: int) -> str:
         return "equal in every pair"
     if line["smallest_p"] * family > SIGNIFICANT:
         return f"{line['n']} pairs are too few to show anything over {family} metrics"
-    clear = line["p_holm"] < SIGNIFICANT and line["low"] is not None and (line["low"] > 0 or line["high"] < 0)
-    if not clear:
+    low, high = line["low"], line["high"]
+    if line["p_holm"] >= SIGNIFICANT or low is None or low <= 0 <= high:
         return "no difference shown"
     way = direction(line["mean"], None)
     better = COLUMNS[line["metric"]].better if line["metric"] in COLUMNS else None
@@ -168,12 +164,11 @@ def _metrics(rows: pd.DataFrame, asked: Sequence[str] | None) -> list[str]:
 def _by_keys(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Rows by the values of `keys` as one text. Raises UserError when two have the same."""
     names = ["|".join(map(str, values)) for values in rows[keys].to_numpy()]
-    index = pd.Series(names, index=rows.index, dtype=str)
-    if index.duplicated().any():
+    if len(set(names)) < len(names):
         raise UserError(
             "Several jobs of one setting are equal in all else: give the results of one sweep at a time."
         )
-    return rows.set_index(index)
+    return rows.set_index(pd.Index(names, dtype=str))
 
 
 def _bootstrap_means(values: Array, images: Sequence[Hashable]) -> Array:

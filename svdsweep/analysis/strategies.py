@@ -146,15 +146,11 @@ class Choice:
 def best_for(candidates: Sequence[Strategy], budgets: Sequence[int] = BUDGETS_GIB) -> list[Choice]:
     """The choice for each card, of strategies of one workload and machine with known VRAM; one with a job that did not
     end well fits no card."""
-    needs = [
-        (s.total_s, s.reserved_gib, s)
-        for s in candidates
-        if s.complete and s.reserved_gib is not None and s.total_s is not None
-    ]
-    by_latency = sorted(needs, key=lambda need: need[0])
+    timed = [(s.total_s, s) for s in candidates if s.complete and s.total_s is not None]
+    by_latency = [s for _, s in sorted(timed, key=lambda pair: pair[0])]
     choices = []
     for gib in budgets:
-        fitting = [s for _, needed_gib, s in by_latency if needed_gib <= gib]
+        fitting = [s for s in by_latency if s.reserved_gib is not None and s.reserved_gib <= gib]
         faithful = [s for s in fitting if s.equality in CLASSES[:3]]
         choices.append(Choice(gib, next(iter(fitting), None), next(iter(faithful), None)))
     return choices

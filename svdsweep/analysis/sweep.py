@@ -1,6 +1,6 @@
 """A sweep's folder as one table, however it was left: torn rows, older schemas and missing files are told."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -62,18 +62,13 @@ def open_sweep(folder: Path) -> Sweep:
     manifest = _manifest(folder, problems)
     rows = _rows(folder, problems)
     table = table_of(map(for_comparison, rows.values())) if rows else pd.DataFrame(columns=["key", "status"])
-    _check_files(folder, table, problems)
+    problems += _missing_files(folder, table)
     if not rows:
         problems.append("there is no readable row in it")
-    return Sweep(
-        folder,
-        manifest,
-        table,
-        {key: row.job for key, row in rows.items()},
-        {key: timed_runs(row) for key, row in rows.items()},
-        {key: row.notes for key, row in rows.items()},
-        problems,
-    )
+    jobs = {key: row.job for key, row in rows.items()}
+    repeats = {key: timed_runs(row) for key, row in rows.items()}
+    notes = {key: row.notes for key, row in rows.items()}
+    return Sweep(folder, manifest, table, jobs, repeats, notes, problems)
 
 
 def _rows(folder: Path, problems: list[str]) -> dict[str, Row]:
@@ -100,10 +95,9 @@ def _manifest(folder: Path, problems: list[str]) -> Mapping[str, Any]:
         return {}
 
 
-def _check_files(folder: Path, table: pd.DataFrame, problems: list[str]) -> None:
-    for column, what in (("video", "videos"), ("contact_sheet", "contact sheets")):
-        names = [str(name) for name in table[column].dropna()] if column in table else []
-        there = {p.name for p in (folder / ("videos" if column == "video" else "sheets")).glob("*")}
-        lost = [name for name in names if name.rpartition("/")[2] not in there]
-        if lost:
-            problems.append(f"{len(lost)} {what} named by rows are missing, {lost[0]} for one")
+def _missing_files(folder: Path, table: pd.DataFrame) -> Iterator[str]:
+    for column, subfolder in (("video", "videos"), ("contact_sheet", "sheets")):
+        there = {path.name for path in (folder / subfolder).glob("*")}
+        names = map(str, table[column].dropna()) if column in table else ()
+        if lost := [name for name in names if name.rpartition("/")[2] not in there]:
+            yield f"{len(lost)} {column.replace('_', ' ')}s named by rows are missing, {lost[0]} for one"

@@ -65,14 +65,11 @@ def machine(provenance: Mapping[str, Any]) -> str:
 
 def workload(job: Job) -> str:
     """All that decides a job's cost beside its strategy."""
-    limit = job.gpu.memory_limit_gib
-    cost = (
-        f"{job.model.name} {job.model.dtype}, {job.num_frames} × {job.width}×{job.height} px, "
-        f"{job.num_inference_steps} steps"
-    )
-    if job.model.weights == "random":
-        cost += ", random weights"
-    return cost + (f", at most {limit:g} GiB" if limit is not None else "")
+    model, limit = job.model, job.gpu.memory_limit_gib
+    size = f"{job.num_frames} × {job.width}×{job.height} px"
+    weights = ", random weights" if model.weights == "random" else ""
+    cap = f", at most {limit:g} GiB" if limit is not None else ""
+    return f"{model.name} {model.dtype}, {size}, {job.num_inference_steps} steps{weights}{cap}"
 
 
 def numeric(column: pd.Series) -> pd.Series:

@@ -120,15 +120,12 @@ def _rest(job: Job, apart: Mapping[str, Any]) -> str:
 
 
 def _places_apart(first: Sweep, second: Sweep) -> dict[str, tuple[str, str]]:
-    told = {}
-    for name in PLACES:
-        one, two = (
-            ", ".join(sorted({str(v) for v in sweep.table[name].dropna()})) if name in sweep.table else ""
-            for sweep in (first, second)
-        )
-        if one != two:
-            told[name] = (one or "–", two or "–")
-    return told
+    one, other = (
+        {n: ", ".join(sorted({*map(str, sweep.table[n].dropna())})) for n in PLACES if n in sweep.table}
+        for sweep in (first, second)
+    )
+    pairs = {name: (one.get(name) or "–", other.get(name) or "–") for name in PLACES}
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
 
 
 def _change(
@@ -136,14 +133,9 @@ def _change(
 ) -> Change:
     was_ok, is_ok = (first["status"] == "ok").to_numpy(), (second["status"] == "ok").to_numpy()
     base, mine = first[was_ok & is_ok], second[was_ok & is_ok]
+    lost, won = int((was_ok & ~is_ok).sum()), int((~was_ok & is_ok).sum())
+    latency = compare_latency(mine, base)
+    memory = compare_peaks(mine, base, VRAM_PEAKS)  # the host's depends on what ran before in the process
     gaps = {name: compare_metric(mine, base, name) for name in metrics}
-    return Change(
-        strategy,
-        workload,
-        len(base),
-        int((was_ok & ~is_ok).sum()),
-        int((~was_ok & is_ok).sum()),
-        compare_latency(mine, base),
-        compare_peaks(mine, base, VRAM_PEAKS),  # the host's memory depends on what ran before in the process
-        after_holm({name: gap for name, gap in gaps.items() if gap.n}),
-    )
+    compared = after_holm({name: gap for name, gap in gaps.items() if gap.n})
+    return Change(strategy, workload, len(base), lost, won, latency, memory, compared)
