@@ -11,7 +11,7 @@ import psutil
 
 from svdsweep.config import Job
 from svdsweep.runner import host
-from svdsweep.store.rows import Row
+from svdsweep.store.rows import Row, Scalar
 
 GIB = 2**30
 
@@ -43,13 +43,8 @@ class GivenJob:
 
     def answered(self, row: Row) -> Row:
         """The worker's row with what only its driver knows."""
-        provenance = {
-            "host": socket.gethostname(),
-            "device": self.device,
-            "started_at": self._started_at,
-            "worker": self.worker,
-            **row.provenance,
-        }
+        own = {"host": socket.gethostname(), "device": self.device, "started_at": self._started_at}
+        provenance = {**own, "worker": self.worker, **row.provenance}
         phase = row.phase or ("" if row.status == "ok" else self._phase)
         return replace(row, job=self.job, attempt=self.attempt, phase=phase, provenance=provenance)
 
@@ -66,18 +61,12 @@ class GivenJob:
     def lost(self, status: str, what: str, tail: str, *notes: str) -> Row:
         """The row after a worker that cannot answer any more, with the tail of its log."""
         where = f" in phase {self._phase}" if self._phase else ""
-        row = Row(
-            self.job,
-            status,
-            error=f"{what}{where}\n{tail}".rstrip(),
-            phase=self._phase or "load",
-            values={"vram_allocated_peak_gib": self._vram_peak_gib, "host_ram_peak_gib": self._ram_peak_gib},
-            notes=[
-                *notes,
-                "The peaks are the last that were seen before the worker ended.",
-                f"The worker's log is logs/{self.worker}.log.",
-            ],
-        )
+        phase, error = self._phase or "load", f"{what}{where}\n{tail}".rstrip()
+        peaks: dict[str, Scalar] = {"vram_allocated_peak_gib": self._vram_peak_gib}
+        peaks["host_ram_peak_gib"] = self._ram_peak_gib
+        on_peaks = "The peaks are the last that were seen before the worker ended."
+        on_log = f"The worker's log is logs/{self.worker}.log."
+        row = Row(self.job, status, error=error, phase=phase, values=peaks, notes=[*notes, on_peaks, on_log])
         return self.answered(row)
 
 

@@ -18,19 +18,11 @@ def oom_kills() -> int | None:
     """How many processes the kernel has killed for lack of host memory, here and in this cgroup; None if not told.
 
     Linux counts them in /proc/vmstat and, for a container's limit, in memory.events of the cgroup."""
-    counts = [
-        int(value)
-        for path in (Path("/proc/vmstat"), *_cgroup_events())
-        for name, _, value in (line.partition(" ") for line in _lines(path))
-        if name == "oom_kill"
-    ]
+    groups = [line for line in _lines(Path("/proc/self/cgroup")) if line.startswith("0::/")]
+    events = [Path("/sys/fs/cgroup", group.removeprefix("0::/"), "memory.events") for group in groups]
+    lines = (line for path in (Path("/proc/vmstat"), *events) for line in _lines(path))
+    counts = [int(line.split()[1]) for line in lines if line.startswith("oom_kill ")]
     return sum(counts) if counts else None
-
-
-@cache
-def _cgroup_events() -> tuple[Path, ...]:
-    own = [line.split("::", 1)[1] for line in _lines(Path("/proc/self/cgroup")) if line.startswith("0::")]
-    return tuple(Path("/sys/fs/cgroup") / path.lstrip("/") / "memory.events" for path in own)
 
 
 def _lines(path: Path) -> list[str]:

@@ -28,12 +28,9 @@ class Leases:
 
     def __init__(self, folder: Path, stale_s: float) -> None:
         self.folder, self.stale_s = folder / FOLDER, stale_s
-        self.me = {
-            "machine": host.identity(),
-            "pid": os.getpid(),
-            "born": psutil.Process().create_time(),
-            "token": uuid.uuid4().hex,
-        }
+        own, token = psutil.Process(), uuid.uuid4().hex
+        self.me = {"machine": host.identity(), "pid": own.pid, "born": own.create_time(), "token": token}
+        self._clock = self.folder / f".{token}"
         self._held: dict[str, Path] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
@@ -88,10 +85,6 @@ class Leases:
         path = self._held.pop(key, None)
         if path and _content(path) == self.me:  # it may have been taken over while this machine slept
             path.unlink(missing_ok=True)
-
-    @property
-    def _clock(self) -> Path:
-        return self.folder / f".{self.me['token']}"
 
     def _leases_of(self, key: str) -> dict[Path, tuple[int, int]]:
         """A job's lease files, each with what tells it from a later one of the same name."""

@@ -126,10 +126,8 @@ def short(worker: str) -> str:
 
 def describe(job: Job) -> str:
     """A job in a few words."""
-    return (
-        f"{job.model.name} {job.memory.name} {job.image.name} seed {job.seed} motion {job.motion_bucket_id} "
-        f"noise {job.noise_aug_strength:g}"
-    )
+    settings = f"seed {job.seed} motion {job.motion_bucket_id} noise {job.noise_aug_strength:g}"
+    return f"{job.model.name} {job.memory.name} {job.image.name} {settings}"
 
 
 def headline(row: Row) -> str:

@@ -49,15 +49,9 @@ class Queue:
     """The jobs of one driver: leased when given out, released when their row is stored."""
 
     def __init__(
-        self,
-        jobs: Sequence[Job],
-        options: Runner,
-        folder: Path,
-        watch: Watch,
-        leases: Leases,
-        signals: Signals,
+        self, jobs: Sequence[Job], options: Runner, folder: Path, watch: Watch, leases: Leases, stop: Signals
     ) -> None:
-        self._options, self._watch, self._leases, self._signals = options, watch, leases, signals
+        self._options, self._watch, self._leases, self._stop_signals = options, watch, leases, stop
         self._store = Store(folder)
         self._tail = Tail(folder, but=self._store.path.name)
         rows_by_key = last_rows(self._tail.new())
@@ -160,9 +154,9 @@ class Queue:
         """Heed the user's wish to stop, and what became of the jobs that others hold.
 
         Raises KeyboardInterrupt at the second wish."""
-        if self._signals.asked > 1:
+        if self._stop_signals.asked > 1:
             raise KeyboardInterrupt
-        if self._signals.asked:
+        if self._stop_signals.asked:
             self._drain("Stopping after the jobs under way; once more drops them.")
         if not self._elsewhere or time.monotonic() - self._looked < LOOK_S:
             return

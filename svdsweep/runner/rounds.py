@@ -46,11 +46,8 @@ def joined(earlier: Row, later: Row) -> Row:
         note = f"round {number} is missing: {reason}"
         values = {**earlier.values, "rounds": number}
         return replace(earlier, attempt=later.attempt, values=values, notes=[*earlier.notes, note])
-    series = {
-        name: [*earlier.series[name], *later.series[name]]
-        for name in REPEATED
-        if name in earlier.series and name in later.series
-    }
+    both = [name for name in REPEATED if name in earlier.series and name in later.series]
+    series = {name: [*earlier.series[name], *later.series[name]] for name in both}
     before, now = len(earlier.series["total_s"]), len(later.series["total_s"])
     series[ROUND] = [*earlier.series.get(ROUND, [1] * before), *[number] * now]
     times = time_columns(series, later.job.num_frames)

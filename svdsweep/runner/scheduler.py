@@ -41,16 +41,15 @@ class Scheduler:
             key: deque(sorted(groups[key], key=lambda job: (job.key not in baselines, -cost(job))))
             for key in sorted(groups, key=lambda key: (key not in leading, -self._cost[key]))
         }
-        self._left = len(jobs)
 
     def __len__(self) -> int:
-        return self._left
+        return sum(map(len, self._todo.values()))
 
     def take(self, worker: str, idle_s: float = 0.0) -> Job | None:
         """The next job of a worker that has idled so long; None when there is none, or none that it would not delay.
 
         An estimate may be wrong: who has idled for as long as its help would cost helps after all."""
-        if not self._left:
+        if not self._todo:
             return None
         group: str | None = self._at.get(worker)
         if group not in self._todo:
@@ -64,14 +63,12 @@ class Scheduler:
         if not jobs:
             del self._todo[group]
         self._cost[group] -= cost(job)
-        self._left -= 1
         return job
 
     def put_back(self, job: Job) -> None:
         """Take back a job that was taken and not begun: it is the next of its group."""
         self._todo.setdefault(job.pipeline_key, deque()).appendleft(job)
         self._cost[job.pipeline_key] += cost(job)
-        self._left += 1
 
     def leave(self, worker: str) -> None:
         """Note that a worker no longer has anything loaded."""
@@ -89,7 +86,6 @@ class Scheduler:
         """Give up all jobs that nobody has taken."""
         self._todo.clear()
         self._cost = dict.fromkeys(self._cost, 0.0)
-        self._left = 0
 
     def left_s(self, workers: int, under_way: Iterable[Job]) -> float | None:
         """Estimated seconds until all is done by so many workers; None until something has been learnt."""
@@ -109,8 +105,6 @@ class Scheduler:
         for group in self._todo:
             if group not in helpers:
                 return group
-        if not self._todo:
-            return None
         group = max(self._todo, key=lambda g: self._cost[g] * (self._rate(g) or 1.0) / helpers[g])
         rate = self._rate(group)
         if rate is None or not self._loads:

@@ -3,7 +3,6 @@
 import signal
 import threading
 from types import FrameType
-from typing import Any
 
 
 class Signals:
@@ -13,13 +12,11 @@ class Signals:
 
     def __init__(self, signals: bool = True) -> None:
         self.asked = 0
-        self._signals = signals and threading.current_thread() is threading.main_thread()
-        self._before: dict[int, Any] = {}
+        heeded = signals and threading.current_thread() is threading.main_thread()
+        self._numbers = (signal.SIGINT, signal.SIGTERM) if heeded else ()
 
     def __enter__(self) -> "Signals":
-        if self._signals:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._count)
+        self._before = {number: signal.signal(number, self._count) for number in self._numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from svdsweep.config import Job, Runner, Slurm
@@ -21,7 +22,7 @@ from svdsweep.runner.pending import pending
 from svdsweep.runner.progress import Lines
 from svdsweep.runner.scheduler import cost
 from svdsweep.runner.signals import Signals
-from svdsweep.runner.worker_main import name_of, resolved
+from svdsweep.runner.worker_main import name_of
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.rows import Row, Tail, last_rows, read_rows
 from svdsweep.worker.contract import Load
@@ -45,8 +46,8 @@ class Shard:
         """Run what is left of the shard; returns the number of rows written."""
         attempts = {key: row.attempt for key, row in last_rows(read_rows(self.folder)).items()}
         left = [job for job in self.jobs if attempts.get(job.key, 0) <= self.before.get(job.key, 0)]
-        options = replace(self.options, name="local")
-        rows = local.run(left, resolved(self.load), options, self.folder, Lines(sys.stdout), signals=False)
+        load, options = resolve_name(self.load), replace(self.options, name="local")
+        rows = local.run(left, load, options, self.folder, Lines(sys.stdout), signals=False)
         return sum(1 for _ in rows)
 
     def checkpoint(self) -> Any:
@@ -62,71 +63,61 @@ def run(jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: W
     The driver may be closed: the shards go on, and the same command, or `svdsweep watch`, comes back to them."""
     folder = folder.resolve()
     rows_by_key = last_rows(read_rows(folder))
-    awaited = {job.key: job for job in pending(jobs, rows_by_key, options)}
-    if not awaited:
+    todo = pending(jobs, rows_by_key, options)
+    if not todo:
         return
-    before = {key: row.attempt for key, row in rows_by_key.items() if key in awaited}
-    watch.opened(len(awaited), ["slurm"])
+    awaited = {job.key: rows_by_key[job.key].attempt if job.key in rows_by_key else 0 for job in todo}
+    watch.opened(len(todo), ["slurm"])
     try:
         with Signals() as stop_signals:
-            driver = _Driver(folder, options.slurm.poll_s, awaited, before, watch, stop_signals)
             array = submitted(folder)
             if array and in_queue(array) != []:
                 watch.told(
                     f"Array {array} of this sweep is in the queue; watching it before anything is submitted."
                 )
-                yield from driver.follow(array)
-            if awaited:
-                array = _submit(list(awaited.values()), name_of(load), options, folder, before)
+                yield from _follow(array, folder, options.slurm.poll_s, awaited, watch, stop_signals)
+            if todo := [job for job in todo if job.key in awaited]:
+                array = _submit(todo, name_of(load), options, folder, awaited)
                 watch.told(f"Submitted array {array}; its logs are in {folder / 'slurm'}.")
-                yield from driver.follow(array)
+                yield from _follow(array, folder, options.slurm.poll_s, awaited, watch, stop_signals)
     finally:
         watch.closed()
 
 
-@dataclass(frozen=True)
-class _Driver:
-    """The driver of a sweep whose rows an array makes: it waits for them."""
+def _follow(
+    array: str, folder: Path, poll_s: float, awaited: dict[str, int], watch: Watch, stop_signals: Signals
+) -> Iterator[Row]:
+    """Yield the rows of the awaited jobs until all are there or the array is over; Ctrl-C ends it and no shard.
 
-    folder: Path
-    poll_s: float
-    awaited: dict[str, Job]
-    """The jobs without a row, by key; those that get one leave it."""
-    before: dict[str, int]
-    """Attempts by key that were stored before."""
-    watch: Watch
-    stop_signals: Signals
-
-    def follow(self, array: str) -> Iterator[Row]:
-        """Yield the rows of the awaited jobs until all are there or the array is over; Ctrl-C ends it and no shard."""
-        tail, state, over = Tail(self.folder), None, False
-        for looks in count():
-            for row in tail.new():
-                if row.key in self.awaited and row.attempt > self.before.get(row.key, 0):
-                    del self.awaited[row.key]
-                    self.watch.finished(str(row.provenance.get("worker", "slurm")), row, None)
-                    yield row
-            if not self.awaited:
-                return
-            if over:
-                self.watch.told(
-                    f"Array {array} has ended and left {len(self.awaited)} jobs undone; the logs in "
-                    f"{self.folder / 'slurm'} tell why. The same command submits them again."
-                )
-                return
-            if self.stop_signals.asked:
-                self.watch.told(
-                    f"Array {array} goes on; the same command comes back to it, `scancel {array}` ends it."
-                )
-                raise KeyboardInterrupt
-            if looks % QUEUE_EVERY == 0:
-                now = in_queue(array)
-                if now is not None and now != state:
-                    state = now
-                    counts = (f"{n} {task.lower().replace(' none', '')}" for task, n in Counter(now).items())
-                    self.watch.told(f"Array {array}: {', '.join(counts) or 'no task left'}")
-                over = now == []  # one more look at the rows: the last may have been written just before
-            time.sleep(self.poll_s)
+    `awaited` has the attempts stored before, by the keys of the jobs; those that get a row leave it."""
+    tail, state, over = Tail(folder), None, False
+    for looks in count():
+        for row in tail.new():
+            if row.key in awaited and row.attempt > awaited[row.key]:
+                del awaited[row.key]
+                watch.finished(str(row.provenance.get("worker", "slurm")), row, None)
+                yield row
+        if not awaited:
+            return
+        if over:
+            watch.told(
+                f"Array {array} has ended and left {len(awaited)} jobs undone; the logs in {folder / 'slurm'} tell "
+                "why. The same command submits them again."
+            )
+            return
+        if stop_signals.asked:
+            watch.told(
+                f"Array {array} goes on; the same command comes back to it, `scancel {array}` ends it."
+            )
+            raise KeyboardInterrupt
+        if looks % QUEUE_EVERY == 0:
+            now = in_queue(array)
+            if now is not None and now != state:
+                state = now
+                counts = (f"{n} {task.lower().replace(' none', '')}" for task, n in Counter(now).items())
+                watch.told(f"Array {array}: {', '.join(counts) or 'no task left'}")
+            over = now == []  # one more look at the rows: the last may have been written just before
+        time.sleep(poll_s)
 
 
 def batch(folder: Path) -> Batch | None:
@@ -148,12 +139,8 @@ def in_queue(array: str) -> list[str] | None:
     """The states of the array's tasks that are not over, sorted; None when SLURM does not answer."""
     if shutil.which("squeue") is None:
         return None
-    asked = subprocess.run(
-        ["squeue", "--noheader", "--array", "--format=%T %r", f"--jobs={array}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    query = ["squeue", "--noheader", "--array", "--format=%T %r", f"--jobs={array}"]
+    asked = subprocess.run(query, capture_output=True, text=True, check=False)
     if asked.returncode:
         return [] if "Invalid job id" in asked.stderr else None
     over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
@@ -204,12 +191,10 @@ def parameters(asked: Slurm, name: str) -> dict[str, Any]:
 
 def shards(jobs: Sequence[Job], count: int) -> list[list[Job]]:
     """The jobs in at most `count` parts of about equal work, cut so that few groups of equal settings are parted."""
-    groups: dict[str, list[Job]] = {}
-    for job in jobs:
-        groups.setdefault(job.pipeline_key, []).append(job)
+    groups = list(dict.fromkeys(job.pipeline_key for job in jobs))
     total, done = sum(map(cost, jobs)), 0.0
     parts: list[list[Job]] = [[] for _ in range(count)]
-    for job in (job for group in groups.values() for job in group):
+    for job in sorted(jobs, key=lambda job: groups.index(job.pipeline_key)):
         middle = done + cost(job) / 2
         parts[min(int(count * middle / total), count - 1)].append(job)
         done += cost(job)

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import faulthandler
-import importlib
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ import threading
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from svdsweep.config import Job
@@ -20,9 +20,8 @@ from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Load, Report, Slot, Work
 
-UNWRITABLE = {
-    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EEXIST")
-}
+FULL = {errno.ENOSPC, errno.EDQUOT}
+UNWRITABLE = {*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 """What the system says when results cannot be written: no fault of a job, so the sweep stops."""
 
 BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[3]); from svdsweep.runner.worker_main import main; main()"
@@ -42,7 +41,7 @@ def environment(slot: Slot) -> dict[str, str]:
     """The environment of a worker: its device is its only GPU, and its libraries keep to its share of the cores.
 
     It must stand before the interpreter starts, for torch, OpenMP and CUDA read it when they are loaded."""
-    threads = str(slot.threads)
+    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {
         # by default a thread spins at the end of each loop, even while the one it waits for has no core to run on: on
         # a busy machine a small model's job of a second takes twenty
@@ -50,9 +49,7 @@ def environment(slot: Slot) -> dict[str, str]:
         **os.environ,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "" if slot.device == "cpu" else slot.device,
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
+        **dict.fromkeys(threads, str(slot.threads)),
         "PYTHONUNBUFFERED": "1",  # so that the log has what a killed process printed
     }
 
@@ -85,7 +82,7 @@ def serve(driver: Connection) -> None:
     ("taken",), any number of ("phase", name, vram_peak_gib), and ("row", json) or ("unwritable", why)."""
     load, slot = driver.recv()
     try:
-        work = resolved(load)(slot)
+        work: Work = resolve_name(load)(slot)
     except BaseException as e:
         driver.send(("broken", str(e) if isinstance(e, UserError) else _story(e)))
         return
@@ -103,13 +100,6 @@ def serve(driver: Connection) -> None:
         job, attempt = driver.recv()
         send("taken")
         send(*_answer(work, job, attempt, report, slot.folder))
-
-
-def resolved(name: str) -> Load:
-    """The load that `name_of` named."""
-    module, _, function = name.partition(":")
-    load: Load = getattr(importlib.import_module(module), function)
-    return load
 
 
 def _answer(work: Work, job: Job, attempt: int, report: Report, folder: Path) -> tuple[str, str]:
@@ -131,7 +121,7 @@ def _answer(work: Work, job: Job, attempt: int, report: Report, folder: Path) ->
 def _is_the_disks(e: OSError, folder: Path) -> bool:
     """Whether no other job could write either: a full disk, or no right to write in the sweep's folder."""
     ours = isinstance(e.filename, str | os.PathLike) and Path(e.filename).is_relative_to(folder)
-    return e.errno in (errno.ENOSPC, errno.EDQUOT) or (ours and e.errno in UNWRITABLE)
+    return e.errno in FULL or (ours and e.errno in UNWRITABLE)
 
 
 def _story(e: BaseException) -> str:

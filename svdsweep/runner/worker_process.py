@@ -24,9 +24,7 @@ STARTS = 2
 """Starts in a row without a job taken, after which a slot is given up."""
 
 TAIL_BYTES = 4096
-SPOILT = re.compile(
-    r"CUDA error|CUDNN_STATUS|CUBLAS_STATUS|device-side assert|illegal memory access", re.IGNORECASE
-)
+SPOILT = re.compile(r"(?i)CUDA error|CUDNN_STATUS|CUBLAS_STATUS|device-side assert|illegal memory access")
 """Failures that leave a CUDA context unusable: every later job of that process would fail too."""
 
 
@@ -82,13 +80,11 @@ class WorkerProcess:
     def start(self) -> None:
         """Start a process; it is `idle` when it has loaded. Raises OSError when its log cannot be written."""
         self.pipe, theirs = Pipe()
-        lifeline_end, self._lifeline = (
-            os.pipe()
-        )  # the system closes our end when we die, and the worker ends itself
+        # the system closes our end when we die, and the worker ends itself
+        lifeline_end, self._lifeline = os.pipe()
         try:
-            with self.log.open("ab") as log:
+            with self.log.open("ab", buffering=0) as log:
                 log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, {self.slot.device}\n".encode())
-                log.flush()
                 self._process = subprocess.Popen(
                     command(theirs.fileno(), lifeline_end),
                     env=environment(self.slot),
