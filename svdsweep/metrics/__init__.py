@@ -99,8 +99,7 @@ def score(frames: "NDArray[np.uint8]", context: Context, families: Sequence[str]
                     raise
                 footage = Footage(frames, torch.device("cpu"))
                 part = module.score(footage, context)
-                total.notes.append(
-                    f"metrics from {module.__name__.rpartition('.')[2]} on ran on the CPU: no room"
-                )
+                name = module.__name__.rpartition(".")[2]
+                total.notes.append(f"metrics from {name} on ran on the CPU: no room")
             total.add(part)
     return total

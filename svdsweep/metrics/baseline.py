@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Context
+from svdsweep.metrics.contract import Context, mean_known, psnr_db
 from svdsweep.store.columns import Column
 from svdsweep.store.measurements import Measurements
 
@@ -30,8 +30,8 @@ def score(footage: "Footage", context: Context) -> Measurements:
     psnr_to_baseline_db, ssim_to_baseline."""
     import numpy as np
 
-    from svdsweep.metrics.shared.footage import as_tensor, mean_known
-    from svdsweep.metrics.shared.likeness import Windowed, psnr_db, squared_error, ssim
+    from svdsweep.metrics.shared.footage import as_tensor
+    from svdsweep.metrics.shared.likeness import Windowed, squared_error, ssim
 
     if context.reference is None:
         return Measurements()

@@ -3,7 +3,7 @@
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from svdsweep.metrics.contract import Context
+from svdsweep.metrics.contract import Context, drift
 from svdsweep.store.columns import Column
 from svdsweep.store.measurements import Measurements
 
@@ -50,7 +50,7 @@ def score(footage: "Footage", context: Context) -> Measurements:
         to_first = (embeddings[1:] * embeddings[0]).sum(1).clamp_min(0)
         scores.values["clip_consistency"] = float((to_previous + to_first).mean() / 2)
     if context.image is not None:
-        from svdsweep.metrics.shared.footage import as_tensor, drift
+        from svdsweep.metrics.shared.footage import as_tensor
 
         image = embed(context, as_tensor(context.image[None], footage.device))
         likeness = [float((e * image).sum()) for e in embeddings]

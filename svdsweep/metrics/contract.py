@@ -1,5 +1,7 @@
 """What a metric is given, and what all metrics agree on. Importable without torch."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
 PSNR_CAP_DB = 100.0
 """What equal pictures score: their PSNR is infinite, which no JSON can say."""
@@ -32,3 +35,26 @@ class Context:
     """Frames (F, H, W, 3) uint8 of the baseline job with the same seed and image."""
     nonfinite_values: int | None = None
     """NaN and infinite values before the frames became uint8."""
+
+
+def psnr_db(mse: float) -> float:
+    """Peak signal-to-noise ratio from a mean squared error of values in 0–1, at most `PSNR_CAP_DB`."""
+    return PSNR_CAP_DB if mse <= 0 else min(PSNR_CAP_DB, -10 * math.log10(mse))
+
+
+def masked_mean(x: "Tensor", mask: "Tensor") -> float:
+    """Mean of (C, h, w) where mask (h, w) holds; 0 where it holds nowhere."""
+    return float((x * mask).sum() / (x.shape[0] * mask.sum().clamp_min(1)))
+
+
+def mean_known(values: Sequence[float | None]) -> float | None:
+    """The mean of those values that are not None; None when all are."""
+    numbers = [v for v in values if v is not None]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def drift(values: Sequence[float | None]) -> float | None:
+    """The mean over the last fifth of a series with a value a frame, less the first value; None for a single frame, or
+    where either is not known."""
+    first, late = values[0], mean_known(values[-max(1, len(values) // 5) :])
+    return None if len(values) < 2 or first is None or late is None else late - first

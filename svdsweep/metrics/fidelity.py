@@ -4,7 +4,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Context
+from svdsweep.metrics.contract import Context, drift, psnr_db
 from svdsweep.store.columns import Column
 from svdsweep.store.measurements import Measurements
 
@@ -46,7 +46,6 @@ COLUMNS = (
 def score(footage: "Footage", context: Context) -> Measurements:
     """Compute `COLUMNS`; what compares with the image is None without one. Series with a value a frame: image_psnr_db,
     image_ssim, sharpness."""
-    from svdsweep.metrics.shared.footage import drift
     from svdsweep.metrics.shared.likeness import laplacian_variance, luma
 
     scores = Measurements(values={column.name: None for column in COLUMNS})
@@ -72,7 +71,7 @@ def score(footage: "Footage", context: Context) -> Measurements:
 def _to_image(footage: "Footage", context: Context) -> tuple[list[float], list[float | None]]:
     """PSNR and SSIM of every frame to the conditioning image."""
     from svdsweep.metrics.shared.footage import as_tensor
-    from svdsweep.metrics.shared.likeness import Windowed, psnr_db, ssim
+    from svdsweep.metrics.shared.likeness import Windowed, ssim
 
     assert context.image is not None
     image = Windowed(as_tensor(context.image[None], footage.device))
@@ -91,13 +90,11 @@ def _color_drift_de(footage: "Footage") -> float | None:
     from svdsweep.metrics.shared.likeness import lab
 
     step = max(1, min(footage.small.shape[-2:]) // LAB_SIDE_PX)
-    total, pairs = torch.zeros(3, device=footage.device), 0
-    for t, covered in enumerate(footage.covered):
-        if not covered:
-            continue
+    total = torch.zeros(3, device=footage.device)
+    pairs = [t for t, covered in enumerate(footage.covered) if covered]
+    for t in pairs:
         ahead, here = footage.warps[0][t], footage.small[t]
         colours = lab(torch.stack([ahead, here])[..., ::step, ::step])
         mask = footage.masks[0][t, ::step, ::step]
         total += ((colours[0] - colours[1]) * mask).sum((1, 2)) / mask.sum().clamp_min(1)
-        pairs += 1
     return float(total.norm()) if pairs else None

@@ -6,7 +6,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from svdsweep.metrics.contract import Context
+from svdsweep.metrics.contract import Context, drift, mean_known
 from svdsweep.store.columns import Column
 from svdsweep.store.measurements import Measurements
 
@@ -48,8 +48,6 @@ class Unavailable(Exception):
 def score(footage: "Footage", context: Context) -> Measurements:
     """Compute `COLUMNS`; without verified weights all are None, and status and note say why. Series: lpips_adj with a
     value a pair, image_lpips with a value a frame."""
-    from svdsweep.metrics.shared.footage import drift, mean_known
-
     scores = Measurements(values={column.name: None for column in COLUMNS})
     if footage.short_side_px < SHORTEST_PX:
         scores.values["lpips_status"] = f"unavailable: frames under {SHORTEST_PX} px"
@@ -61,10 +59,8 @@ def score(footage: "Footage", context: Context) -> Measurements:
         scores.notes.append(f"lpips is unavailable: {e}")
         return scores
     adjacent, to_first, to_image, to_baseline = _distances(model, footage, context)
-    scores.values["lpips_status"] = "ok"
-    scores.values["lpips_adj"] = mean_known(adjacent)
-    scores.values["lpips_to_first"] = mean_known(to_first)
-    scores.values["lpips_to_baseline"] = mean_known(to_baseline)
+    scores.values.update(lpips_status="ok", lpips_adj=mean_known(adjacent))
+    scores.values.update(lpips_to_first=mean_known(to_first), lpips_to_baseline=mean_known(to_baseline))
     if to_image:
         scores.values.update(first_lpips=to_image[0], image_lpips_drift=drift(to_image))
     scores.series.update(lpips_adj=adjacent, image_lpips=to_image)

@@ -3,7 +3,7 @@
 import statistics
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Context
+from svdsweep.metrics.contract import Context, mean_known
 from svdsweep.store.columns import Column
 from svdsweep.store.measurements import Measurements
 
@@ -49,7 +49,6 @@ def score(footage: "Footage", context: Context) -> Measurements:
     """Compute `COLUMNS`. Series with a value a pair: flow_coverage; motion_px and motion_top5_px, None where the flow
     does not cover enough."""
     from svdsweep.metrics.shared import flow
-    from svdsweep.metrics.shared.footage import mean_known
 
     scores = Measurements(values={column.name: None for column in COLUMNS})
     if footage.count < 2:
@@ -80,14 +79,10 @@ def score(footage: "Footage", context: Context) -> Measurements:
 
 def _speeds(footage: "Footage") -> tuple[list[float | None], list[float | None]]:
     """Mean, and mean of the fastest 5 %, of each pair's flow where it holds (px a frame)."""
-    mean: list[float | None] = []
-    top: list[float | None] = []
+    mean, top = [], []
     for speed, mask, covered in zip(footage.speed_px, footage.masks[0], footage.covered, strict=True):
-        if not covered:
-            mean.append(None)
-            top.append(None)
-            continue
         speeds = speed[mask]
-        mean.append(float(speeds.mean()))
-        top.append(float(speeds.topk(max(1, int(TOP * speeds.numel()))).values.mean()))
+        fastest = speeds.sort(descending=True).values[: max(1, int(TOP * len(speeds)))]
+        mean.append(float(speeds.mean()) if covered else None)
+        top.append(float(fastest.mean()) if covered else None)
     return mean, top

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from svdsweep.metrics.contract import Context
+from svdsweep.metrics.temporal import DUPLICATE_255
 from svdsweep.store.columns import Column
 from svdsweep.store.measurements import Measurements
 
@@ -43,8 +44,13 @@ def score(footage: "Footage", context: Context) -> Measurements:
     chunk = context.decode_chunk_size
     if chunk is None or chunk >= footage.count:
         return scores
-    if reason := _why_no_ratio(footage, chunk):
-        scores.notes.append(reason)
+    if chunk < SMALLEST_CHUNK:
+        scores.notes.append(
+            f"chunks of {chunk}: too short for a seam ratio; compare with the frames decoded at once"
+        )
+        return scores
+    if min(footage.changes) < DUPLICATE_255:
+        scores.notes.append("repeated frames: no seam ratio")
         return scores
     change = [None if mse is None else 255 * math.sqrt(mse) for mse in footage.warp_mse]
     scores.series["warp_rmse_255"] = change
@@ -56,7 +62,8 @@ def _compared(change: Sequence[float | None], chunk: int) -> Measurements:
     """The columns, from the change at the borders of chunks against that at borders of every other phase."""
     ratios = [ratio_at(change, chunk, phase) for phase in range(chunk)]
     asked, placebos = ratios[0], [r for r in ratios[1:] if r is not None]
-    if asked is None and breaks_at_borders(change, chunk):
+    unknown = [t for t, value in enumerate(change) if value is None]
+    if asked is None and unknown == borders(len(change), chunk):  # by a seam too strong to be measured
         broken = "seams: the flow breaks off at the borders of the chunks and nowhere else"
         return Measurements({"seam_flagged": True}, notes=[broken])
     if asked is None or not placebos:
@@ -68,23 +75,9 @@ def _compared(change: Sequence[float | None], chunk: int) -> Measurements:
     )
 
 
-def _why_no_ratio(footage: "Footage", chunk: int) -> str | None:
-    from svdsweep.metrics.temporal import DUPLICATE_255
-
-    if chunk < SMALLEST_CHUNK:
-        return f"chunks of {chunk}: too short for a seam ratio; compare with the frames decoded at once"
-    return "repeated frames: no seam ratio" if min(footage.changes) < DUPLICATE_255 else None
-
-
 def borders(pairs: int, chunk: int, phase: int = 0) -> list[int]:
     """The pairs (t, t + 1) that lie across a border, which are those with t + 1 a multiple of the chunk's length."""
     return [t for t in range(pairs) if (t + 1) % chunk == phase]
-
-
-def breaks_at_borders(change: Sequence[float | None], chunk: int) -> bool:
-    """Whether the flow says nothing at every border and something everywhere else: a seam too strong to be measured."""
-    unknown = [t for t, value in enumerate(change) if value is None]
-    return unknown == borders(len(change), chunk)
 
 
 def ratio_at(change: Sequence[float | None], chunk: int, phase: int) -> float | None:

@@ -1,9 +1,10 @@
 """How much neighbouring frames differ, plainly and with the motion taken out."""
 
 import statistics
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from svdsweep.metrics.contract import Context
+from svdsweep.metrics.contract import Context, masked_mean, mean_known, psnr_db
 from svdsweep.store.columns import Column
 from svdsweep.store.measurements import Measurements
 
@@ -50,9 +51,6 @@ COLUMNS = (
 
 def score(footage: "Footage", context: Context) -> Measurements:
     """Compute `COLUMNS`; None for whatever needs more frames than there are. Series with a value a pair or a triple."""
-    from svdsweep.metrics.shared.footage import mean_known
-    from svdsweep.metrics.shared.likeness import psnr_db
-
     scores = Measurements(values={column.name: None for column in COLUMNS})
     if footage.count < 2:
         scores.notes.append("one frame: there is nothing between frames to measure")
@@ -90,13 +88,9 @@ def _neighbours(footage: "Footage") -> tuple[list[float], list[float | None]]:
     from svdsweep.metrics.shared.likeness import Windowed, ssim
 
     squares, likeness = [], []
-    before: Windowed | None = None
-    for picture in footage.pictures():
-        now = Windowed(picture)
-        if before:
-            squares.append(float((now.x - before.x).square().mean()))
-            likeness.append(ssim(before, now))
-        before = now
+    for before, now in pairwise(map(Windowed, footage.pictures())):
+        squares.append(float((now.x - before.x).square().mean()))
+        likeness.append(ssim(before, now))
     return squares, likeness
 
 
@@ -109,31 +103,23 @@ def _luma_flicker(footage: "Footage") -> list[float | None]:
 
 def _compensated(footage: "Footage") -> list[float | None]:
     """The flicker of each frame but the first and last, motion taken out; None beside a pair without trusted flow."""
-    from svdsweep.metrics.shared.footage import masked_mean
-
     ahead, behind = footage.warps
     seen_ahead, seen_behind = footage.masks
-    values: list[float | None] = []
-    for t in range(1, footage.count - 1):
-        if not (footage.covered[t - 1] and footage.covered[t]):
-            values.append(None)
-            continue
+
+    def flicker(t: int) -> float:
         expected = 0.5 * (behind[t - 1] + ahead[t])
         both = seen_behind[t - 1] & seen_ahead[t]
-        values.append(255 * masked_mean((footage.small[t] - expected).abs(), both))
-    return values
+        return 255 * masked_mean((footage.small[t] - expected).abs(), both)
+
+    return [flicker(t) if all(covered) else None for t, covered in enumerate(pairwise(footage.covered), 1)]
 
 
 def _acceleration(footage: "Footage") -> list[float | None]:
     """Mean change of the flow between following pairs where both hold, in full-size pixels."""
-    from svdsweep.metrics.shared.footage import masked_mean
-
     there, mask = footage.flows[0], footage.masks[0]
-    values: list[float | None] = []
-    for t in range(footage.count - 2):
-        if not (footage.covered[t] and footage.covered[t + 1]):
-            values.append(None)
-            continue
-        change = ((there[t + 1] - there[t]) * footage.px_per_small_px).square().sum(0, keepdim=True).sqrt()
-        values.append(masked_mean(change, mask[t] & mask[t + 1]))
-    return values
+
+    def change(t: int) -> float:
+        change_px = (there[t + 1] - there[t]) * footage.px_per_small_px
+        return masked_mean(change_px.square().sum(0, keepdim=True).sqrt(), mask[t] & mask[t + 1])
+
+    return [change(t) if all(covered) else None for t, covered in enumerate(pairwise(footage.covered))]

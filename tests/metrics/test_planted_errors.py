@@ -11,8 +11,8 @@ import test_orderings as orderings
 from clips import SMALL
 
 from svdsweep.metrics import baseline, defects, fidelity, seams, temporal
+from svdsweep.metrics.contract import psnr_db
 from svdsweep.metrics.shared import flow, footage
-from svdsweep.metrics.shared import likeness as shared_likeness
 from svdsweep.metrics.shared.footage import as_tensor
 
 
@@ -112,7 +112,7 @@ def test_psnr_as_the_mean_over_pairs(monkeypatch):
 
     def wrong(clip):
         squares, ssim = right(clip)
-        mean_db = statistics.fmean(shared_likeness.psnr_db(s) for s in squares)
+        mean_db = statistics.fmean(psnr_db(s) for s in squares)
         return [10 ** (-mean_db / 10)] * len(squares), ssim
 
     monkeypatch.setattr(temporal, "_neighbours", wrong)

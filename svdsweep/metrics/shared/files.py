@@ -97,10 +97,7 @@ def _of_video(path: Path) -> Iterator[NDArray[np.uint8]]:
         str(path),
         pix_fmt="rgb24",
         input_params=["-threads", "1"],
-        output_params=[
-            *("-fps_mode", "passthrough"),
-            *("-sws_flags", "accurate_rnd+full_chroma_int+bicubic"),
-        ],
+        output_params=["-fps_mode", "passthrough", "-sws_flags", "accurate_rnd+full_chroma_int+bicubic"],
     )
     try:
         width, height = next(reader)["size"]

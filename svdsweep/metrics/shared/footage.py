@@ -1,7 +1,8 @@
 """A clip and what several families derive from it, each thing computed once and only when asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from svdsweep.errors import UserError
-from svdsweep.metrics.contract import Context
+from svdsweep.metrics.contract import Context, masked_mean
 from svdsweep.metrics.shared import flow
 from svdsweep.metrics.shared.likeness import luma
 
@@ -64,9 +65,8 @@ class Footage:
         if scale >= 1:
             return as_tensor(self.frames, self.device)
         size = (round(self.height * scale), round(self.width * scale))
-        return torch.cat(
-            [F.interpolate(x, size=size, mode="bilinear", antialias=True) for x in self.pictures()]
-        )
+        reduced = [F.interpolate(x, size, mode="bilinear", antialias=True) for x in self.pictures()]
+        return torch.cat(reduced)
 
     @cached_property
     def px_per_small_px(self) -> Tensor:
@@ -79,12 +79,11 @@ class Footage:
         """Flow between neighbours in pixels of `small`, t → t + 1 and t + 1 → t: (F − 1, 2, h, w) each."""
         y = luma(self.small)
         there, back = [], []
-        for t in range(0, self.count - 1, PAIRS_AT_ONCE):
-            end = min(t + PAIRS_AT_ONCE, self.count - 1)
-            first, second = y[t:end], y[t + 1 : end + 1]
-            both = flow.estimate(torch.cat([first, second]), torch.cat([second, first]))
-            there.append(both[: end - t])
-            back.append(both[end - t :])
+        for pairs in torch.split(torch.stack([y[:-1], y[1:]], 1), PAIRS_AT_ONCE):
+            first, second = pairs.unbind(1)
+            both = flow.estimate(torch.cat([first, second]), torch.cat([second, first])).chunk(2)
+            there.append(both[0])
+            back.append(both[1])
         return torch.cat(there), torch.cat(back)
 
     @cached_property
@@ -132,11 +131,7 @@ class Footage:
     @cached_property
     def changes(self) -> list[float]:
         """Mean absolute difference of neighbours in levels of 255, at full size."""
-        mean = []
-        for t in range(self.count - 1):
-            gap = np.abs(self.frames[t + 1].astype(np.int16) - self.frames[t])
-            mean.append(float(gap.mean()))
-        return mean
+        return [float(np.abs(b.astype(np.int16) - a).mean()) for a, b in pairwise(self.frames)]
 
 
 def as_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -144,38 +139,16 @@ def as_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
     return torch.tensor(frames, device=device).permute(0, 3, 1, 2).float() / 255
 
 
-def masked_mean(x: Tensor, mask: Tensor) -> float:
-    """Mean of (C, h, w) where mask (h, w) holds; 0 where it holds nowhere."""
-    return float((x * mask).sum() / (x.shape[0] * mask.sum().clamp_min(1)))
-
-
-def mean_known(values: Sequence[float | None]) -> float | None:
-    """The mean of those values that are not None; None when all are."""
-    numbers = [v for v in values if v is not None]
-    return sum(numbers) / len(numbers) if numbers else None
-
-
-def drift(values: Sequence[float | None]) -> float | None:
-    """The mean over the last fifth of a series with a value a frame, less the first value; None for a single frame, or
-    where either is not known."""
-    first, late = values[0], mean_known(values[-max(1, len(values) // 5) :])
-    return None if len(values) < 2 or first is None or late is None else late - first
-
-
 def _what_is_wrong(frames: NDArray[np.uint8]) -> str:
     """A sentence on why an array is no clip; empty when it is one."""
-    shape = "×".join(map(str, frames.shape))
-    if frames.dtype != np.uint8:
-        return (
-            f"Frames must be uint8 in 0–255, and these are {frames.dtype}: multiply by 255 and round first."
-        )
+    shape, dtype = "×".join(map(str, frames.shape)), frames.dtype
+    if dtype != np.uint8:
+        return f"Frames must be uint8 in 0–255, and these are {dtype}: multiply by 255 and round first."
     if frames.ndim != 4 or frames.shape[3] != 3:
         kind = "grey" if frames.ndim == 3 or frames.shape[-1] == 1 else "not RGB"
         return f"Frames must be RGB of shape (F, H, W, 3), and these are {kind} ({shape})."
     if not frames.size:
         return f"There are no frames ({shape})."
-    if min(frames.shape[1:3]) < 8:
-        return (
-            f"Frames must be at least 8 px high and wide, and these are {frames.shape[2]}×{frames.shape[1]}."
-        )
-    return ""
+    height, width = frames.shape[1:3]
+    small = min(height, width) < 8
+    return f"Frames must be at least 8 px high and wide, and these are {width}×{height}." if small else ""

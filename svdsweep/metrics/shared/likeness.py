@@ -1,14 +1,10 @@
 """Luma, PSNR, SSIM, CIE Lab and sharpness of pictures (N, 3, H, W), float32 in 0–1."""
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-
-from svdsweep.metrics.contract import PSNR_CAP_DB
 
 SSIM_WINDOW_PX = 11
 
@@ -17,11 +13,6 @@ def luma(x: Tensor) -> Tensor:
     """BT.601 luma of RGB, full range: (N, 1, H, W)."""
     r, g, b = x.unbind(1)
     return (0.299 * r + 0.587 * g + 0.114 * b)[:, None]
-
-
-def psnr_db(mse: float) -> float:
-    """Peak signal-to-noise ratio from a mean squared error of values in 0–1, at most `PSNR_CAP_DB`."""
-    return PSNR_CAP_DB if mse <= 0 else min(PSNR_CAP_DB, -10 * math.log10(mse))
 
 
 def squared_error(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
