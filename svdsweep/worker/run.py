@@ -13,8 +13,8 @@ from svdsweep.memory.apply import check_after_run
 from svdsweep.memory.decode_chunk_size import frames_that_fit
 from svdsweep.memory.measured_attention import kernels_chosen
 from svdsweep.memory.per_run import is_guided, steps_of
-from svdsweep.metrics.contract import PSNR_CAP_DB
-from svdsweep.metrics.shared.likeness import psnr_db, squared_error
+from svdsweep.metrics.contract import PSNR_CAP_DB, psnr_db
+from svdsweep.metrics.shared.likeness import squared_error
 from svdsweep.probes import nvml, vram
 from svdsweep.probes.environment import uuid_of
 from svdsweep.probes.latency import time_columns
