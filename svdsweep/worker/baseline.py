@@ -97,9 +97,8 @@ def judged(job: Job, mine: Kept, baseline: Kept, device: str = "cpu") -> Measure
         psnr = columns.values.get("psnr_to_baseline_db")
         if isinstance(psnr, float) and psnr >= floor:
             columns.values["equality"] = "near"
-            columns.notes.append(
-                f"as far from its baseline as that is from its own repetition ({floor:.1f} dB)"
-            )
+            note = f"as far from its baseline as that is from its own repetition ({floor:.1f} dB)"
+            columns.notes.append(note)
     if set(canonical(job.memory)) <= EXACT:
         _hold_to_its_word(columns, mine, baseline, repeats)
     return columns
@@ -129,9 +128,8 @@ def compare(mine: Kept, baseline: Kept, device: str = "cpu") -> Measurements:
     columns.values["worst_frame"] = None if exact else psnrs.index(min(psnrs))
     if mine.latents.shape == baseline.latents.shape:
         gap = np.abs(mine.latents - baseline.latents)
-        columns.values["latents_max_abs_diff_to_baseline"] = (
-            float(gap.max()) if np.isfinite(gap).all() else None
-        )
+        largest_gap = float(gap.max()) if np.isfinite(gap).all() else None
+        columns.values["latents_max_abs_diff_to_baseline"] = largest_gap
         columns.values["latents_bit_equal_to_baseline"] = bool((mine.latents == baseline.latents).all())
     largest, ssim = columns.values["max_abs_diff_to_baseline"], columns.values["ssim_to_baseline"]
     if exact:
@@ -169,13 +167,8 @@ def read_kept(path: Path) -> Kept | None:
     """What `write_kept` wrote; None when there is no such file, or none that can be read."""
     try:
         with np.load(path) as data:
-            floor = float(data["floor"])
-            return Kept(
-                data["frames"],
-                data["latents"],
-                int(data["decoded"]),
-                str(data["device"]),
-                None if math.isnan(floor) else floor,
-            )
+            decoded, device, floor = int(data["decoded"]), str(data["device"]), float(data["floor"])
+            noise_floor_db = None if math.isnan(floor) else floor
+            return Kept(data["frames"], data["latents"], decoded, device, noise_floor_db)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None

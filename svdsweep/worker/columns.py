@@ -51,10 +51,8 @@ def memory_columns(timings: Sequence[Timing]) -> Measurements:
     """Peaks of device memory (GiB), the largest over the repeats; None on a device that does not count."""
     columns, most = Measurements(), {}
     for kind in ("allocated", "reserved"):
-        peaks = {
-            stage: largest(getattr(t.peaks.get(stage), f"{kind}_gib", None) for t in timings)
-            for stage in STAGES
-        }
+        name = f"{kind}_gib"
+        peaks = {stage: largest(getattr(t.peaks.get(stage), name, None) for t in timings) for stage in STAGES}
         most[kind] = largest(peaks.values()) or 0.0
         columns.values[f"vram_{kind}_peak_gib"] = most[kind] or None
         columns.values |= {f"{stage}_vram_{kind}_peak_gib": peak for stage, peak in peaks.items()}
@@ -72,18 +70,10 @@ def device_columns(
     before: nvml.State, after: nvml.State, total_s: Sequence[float], warmup_s: Sequence[float]
 ) -> Measurements:
     """Energy of one run (the warm-up's share taken out by time) and the state of the GPU, by NVML."""
-    columns = Measurements(
-        values={
-            "vram_process_peak_gib": after.process_gib,
-            "vram_device_gib": after.device_gib,
-            "sm_clock_mhz": after.sm_clock_mhz,
-            "memory_clock_mhz": after.memory_clock_mhz,
-            "temperature_c": after.temperature_c,
-            "throttle": after.throttle,
-            "other_processes": after.other_processes,
-            "energy_j": None,
-        }
-    )
+    columns = Measurements({"vram_process_peak_gib": after.process_gib, "vram_device_gib": after.device_gib})
+    same = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "throttle", "other_processes")
+    columns.values |= {name: getattr(after, name) for name in same}
+    columns.values["energy_j"] = None
     if before.energy_j is not None and after.energy_j is not None:
         spent_j = after.energy_j - before.energy_j
         columns.values["energy_j"] = spent_j * statistics.fmean(total_s) / (sum(total_s) + sum(warmup_s))

@@ -1,7 +1,8 @@
 """How often a job runs: warm-up, timed repeats, and the decode of latents that another job has made."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,15 +66,9 @@ def generate(setup: Setup, probe: StageProbe) -> Output:
     pipe, job = setup.pipe, setup.job
     sigma_min = float(pipe.scheduler.config.sigma_min or pipe.scheduler.sigmas[-2])
     generator = torch.Generator("cpu").manual_seed(job.seed)
+    asked = {**arguments(job, sigma_min), "generator": generator, "decode_chunk_size": setup.chunk}
     probe.start()
-    frames = pipe(
-        setup.picture,
-        generator=generator,
-        decode_chunk_size=setup.chunk,
-        output_type="np",
-        callback_on_step_end=probe.step,
-        **arguments(job, sigma_min),
-    ).frames[0]
+    frames = pipe(setup.picture, **asked, output_type="np", callback_on_step_end=probe.step).frames[0]
     timing = probe.finish()
     assert probe.latents is not None
     return Output(frames, probe.latents.cpu(), timing)
@@ -101,55 +96,46 @@ def run_once(setup: Setup, report: Report) -> Output:
 def measure(setup: Setup, report: Report, cold: bool) -> Measured:
     """Compile and warm up if the pipeline is `cold` for this shape, then run as often as `job.measure` asks."""
     how, memory = setup.job.measure, setup.job.memory
-
-    def untimed_s(phase: str) -> float:
-        return run_once(setup, _named(report, phase)).timing.total_s
-
-    compile_run_s = untimed_s("compile") if cold and compiles(memory) else None
-    choosing = memory.attention == "measured" and compile_run_s is None
-    warmup_s = warm_up(how, lambda: untimed_s("warmup"), at_least=int(choosing)) if cold else []
-    return _repeated(
-        lambda: run_once(setup, report),
-        lambda timings: len(timings) < how.repeats or _unsure(timings, how),
-        warmup_s,
-        compile_run_s,
-    )
+    compiled = cold and compiles(memory)
+    if memory.attention == "measured" and not compiled:  # it chooses in the first run
+        how = replace(how, warmup=max(how.warmup, 1))
+    return _measured(partial(run_once, setup), how, report, cold, compiled)
 
 
 def measure_decode(setup: Setup, latents: torch.Tensor, repeats: int, report: Report, cold: bool) -> Measured:
     """Time the decode of ready `latents` `repeats` times, after one untimed decode where `measure` would have one."""
-    how = setup.job.measure
+    asked = setup.job.measure
+    warmup = int(asked.warmup > 0 or asked.until_steady)
+    how = replace(asked, warmup=warmup, until_steady=False, repeats=repeats, within=None)
 
-    def run(announce: Report) -> Output:
-        with StageProbe(setup.pipe, setup.device, announce, 0, decode_only=True) as probe:
+    def run(report: Report) -> Output:
+        with StageProbe(setup.pipe, setup.device, report, 0, decode_only=True) as probe:
             return decode(setup, latents, probe)
 
-    def untimed_s(phase: str) -> float:
-        return run(_named(report, phase)).timing.total_s
-
-    compile_run_s = untimed_s("compile") if cold and setup.job.memory.compile_vae else None
-    warmup_s = [untimed_s("warmup")] if cold and (how.warmup or how.until_steady) else []
-    return _repeated(lambda: run(report), lambda timings: len(timings) < repeats, warmup_s, compile_run_s)
+    return _measured(run, how, report, cold, cold and setup.job.memory.compile_vae)
 
 
-def _repeated(
-    run: Callable[[], Output],
-    goes_on: Callable[[list[Timing]], bool],
-    warmup_s: list[float],
-    compile_run_s: float | None,
+def _measured(
+    run: Callable[[Report], Output], how: Measure, report: Report, cold: bool, compiled: bool
 ) -> Measured:
-    """Timed runs, at least one, as long as what was timed so far `goes_on`."""
-    first = last = run()
+    """All runs of a job: the one in which something is `compiled`, the warm-up, and the timed ones."""
+
+    def untimed_s(phase: str) -> float:
+        return run(lambda _phase, peak_gib: report(phase, peak_gib)).timing.total_s
+
+    compile_run_s = untimed_s("compile") if compiled else None
+    warmup_s = warm_up(how, lambda: untimed_s("warmup")) if cold else []
+    first = last = run(report)
     timings = [first.timing]
-    while goes_on(timings):
-        last = run()
+    while len(timings) < how.repeats or _unsure(timings, how):
+        last = run(report)
         timings.append(last.timing)
     return Measured(first, last, timings, warmup_s, compile_run_s)
 
 
-def warm_up(how: Measure, run: Callable[[], float], at_least: int = 0) -> list[float]:
+def warm_up(how: Measure, run: Callable[[], float]) -> list[float]:
     """The seconds of untimed runs: `how.warmup` of them, or so many until two in a row agree."""
-    seconds = [run() for _ in range(max(how.warmup, at_least))]
+    seconds = [run() for _ in range(how.warmup)]
     while how.until_steady and len(seconds) < how.warmup_limit and not _steady(seconds):
         seconds.append(run())
     return seconds
@@ -164,7 +150,3 @@ def _unsure(timings: list[Timing], how: Measure) -> bool:
 
 def _steady(seconds: list[float]) -> bool:
     return len(seconds) >= 2 and abs(seconds[-1] - seconds[-2]) <= STEADY_WITHIN * seconds[-2]
-
-
-def _named(report: Report, phase: str) -> Report:
-    return lambda _phase, peak_gib: report(phase, peak_gib)

@@ -11,6 +11,13 @@ from svdsweep.store.files import renamed_when_done
 Frames = NDArray[np.uint8]
 """(frames, height, width, 3), RGB, 0–255."""
 
+FORMAT = {"codec": "libx264", "pix_fmt_out": "yuv420p", "macro_block_size": 2}
+ENCODER = [
+    *("-crf", "12", "-preset", "veryfast", "-threads", "1"),
+    *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
+    *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
+    *("-movflags", "+faststart"),
+]
 SHEET_WIDTH_PX = 1280
 FFMPEG_CURE = (
     "pip install --force-reinstall imageio-ffmpeg, or point IMAGEIO_FFMPEG_EXE at an ffmpeg with libx264"
@@ -35,20 +42,8 @@ def write_video(path: Path, frames: Frames, fps: int) -> None:
 
     height, width = frames.shape[1:3]
     with renamed_when_done(path) as part:
-        writer = imageio_ffmpeg.write_frames(
-            str(part),
-            (width, height),
-            fps=fps,
-            codec="libx264",
-            pix_fmt_out="yuv420p",
-            macro_block_size=2,
-            output_params=[
-                *("-crf", "12", "-preset", "veryfast", "-threads", "1"),
-                *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
-                *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
-                *("-movflags", "+faststart"),
-            ],
-        )
+        size = (width, height)
+        writer = imageio_ffmpeg.write_frames(str(part), size, fps=fps, output_params=ENCODER, **FORMAT)
         try:
             writer.send(None)
             for frame in np.ascontiguousarray(frames):

@@ -28,9 +28,8 @@ def judge(
     job, pipe = setup.job, setup.pipe
     frames = to_uint8(output.frames)
     nonfinite = int(np.size(output.frames) - np.isfinite(output.frames).sum())
-    columns = Measurements()
-    columns.values["nonfinite_values"] = nonfinite
-    columns.values["frames_sha256"] = hashlib.sha256(frames.tobytes()).hexdigest()
+    sha256 = hashlib.sha256(frames.tobytes()).hexdigest()
+    columns = Measurements({"nonfinite_values": nonfinite, "frames_sha256": sha256})
     enter("metrics")
     baseline = baseline_of(folder, job)
     context = Context(
@@ -46,9 +45,8 @@ def judge(
     # the family `baseline` is left to `against_baseline`, which every job needs and some only after the sweep
     columns.add(score(frames, context, [name for name in job.metrics.families if name != "baseline"]))
     pipe.maybe_free_model_hooks()  # the image encoder may have come to the device for a metric
-    kept = Kept(
-        frames, output.latents.float().numpy(), setup.chunk, device_name(setup.device), noise_floor_db
-    )
+    latents, device = output.latents.float().numpy(), device_name(setup.device)
+    kept = Kept(frames, latents, setup.chunk, device, noise_floor_db)
     columns.add(against_baseline(folder, job, kept, baseline, str(setup.device)))
     enter("write")
     video, sheet = f"videos/{job.key}.mp4", f"sheets/{job.key}.png"

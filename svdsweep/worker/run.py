@@ -105,7 +105,9 @@ class Run:
         shape = (job.num_frames, job.height, job.width, is_guided(job), self.setup.chunk)
         cold = shape not in loaded.warm
         loaded.warm.add(shape)
-        denoise_key = _denoise_key(job)
+        # all that latents and their timing depend on: the job but for how it is decoded and judged
+        how = replace(job.measure, share_latents=True, noise_floor=True)
+        denoise_key = digest(canonical(replace(job, decode_chunk_size="all", metrics=Metrics(), measure=how)))
         shared = loaded.shared.get(denoise_key) if job.measure.share_latents else None
         if shared and shared.key != job.key:
             repeats = len(shared.timings)
@@ -135,9 +137,8 @@ class Run:
             db = psnr_db(squared_error(to_uint8(measured.first.frames), to_uint8(again.frames)))
             floors[shape] = self.measurements.values["noise_floor_psnr_db"] = db
             if db < PSNR_CAP_DB:
-                self.measurements.notes.append(
-                    f"the baseline repeated is not bit-equal to itself ({db:.1f} dB)"
-                )
+                note = f"the baseline repeated is not bit-equal to itself ({db:.1f} dB)"
+                self.measurements.notes.append(note)
         return floors[shape]
 
 
@@ -148,12 +149,8 @@ def begin(
     picture = open_image(job.image, job.height, job.width)
     _clear(loaded, device, measurements)
     chunk = _chunk(loaded.pipe, job, device)
-    measurements.values |= {
-        "decode_frames": chunk,
-        "denoise_steps": steps_of(job),
-        "guided": is_guided(job),
-        "fps_id": job.fps - 1,
-    }
+    measurements.values |= {"decode_frames": chunk, "denoise_steps": steps_of(job)}
+    measurements.values |= {"guided": is_guided(job), "fps_id": job.fps - 1}
     return Run(Setup(loaded.pipe, job, picture, chunk, device), loaded, progress, measurements)
 
 
@@ -166,9 +163,8 @@ def _clear(loaded: Loaded, device: torch.device, measurements: Measurements) -> 
             f"{held - loaded.resident_gib:.2f} GiB of an earlier job were still on the device when this one began"
         )
     if not vram.reset_host_peak():
-        measurements.notes.append(
-            "host_ram_peak_gib is the peak of the worker's life: the kernel would not reset it"
-        )
+        note = "host_ram_peak_gib is the peak of the worker's life: the kernel would not reset it"
+        measurements.notes.append(note)
 
 
 def _chunk(pipe: Any, job: Job, device: torch.device) -> int:
@@ -179,9 +175,3 @@ def _chunk(pipe: Any, job: Job, device: torch.device) -> int:
     if job.gpu.memory_limit_gib is not None:
         free_gib = min(free_gib, job.gpu.memory_limit_gib - (vram.allocated_gib(device) or 0.0))
     return frames_that_fit(pipe, job.num_frames, job.height, job.width, free_gib)
-
-
-def _denoise_key(job: Job) -> str:
-    """A digest of everything that latents and their timing depend on: the job but for how it is decoded and judged."""
-    how = replace(job.measure, share_latents=True, noise_floor=True)
-    return digest(canonical(replace(job, decode_chunk_size="all", metrics=Metrics(), measure=how)))

@@ -69,17 +69,9 @@ class Worker:
             status, error = _outcome(e, progress.phase)
         if status in ("oom", "failed"):
             self._give_up(progress, measurements)
-        return Row(
-            job=job,
-            status=status,
-            attempt=attempt,
-            error=error,
-            phase="" if status == "ok" else progress.phase,
-            values=measurements.values,
-            series=measurements.series,
-            provenance=provenance(self.device),
-            notes=measurements.notes,
-        )
+        phase = "" if status == "ok" else progress.phase
+        made_with = provenance(self.device)
+        return Row(job, status, attempt, error, phase, provenance=made_with, **vars(measurements))
 
     def _run(self, job: Job, progress: Progress, measurements: Measurements) -> None:
         free_since_s, self.free_since_s = self.free_since_s, None
@@ -140,13 +132,6 @@ def _first_line(e: BaseException) -> str:
     return next(iter(str(e).splitlines()), type(e).__name__)
 
 
-def _with_places(e: BaseException) -> str:
-    """An error with the last three places of the code that it passed: short enough for a table."""
-    places = traceback.extract_tb(e.__traceback__)[-3:]
-    where = " < ".join(f"{p.filename.rsplit('/', 1)[-1]}:{p.lineno} {p.name}" for p in reversed(places))
-    return f"{type(e).__name__}: {str(e).strip() or 'no message'} [{where}]"
-
-
 def _outcome(e: Exception, phase: str) -> tuple[str, str]:
     """The status and error of a job that ended by `e` in a phase. A package that a strategy lacks makes it impossible;
     one that is missed afterwards, while frames are judged, says nothing about the strategy."""
@@ -154,4 +139,6 @@ def _outcome(e: Exception, phase: str) -> tuple[str, str]:
         return "oom", _first_line(e)
     if isinstance(e, NoEffect) or (isinstance(e, ImportError) and phase not in JUDGING):
         return "rejected", str(e)
-    return "failed", _with_places(e)
+    places = traceback.extract_tb(e.__traceback__)[-3:]  # short enough for a table
+    where = " < ".join(f"{p.filename.rsplit('/', 1)[-1]}:{p.lineno} {p.name}" for p in reversed(places))
+    return "failed", f"{type(e).__name__}: {str(e).strip() or 'no message'} [{where}]"
