@@ -18,10 +18,8 @@ HEADER = ("strategy", "workload", "pairs", "latency", "verdict", "VRAM", "metric
 
 def main(argv: Sequence[str]) -> int:
     """Answer the verb; returns 1 when something got worse by more than `--fail-above`, else 0. Raises UserError."""
-    parser = Parser(
-        "compare",
-        "Compare two sweeps job by job: two GPUs, two versions, two commits. Ratios are second ÷ first.",
-    )
+    about = "Compare two sweeps job by job: two GPUs, two versions, two commits. Ratios are second ÷ first."
+    parser = Parser("compare", about)
     add = parser.add_argument
     add("first", type=Path, metavar="runs/OLD", help="what is compared with")
     add("second", type=Path, metavar="runs/NEW", help="what is compared")
@@ -120,7 +118,5 @@ def page(title: str, result: "Comparison", above: float | None) -> str:
 def document(result: "Comparison", above: float) -> str:
     """The comparison as JSON; units are those of the columns."""
     facts = dataclasses.asdict(result)
-    facts["changes"] = [
-        {**dataclasses.asdict(change), "regressed": change.regressed(above)} for change in result.changes
-    ]
+    facts["changes"] = [dataclasses.asdict(c) | {"regressed": c.regressed(above)} for c in result.changes]
     return json.dumps(facts, indent=1)

@@ -15,6 +15,5 @@ def main(argv: Sequence[str]) -> int:
     add("--to", required=True, choices=["vbench"], help="vbench: laid out and named for VBench-I2V")
     add("--into", required=True, type=Path, metavar="DIR", help="an empty or new folder")
     asked = parser.asked(argv)
-    for command in vbench.export(asked.folder, asked.into):
-        print(command)
+    print("\n".join(vbench.export(asked.folder, asked.into)))
     return 0

@@ -41,10 +41,7 @@ def main(argv: Sequence[str]) -> int:
     wish = wish_of(asked)
     candidates = search(wish)
     best = fitting(candidates, wish.vram_gib)[: asked.show]
-    if asked.json:
-        print(json.dumps(plain(wish, best, candidates), indent=1))
-    else:
-        print(text(wish, best, candidates))
+    print(json.dumps(plain(wish, best, candidates), indent=1) if asked.json else text(wish, best, candidates))
     return measured(wish.vram_gib, best, asked.config_dir) if asked.measure and best else 0
 
 
@@ -53,15 +50,13 @@ def parser() -> Parser:
     p = Parser("fit", ABOUT, EXAMPLES)
     p.add_grid()
     p.add_argument("--vram", type=gib_of, metavar="GIB", help="the card's memory; needed")
-    p.add_argument(
-        "--gpu",
-        type=gpu_asked,
-        metavar="NAME",
-        help="rank by the floor of latency on it, as in predict; `here` is this machine's, as doctor measures it; "
-        "default: a published card of that size",
+    about_gpu = (
+        "rank by the floor of latency on it, as in predict; `here` is this machine's, as doctor measures it; "
+        "default: a published card of that size"
     )
+    p.add_argument("--gpu", type=gpu_asked, metavar="NAME", help=about_gpu)
     p.add_argument("--show", type=number_of, default=3, metavar="N", help="how many to show (default: 3)")
-    p.add_argument("--measure", action="store_true", help="run the best few and tell whether they fit")
+    p.add_flag("--measure", "run the best few and tell whether they fit")
     p.add_json()
     return p
 
@@ -115,29 +110,30 @@ def text(wish: Wish, best: Sequence[Candidate], candidates: Sequence[Candidate])
     if not best:
         return nothing_fits(wish, candidates)
     header = ["keeps", "peak_gib", "needed_gib", "peak in", "tflop", "floor_s"]
-    lines = [
-        [
-            c.keeps,
-            f"{c.prediction.peak_gib:.2f}",
+    lines = []
+    for c in best:
+        p = c.prediction
+        facts = [
+            f"{p.peak_gib:.2f}",
             f"{c.needed_gib:.2f}",
-            c.prediction.peak_stage,
-            f"{c.prediction.tflop:.0f}",
+            p.peak_stage,
+            f"{p.tflop:.0f}",
             f"{c.floor_s:.1f}",
         ]
-        for c in best
+        lines.append([c.keeps, *facts])
+    blocks = [
+        table(header, lines, [False, True, True, False, True, True]),
+        "",
+        *(c.command for c in best),
+        "",
     ]
-    blocks = [table(header, lines, [False, True, True, False, True, True]), ""]
-    blocks += [c.command for c in best]
-    blocks.append("")
     blocks += [f"keeps {kept}: {MEANING[kept]}." for kept in KEEPS if any(c.keeps == kept for c in best)]
     if best[0].keeps != FRAMES:
         whole = min((c for c in candidates if c.keeps == FRAMES), key=lambda c: c.needed_gib, default=None)
         blocks += [f"To keep the frames takes {whole.needed_gib:.2f} GiB: {whole.command}"] if whole else []
-    blocks.append(
-        f"Predicted, {len(candidates)} combinations. needed_gib: peak_gib with {wish.allowance.words}."
-    )
-    blocks.append(f"floor_s on {wish.gpu.title} at {wish.gpu.basis}, for the order only.")
-    return "\n".join(blocks)
+    needed = f"needed_gib: peak_gib with {wish.allowance.words}."
+    floor = f"floor_s on {wish.gpu.title} at {wish.gpu.basis}, for the order only."
+    return "\n".join([*blocks, f"Predicted, {len(candidates)} combinations. {needed}", floor])
 
 
 def nothing_fits(wish: Wish, candidates: Sequence[Candidate]) -> str:
@@ -172,16 +168,14 @@ def measured(vram_gib: float, best: Sequence[Candidate], config_dir: str | None)
         raise UserError("--measure needs a GPU, and there is none here; without it, fit predicts.")
     code = 0
     for c in best:
-        cap = [f"gpu.memory_limit_gib={vram_gib:g}", f"name=fit-{vram_gib:g}gb"]
-        settings = [*c.settings, *cap]
+        settings = [*c.settings, f"gpu.memory_limit_gib={vram_gib:g}", f"name=fit-{vram_gib:g}gb"]
         code = max(code, run(settings, config_dir))
         grid = expand(settings, config_dir)
         row = Store(grid.folder).rows().get(grid.jobs[0].key)
         peak = row.values.get("vram_allocated_peak_gib") if row else None
         told = f"{peak:.2f} GiB measured" if isinstance(peak, float) else "no peak measured"
-        print(
-            f"{row.status if row else 'no row'}: {told}, {c.prediction.peak_gib:.2f} GiB predicted: {c.command}"
-        )
+        status = row.status if row else "no row"
+        print(f"{status}: {told}, {c.prediction.peak_gib:.2f} GiB predicted: {c.command}")
     return code
 
 
@@ -191,7 +185,7 @@ def _facts(c: Candidate) -> dict[str, Any]:
         "keeps": c.keeps,
         "predicted_vram_gib": c.prediction.peak_gib,
         "needed_vram_gib": c.needed_gib,
-        "allowance": c.allowance.words,
+        "allowance": c.wish.allowance.words,
         "peak_stage": c.prediction.peak_stage,
         "tflop": c.prediction.tflop,
         "eager_floor_s": c.floor_s,

@@ -24,10 +24,9 @@ def ask_hydra(arguments: Sequence[str]) -> int:
     settings = [a for a in arguments if "=" in a and not a.startswith("-")]
     with configs() as presets:
         swept = [o.input_line for o in presets.parse(settings) if o.is_sweep_override()]
-    if swept and any(a in ("--cfg", "-c") for a in arguments):
-        raise UserError(
-            f"--cfg shows one configuration, and {swept[0]} is several; `svdsweep plan` lists them."
-        )
+    if swept and {"--cfg", "-c"} & {*arguments}:
+        several = f"{swept[0]} is several; `svdsweep plan` lists them."
+        raise UserError(f"--cfg shows one configuration, and {several}")
     import hydra
 
     register_schema(help.page(VERBS))

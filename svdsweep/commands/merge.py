@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,16 +14,6 @@ from svdsweep.store.rows import Row, Store, last_rows, read_rows
 
 LEFT_OUT = ("rows", "logs", "claims", "slurm")
 """Folders that hold no job's files."""
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """A job that two folders have finished, each by itself."""
-
-    key: str
-    one: Path
-    other: Path
-    what: str
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,12 +27,12 @@ def main(argv: Sequence[str]) -> int:
     add("folders", nargs="+", type=Path, metavar="runs/NAME", help="folders of one sweep, finished or not")
     add("--into", required=True, type=Path, metavar="DIR", help="the folder to fill; it may be one of them")
     add("--prefer", choices=("first", "last"), help="whose row counts where two differ")
-    add("--check", action="store_true", help="only look for conflicts")
+    parser.add_flag("--check", "only look for conflicts")
     asked = parser.asked(argv)
     folders = sweeps_of(asked.folders, asked.into)
     clashes = conflicts(folders)
     for clash in clashes:
-        print(f"{clash.key}: {clash.what} ({clash.one} and {clash.other})", file=sys.stderr)
+        print(clash, file=sys.stderr)
     if asked.check:
         print(f"{len(clashes)} conflicts in {len(folders)} folders")
         return 1 if clashes else 0
@@ -67,15 +57,15 @@ def sweeps_of(folders: Sequence[Path], into: Path) -> list[Path]:
     return merged
 
 
-def conflicts(folders: Sequence[Path]) -> list[Conflict]:
-    """The jobs with unequal final rows in two folders; a row that was copied is equal and no conflict."""
-    clashes: list[Conflict] = []
+def conflicts(folders: Sequence[Path]) -> list[str]:
+    """A line for each job with unequal final rows in two folders; a row that was copied is equal and no conflict."""
+    clashes: list[str] = []
     first: dict[str, tuple[Path, Row]] = {}
     for folder in folders:
         for key, row in last_rows(read_rows(folder)).items():
             where, earlier = first.setdefault(key, (folder, row))
             if row.final and earlier.final and row != earlier:
-                clashes.append(Conflict(key, where, folder, _clash(earlier, row)))
+                clashes.append(f"{key}: {_clash(earlier, row)} ({where} and {folder})")
             elif row.final:
                 first[key] = (folder, row)
     return clashes

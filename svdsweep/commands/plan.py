@@ -48,9 +48,7 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("plan", "Show the jobs of a grid and what is done; run nothing.")
     parser.add_grid()
     parser.add_json()
-    parser.add_argument(
-        "--predict", action="store_true", help="simulate the peak VRAM of what was not predicted yet"
-    )
+    parser.add_flag("--predict", "simulate the peak VRAM of what was not predicted yet")
     asked = parser.asked(argv)
     plan = made(expand(asked.settings, asked.config_dir), asked.predict)
     warn(plan.grid)
@@ -80,14 +78,8 @@ def text(plan: Plan) -> str:
     states = Counter(plan.state.values())
     settled = [row for row in rows_of(plan.grid, plan.rows) if plan.state[row.key] not in (TO_DO, IMPOSSIBLE)]
     numbers = counts(settled, states[TO_DO], states[IMPOSSIBLE])
-    blocks = [
-        table_of_jobs(plan),
-        "",
-        *pipelines(jobs)[:LINES],
-        *reasons,
-        "",
-        f"{plan.grid.folder}: {len(jobs)} jobs, {numbers}. Nothing was run.",
-    ]
+    blocks = [table_of_jobs(plan), "", *pipelines(jobs)[:LINES], *reasons, ""]
+    blocks.append(f"{plan.grid.folder}: {len(jobs)} jobs, {numbers}. Nothing was run.")
     if any(plan.fits.values()):
         limit = f"{plan.card.name} ({plan.card.gib:.1f} GiB)" if plan.card.gib else "gpu.memory_limit_gib"
         blocks.append(f"fits: {limit}, with {plan.card.allowance.words}.")
@@ -102,16 +94,14 @@ def table_of_jobs(plan: Plan) -> str:
     """A line a job: what varies, the number of its pipeline, predicted VRAM where known, and where it stands."""
     jobs = plan.grid.jobs
     asked = varying(jobs) or ["motion_bucket_id", "seed"]
-    numbers = numbers_of_pipelines(jobs)
+    numbers = {key: i for i, key in enumerate(dict.fromkeys(job.pipeline_key for job in jobs), 1)}
     columns = [asked_for(job) for job in jobs]
     more = ["predicted_gib"] * bool(plan.predicted) + ["fits"] * any(plan.fits.values())
     lines = []
     for job, settings in zip(jobs, columns, strict=True):
         prediction = plan.predicted.get(job.key)
-        facts = {
-            "predicted_gib": cell(prediction.peak_gib if prediction else None),
-            "fits": plan.fits.get(job.key) or "-",
-        }
+        peak = cell(prediction.peak_gib if prediction else None)
+        facts = {"predicted_gib": peak, "fits": plan.fits.get(job.key) or "-"}
         line = [job.key, *(cell(settings[n]) for n in asked), str(numbers[job.pipeline_key])]
         lines.append([*line, *(facts[name] for name in more), plan.state[job.key]])
     header = ["job", *(SHORT.get(n, n) for n in asked), "pipeline", *more, "state"]
@@ -119,19 +109,14 @@ def table_of_jobs(plan: Plan) -> str:
     return table(header, lines, right)
 
 
-def numbers_of_pipelines(jobs: Sequence[Job]) -> dict[str, int]:
-    """A number from 1 on for each pipeline that jobs need, by its key, in the order of the jobs."""
-    return {key: i + 1 for i, key in enumerate(dict.fromkeys(job.pipeline_key for job in jobs))}
-
-
 def pipelines(jobs: Sequence[Job]) -> list[str]:
-    """A sentence for each pipeline: its model, its strategy, and how many jobs share it."""
+    """A sentence for each pipeline, in the order of the jobs: its model, its strategy, and how many jobs share it."""
     first = {job.pipeline_key: job for job in reversed(jobs)}
     members = Counter(job.pipeline_key for job in jobs)
     return [
         f"pipeline {number}: {first[key].model.name}, {first[key].model.dtype}, memory={first[key].memory.name}"
-        f" ({members[key]} jobs)"
-        for key, number in numbers_of_pipelines(jobs).items()
+        f" ({count} jobs)"
+        for number, (key, count) in enumerate(members.items(), 1)
     ]
 
 

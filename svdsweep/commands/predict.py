@@ -8,7 +8,7 @@ from typing import Any
 from svdsweep.commands.request import Parser
 from svdsweep.config import Job
 from svdsweep.grid.expand import expand_without_weights
-from svdsweep.predict.allowance import ALLOWANCE, CARDS_GB, Allowance, allowance_for, needed_gib, verdict
+from svdsweep.predict.allowance import CARDS_GB, Allowance, allowance_for, needed_gib, verdict
 from svdsweep.predict.batch import Outcome, Unpredicted, outcomes, processes_here
 from svdsweep.predict.gpus import Gpu, eager_floor_s, floor_s, known_gpus
 from svdsweep.predict.here import gpu_asked
@@ -52,16 +52,12 @@ def parser() -> Parser:
     """The flags of the verb."""
     p = Parser("predict", ABOUT, EXAMPLES.format(gpus=", ".join(known_gpus())))
     p.add_grid()
-    p.add_argument(
-        "--gpu",
-        type=gpu_asked,
-        metavar="NAME",
-        help="add the floor of latency at that GPU's published rates, or, for `here`, at those that `svdsweep doctor` "
-        "measured on this machine's; and take what measured sweeps in runs_dir say of it to tell which cards fit",
+    about_gpu = (
+        "add the floor of latency at that GPU's published rates, or, for `here`, at those that `svdsweep doctor` "
+        "measured on this machine's; and take what measured sweeps in runs_dir say of it to tell which cards fit"
     )
-    p.add_argument(
-        "--details", action="store_true", help="list the largest tensors that are alive at each peak"
-    )
+    p.add_argument("--gpu", type=gpu_asked, metavar="NAME", help=about_gpu)
+    p.add_flag("--details", "list the largest tensors that are alive at each peak")
     p.add_json()
     return p
 
@@ -70,8 +66,8 @@ def text(
     jobs: Sequence[Job],
     predicted: Mapping[str, Outcome],
     gpu: Gpu | None,
-    allowance: Allowance = ALLOWANCE,
-    details: bool = False,
+    allowance: Allowance,
+    details: bool,
 ) -> str:
     """The table, what it takes for granted, and on request the stages of each job."""
     names = [name for name in varying(jobs) or ["memory"] if name != "baseline"]
@@ -86,7 +82,7 @@ def text(
             reasons.setdefault(outcome.reason, []).append(" ".join(asked))
     blocks = [_table(names, lines, gpu, allowance)] if lines else []
     blocks += [f"not predicted: {reason}  ({_some(who)})" for reason, who in reasons.items()]
-    blocks += _notes([prediction for _, prediction in lines])
+    blocks += sorted({f"note: {note}" for _, prediction in lines for note in prediction.notes})
     if lines:
         blocks.append(explanation(gpu, allowance))
     if details:
@@ -105,10 +101,6 @@ def _table(
         [[*asked, *_cells(prediction, gpu, allowance)] for asked, prediction in lines],
         [False] * len(names) + [True] * len(numbers),
     )
-
-
-def _notes(predictions: Sequence[Prediction]) -> list[str]:
-    return sorted({f"note: {note}" for prediction in predictions for note in prediction.notes})
 
 
 def _some(jobs: Sequence[str]) -> str:

@@ -13,16 +13,12 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("report", "Write report.html and report.md of sweeps, also while they run.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="runs/NAME", help="the folder of a sweep")
     parser.add_json("the paths as one JSON document")
-    parser.add_argument(
+    parser.add_flag(
         "--predict",
-        action="store_true",
-        help="first predict the VRAM of measured settings that were not predicted yet: seconds a strategy, no GPU",
+        "first predict the VRAM of measured settings that were not predicted yet: seconds a strategy, no GPU",
     )
     asked = parser.asked(argv)
     pages = [report.write(folder, asked.predict) for folder in asked.folders]
-    if asked.json:
-        print(json.dumps({"reports": [str(page) for page in pages]}))
-        return 0
-    for page in pages:
-        print(f"report   {page}  (and {page.with_suffix('.md').name})")
+    lines = [f"report   {page}  (and {page.with_suffix('.md').name})" for page in pages]
+    print(json.dumps({"reports": [str(page) for page in pages]}) if asked.json else "\n".join(lines))
     return 0

@@ -23,9 +23,13 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,  # examples keep their lines
         )
 
+    def add_flag(self, name: str, what: str) -> None:
+        """A flag that is given or not."""
+        self.add_argument(name, action="store_true", help=what)
+
     def add_json(self, what: str = "one JSON document on standard output, nothing else there") -> None:
         """`--json`, which every verb with a table has."""
-        self.add_argument("--json", action="store_true", help=what)
+        self.add_flag("--json", what)
 
     def add_grid(self) -> None:
         """Settings in Hydra's grammar, and where presets of one's own are: what every verb that takes a grid has."""

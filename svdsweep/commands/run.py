@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from svdsweep import terminal
 from svdsweep.commands.help import ask_hydra, is_for_hydra
@@ -120,24 +119,18 @@ def write_outcome(folder: Path, store: Store) -> dict[str, Row]:
 def show(grid: Grid, rows: Sequence[Row], as_json: bool) -> None:
     """The table of results and where to look next, or one JSON document."""
     if as_json:
-        document: dict[str, Any] = {
-            "name": grid.name,
-            "folder": str(grid.folder),
-            "rows": [flat(row) for row in rows],
-        }
+        document = {"name": grid.name, "folder": str(grid.folder), "rows": [flat(row) for row in rows]}
         print(json.dumps(document, indent=1))
         return
     print(outcome(rows))
     print(f"\n{terminal.counts(rows, len(grid.jobs) - len(rows))}")
     if why := terminal.troubles(rows):
         print(why)
-    videos = sum(1 for row in rows if row.values.get("video"))
     print(f"report   {grid.folder / 'report.html'}")
     print(f"table    {grid.folder / 'results.csv'}  (.parquet, .md)")
-    if videos:
-        print(
-            f"videos   {grid.folder / 'videos'}{os.sep}  ({videos}; contact sheets in {grid.folder / 'sheets'}{os.sep})"
-        )
+    if videos := sum(1 for row in rows if row.values.get("video")):
+        sheets = f"contact sheets in {grid.folder / 'sheets'}{os.sep}"
+        print(f"videos   {grid.folder / 'videos'}{os.sep}  ({videos}; {sheets})")
 
 
 def warn(grid: Grid) -> None:

@@ -4,7 +4,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +41,7 @@ class Judged:
     def plain(self) -> dict[str, Any]:
         """The clip as JSON has it."""
         size = {"frames": self.frames, "height": self.height, "width": self.width}
-        said = {"values": self.scores.values, "series": self.scores.series, "notes": self.scores.notes}
-        return {"input": str(self.path), **size, **said}
+        return {"input": str(self.path), **size, **asdict(self.scores)}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -110,14 +109,8 @@ def judge(path: Path, arguments: Namespace) -> Judged:
 
     clip = read(path, arguments.frames)
     count, height, width = clip.frames.shape[:3]
-    scores = scores_of(
-        clip.frames,
-        arguments.image,
-        arguments.metrics,
-        arguments.decode_chunk_size,
-        arguments.device,
-        arguments.weights_dir,
-    )
+    asked = (arguments.metrics, arguments.decode_chunk_size, arguments.device, arguments.weights_dir)
+    scores = scores_of(clip.frames, arguments.image, *asked)
     if clip.cut_short:
         scores.notes.append(f"only the first {count} frames were read (--frames)")
     return Judged(path, count, height, width, scores)
@@ -168,9 +161,8 @@ def one_table(judged: Judged) -> str:
             meaning = column.help.partition(". ")[0].partition(": ")[0].rstrip(".")
             lines.append([name, cell(value), column.unit, column.better or "", meaning])
     head = f"{judged.path}: {judged.frames} frames, {judged.width}×{judged.height}"
-    body = table(
-        ["metric", "value", "unit", "better", "what it is"], lines, [False, True, False, False, False]
-    )
+    header = ["metric", "value", "unit", "better", "what it is"]
+    body = table(header, lines, [False, True, False, False, False])
     return "\n".join([head, body, *words, *(f"note: {note}" for note in judged.scores.notes)])
 
 
@@ -179,9 +171,7 @@ def lines_table(judged: Sequence[Judged]) -> str:
     values = [one.scores.values for one in judged]
     names = [n for n in headlines(values[0], 1) if any(v.get(n) is not None for v in values)]
     names.sort(key=lambda name: -COLUMNS[name].headline)
-    lines = [
-        [str(one.path), str(one.frames), *(cell(one.scores.values.get(n)) for n in names)] for one in judged
-    ]
+    lines = [[str(j.path), str(j.frames), *(cell(j.scores.values.get(n)) for n in names)] for j in judged]
     notes = dict.fromkeys(f"note: {one.path.name}: {note}" for one in judged for note in one.scores.notes)
     right = [False] + [True] * (len(names) + 1)
     return "\n".join([table(["clip", "frames", *names], lines, right), *notes])

@@ -23,11 +23,8 @@ def main(argv: Sequence[str]) -> int:
         "with --pair, what one value of a setting changes against another over the same image and seed.",
     )
     parser.add_argument("folder", type=Path, metavar="runs/NAME", help="the folder of a sweep")
-    parser.add_argument(
-        "--pair",
-        metavar="SETTING=A,B",
-        help="differences B − A, as in memory=baseline,chunked_decode or motion_bucket_id=60,180",
-    )
+    about_pair = "differences B − A, as in memory=baseline,chunked_decode or motion_bucket_id=60,180"
+    parser.add_argument("--pair", metavar="SETTING=A,B", help=about_pair)
     parser.add_argument("--metrics", metavar="A,B", help="these only, as in motion_px,mc_flicker_255")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the whole table to a file")
     parser.add_json()

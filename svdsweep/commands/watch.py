@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError
@@ -14,14 +15,14 @@ from svdsweep.runner.contract import Batch
 from svdsweep.runner.leases import under_way
 from svdsweep.runner.progress import clock, for_terminal
 from svdsweep.store.manifest import wanted_keys
-from svdsweep.store.rows import STATUSES, Row, Store, Tail
+from svdsweep.store.rows import STATUSES, Store, Tail
 
 
 def main(argv: Sequence[str]) -> int:
     """Answer the verb; returns the exit code. Raises UserError, and KeyboardInterrupt at Ctrl-C (the sweep goes on)."""
     parser = Parser("watch", "Show the progress of a sweep that another process or a cluster runs.")
     parser.add_argument("folder", type=Path, help="the sweep's folder, such as runs/motion")
-    parser.add_argument("--once", action="store_true", help="print how things stand, and leave")
+    parser.add_flag("--once", "print how things stand, and leave")
     parser.add_json("the same as one JSON document")
     parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between two looks")
     asked = parser.asked(argv)
@@ -34,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     return follow(asked.folder, asked.every)
 
 
-def standing(folder: Path) -> dict[str, object]:
+def standing(folder: Path) -> dict[str, Any]:
     """How a sweep stands: jobs in all (None if not known), rows by status, jobs under way, and a cluster's batch."""
     keys, rows = wanted_keys(folder), Store(folder).rows()
     mine = [row for key, row in rows.items() if keys is None or key in keys]
@@ -49,10 +50,9 @@ def standing(folder: Path) -> dict[str, object]:
     }
 
 
-def in_words(now: dict[str, object]) -> str:
+def in_words(now: dict[str, Any]) -> str:
     """A standing as one line."""
     statuses = now["statuses"]
-    assert isinstance(statuses, dict)
     done = sum(statuses.values())
     counts = ", ".join(f"{statuses[status]} {status}" for status in STATUSES if status in statuses)
     of = f" of {now['jobs']}" if now["jobs"] is not None else ""
@@ -77,7 +77,8 @@ def follow(folder: Path, every_s: float) -> int:
                 seen += row.key in missing
                 missing.discard(row.key)
                 left_s = (time.monotonic() - began) / seen * len(missing) if seen else None
-                watch.finished(_worker(row), row, left_s)
+                worker = row.provenance.get("worker") or row.provenance.get("host") or ""
+                watch.finished(str(worker), row, left_s)
             if ended:
                 watch.told(f"Its array {ended.name} has ended and left {len(missing)} jobs undone.")
                 return 1
@@ -88,7 +89,3 @@ def follow(folder: Path, every_s: float) -> int:
         watch.closed()
     print(f"every job has a row after {clock(time.monotonic() - began)}", file=sys.stderr)
     return 0
-
-
-def _worker(row: Row) -> str:
-    return str(row.provenance.get("worker") or row.provenance.get("host") or "")

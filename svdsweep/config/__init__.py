@@ -6,18 +6,5 @@ from svdsweep.config.parts import Gpu, Image, Measure, Metrics, Model
 from svdsweep.config.root import Config
 from svdsweep.config.runner import Ray, Runner, Slurm
 
-__all__ = [
-    "PER_RUN",
-    "Config",
-    "Gpu",
-    "Image",
-    "Job",
-    "Measure",
-    "Memory",
-    "Metrics",
-    "Model",
-    "Ray",
-    "Runner",
-    "Slurm",
-    "job_from",
-]
+__all__ = ["PER_RUN", "Config", "Gpu", "Image", "Job", "Measure", "Memory", "Metrics", "Model"]
+__all__ += ["Ray", "Runner", "Slurm", "job_from"]

@@ -20,8 +20,7 @@ class Model(Checked):
     dtype: str = knob("float32", "Precision of the weights.", words=("float16", "bfloat16", "float32"))
     weights: str = knob(
         "pretrained",
-        "`random` builds the architecture at full size without a file: true VRAM and latency, meaningless "
-        "pictures.",
+        "`random` builds the architecture at full size without a file: true VRAM and latency, meaningless pictures.",
         words=("pretrained", "random"),
     )
     architecture: str = knob(

@@ -93,11 +93,10 @@ def check(name: str, value: Any, rule: Rule) -> None:
 
 def _is_within(value: float, rule: Rule) -> bool:
     """Whether a number is finite and obeys the rule's bounds."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return False
     low = -math.inf if rule.low is None else rule.low
     high = math.inf if rule.high is None else rule.high
-    return low <= value <= high and (rule.multiple_of is None or value % rule.multiple_of == 0)
+    within = abs(value) < math.inf and low <= value <= high
+    return within and (rule.multiple_of is None or value % rule.multiple_of == 0)
 
 
 def typed(value: Any) -> str:

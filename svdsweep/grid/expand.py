@@ -109,22 +109,18 @@ def expand_without_weights(settings: Sequence[str], config_dir: str | None = Non
 def with_needed_baselines(jobs: list[Job]) -> list[Job]:
     """Baselines on which no other job depends need not keep their frames for a comparison: they name none."""
     needed = {job.baseline for job in jobs if job.baseline != job.key}
-    return [
-        job if job.baseline != job.key or job.key in needed else replace(job, baseline="") for job in jobs
-    ]
+    lonely = {job.key for job in jobs if job.baseline == job.key} - needed
+    return [replace(job, baseline="") if job.key in lonely else job for job in jobs]
 
 
 def doubts(job: Job) -> list[str]:
     """What will run, but perhaps not as hoped."""
     warnings = []
+    size, trained_for = f"{job.width}×{job.height}", job.model.max_num_frames
     if job.height % 64 or job.width % 64:
-        warnings.append(
-            f"{job.width}×{job.height}: SVD's networks expect multiples of 64; others run with odd borders."
-        )
-    if job.num_frames > job.model.max_num_frames:
-        warnings.append(
-            f"num_frames={job.num_frames}: {job.model.name} was trained for {job.model.max_num_frames}."
-        )
+        warnings.append(f"{size}: SVD's networks expect multiples of 64; others run with odd borders.")
+    if job.num_frames > trained_for:
+        warnings.append(f"num_frames={job.num_frames}: {job.model.name} was trained for {trained_for}.")
     return warnings
 
 
@@ -135,9 +131,8 @@ def _check(presets: Configs, override: Override) -> None:
         raise UserError(f"{override.input_line}: settings cannot be removed; set them to another value.")
     if key == EXPERIMENT and override.is_sweep_override():
         names = ",".join(_elements(override))
-        raise UserError(
-            f"{EXPERIMENT}={names} is not possible: to join the grids of presets, write +{EXPERIMENT}=[{names}]."
-        )
+        cure = f"to join the grids of presets, write +{EXPERIMENT}=[{names}]."
+        raise UserError(f"{EXPERIMENT}={names} is not possible: {cure}")
     if key == EXPERIMENT:
         for name in _names([override]):
             _check_option(presets, EXPERIMENT, name)
@@ -154,11 +149,8 @@ def _check(presets: Configs, override: Override) -> None:
 def _check_option(presets: Configs, group: str, name: str) -> None:
     options = presets.options(group)
     if name not in options:
-        more = " A path, folder or glob works too." if group == "image" else ""
-        allowed = ", ".join(options)
-        raise UserError(
-            f"{group}={name}: no such {group}. Allowed is {allowed}.{more}{nearest(name, options)}"
-        )
+        allowed = ", ".join(options) + (". A path, folder or glob works too." if group == "image" else ".")
+        raise UserError(f"{group}={name}: no such {group}. Allowed is {allowed}{nearest(name, options)}")
 
 
 def _grid_inside(presets: Configs, experiments: list[str], typed: Sequence[Override]) -> list[Override]:
@@ -199,18 +191,16 @@ def _sweep_config(presets: Configs, asked: _Asked) -> Config:
 
 def _checked_name(name: str | None) -> str | None:
     if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
-        raise UserError(
-            f"name={name}: a sweep's name is a folder's; allowed are letters, digits and any of . _ + -"
-        )
+        allowed = "letters, digits and any of . _ + -"
+        raise UserError(f"name={name}: a sweep's name is a folder's; allowed are {allowed}")
     return name
 
 
 def _values(override: Override) -> list[str]:
     """The values of one axis as typed; a folder or glob of pictures becomes one value a file."""
     values = _elements(override)
-    if override.key_or_group != "image":
-        return values
-    return [file for value in values for file in images.expand(value)]
+    is_image = override.key_or_group == "image"
+    return [file for value in values for file in images.expand(value)] if is_image else values
 
 
 def _elements(override: Override) -> list[str]:
@@ -218,9 +208,8 @@ def _elements(override: Override) -> list[str]:
     if override.is_discrete_sweep():
         return list(override.sweep_string_iterator())
     if override.is_sweep_override():
-        raise UserError(
-            f"{override.input_line}: an interval has no list of values; use range(start,stop,step)."
-        )
+        cure = "use range(start,stop,step)."
+        raise UserError(f"{override.input_line}: an interval has no list of values; {cure}")
     return [override.get_value_element_as_str()]
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import textwrap
 from collections.abc import Mapping
-from itertools import takewhile
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,8 @@ INDENT = 30
 FILLED_IN = ("image.sha256", "baseline")
 """Settings that svdsweep resolves by itself."""
 BY_MODEL = (
-    "num_frames",
-    "height",
-    "width",
-    "num_inference_steps",
-    "min_guidance_scale",
-    "max_guidance_scale",
+    *("num_frames", "height", "width", "num_inference_steps"),
+    *("min_guidance_scale", "max_guidance_scale"),
 )
 """Settings whose default each model's preset brings along."""
 HEAD = """\
@@ -62,11 +58,12 @@ def page(verbs: Mapping[str, str]) -> str:
 
 def markdown(part: str = "") -> str:
     """The settings of a part (`memory`; the job's own without one) as a Markdown table, as the README has it."""
-    lines = ["| setting | default | allowed | |", "|---|---|---|---|"]
-    for key, (rule, field) in _known().items():
-        if key.rpartition(".")[0] == part:
-            lines.append(f"| `{key}` | {_default(key, field)} | {rule.allowed} | {rule.help} |")
-    return "\n".join(lines)
+    lines = [
+        f"| `{key}` | {_default(key, field)} | {rule.allowed} | {rule.help} |"
+        for key, (rule, field) in _known().items()
+        if key.rpartition(".")[0] == part
+    ]
+    return "\n".join(["| setting | default | allowed | |", "|---|---|---|---|", *lines])
 
 
 def presets(folder: Path) -> str:
@@ -88,12 +85,10 @@ def _known() -> dict[str, tuple[Rule, "dataclasses.Field[Any]"]]:
 def _settings() -> list[str]:
     """A line or more for each setting, the parts after a blank line."""
     lines: list[str] = []
-    part = ""
-    for key, (rule, field) in _known().items():
-        if (owner := key.rpartition(".")[0]) != part:
+    for part, settings in groupby(_known().items(), lambda item: item[0].rpartition(".")[0]):
+        if part:
             lines.append("")
-            part = owner
-        lines += _entry(key, rule, field)
+        lines += [line for key, (rule, field) in settings for line in _entry(key, rule, field)]
     return lines
 
 

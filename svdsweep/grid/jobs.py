@@ -47,9 +47,8 @@ class Points:
 
     def job(self, point: Point) -> Job:
         """The job at a point: model pinned, image hashed, baseline named. Raises UserError."""
-        partner = {k: v for k, v in point.items() if not k.startswith(NOT_IN_BASELINE)} | {
-            "memory": "baseline"
-        }
+        partner = {k: v for k, v in point.items() if not k.startswith(NOT_IN_BASELINE)}
+        partner |= {"memory": "baseline"}
         at = tuple(partner.items())
         if at not in self._baselines:
             self._baselines[at] = self._resolved(partner, {}).key
@@ -61,10 +60,8 @@ class Points:
 
     def _resolved(self, point: Point, more: Mapping[str, Any]) -> Job:
         job = self._job(point, more)
-        sha256 = images.identify(images.locate(job.image.path))
-        return dataclasses.replace(
-            job, model=resolve(job.model), image=dataclasses.replace(job.image, sha256=sha256)
-        )
+        image = dataclasses.replace(job.image, sha256=images.identify(images.locate(job.image.path)))
+        return dataclasses.replace(job, model=resolve(job.model), image=image)
 
     def _job(self, point: Point, more: Mapping[str, Any]) -> Job:
         groups = {k: v for k, v in point.items() if k in self._groups and not _is_file(k, v)}
@@ -90,9 +87,8 @@ class Points:
 
     def _value(self, base: Base, key: str, text: str) -> Any:
         if (key, text) not in base.values:
-            value = (
-                int(text) if PLAIN_INT.fullmatch(text) else self._known.parse([f"{key}={text}"])[0].value()
-            )
+            plain = PLAIN_INT.fullmatch(text)
+            value = int(text) if plain else self._known.parse([f"{key}={text}"])[0].value()
             interpolated = isinstance(value, str) and "${" in value
             base.values[key, text] = value if interpolated else converted(base.scratch, key, value)
         return base.values[key, text]
@@ -112,17 +108,13 @@ def _name_of_strategy(point: Point) -> dict[str, str]:
 
 def _replaced(part: Any, values: Mapping[str, Any]) -> Any:
     """A copy of nested dataclasses with values set by dotted key; checked once, when all are set."""
-    own: dict[str, Any] = {}
+    own = {key: value for key, value in values.items() if "." not in key}
     nested: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
+    for key in (key for key in values if key not in own):
         head, _, rest = key.partition(".")
-        if rest:
-            nested.setdefault(head, {})[rest] = value
-        else:
-            own[head] = value
-    for head, inner in nested.items():
-        own[head] = _replaced(getattr(part, head), inner)
-    return dataclasses.replace(part, **own)
+        nested.setdefault(head, {})[rest] = values[key]
+    inner = {head: _replaced(getattr(part, head), of_part) for head, of_part in nested.items()}
+    return dataclasses.replace(part, **own, **inner)
 
 
 def _set(base: DictConfig, values: Mapping[str, Any]) -> Job:

@@ -132,6 +132,5 @@ def converted(cfg: DictConfig, key: str, value: Any) -> Any:
 def _reason(e: Exception) -> str:
     """Hydra's own words without what only its authors need."""
     lines = [line.strip() for line in str(e).splitlines() if line.strip()]
-    return " ".join(
-        line for line in lines if not line.startswith(("full_key", "object_type", "reference_type"))
-    )
+    inner = ("full_key", "object_type", "reference_type")
+    return " ".join(line for line in lines if not line.startswith(inner))

@@ -15,19 +15,12 @@ def main(argv: Sequence[str]) -> int:
     """Answer the verb; returns 1 when there is a trouble, else 0."""
     parser = Parser("doctor", "What this machine has and lacks, each trouble with its cure.")
     add = parser.add_argument
-    add(
-        "--quick",
-        action="store_true",
-        help="leave out what takes seconds: the compiler and the device's rates",
-    )
+    parser.add_flag("--quick", "leave out what takes seconds: the compiler and the device's rates")
     add("--runs-dir", type=Path, default=Path("runs"), metavar="DIR", help="where sweeps go (default: runs)")
     parser.add_json()
     asked = parser.asked(argv)
     findings = examine(asked.runs_dir, measured=not asked.quick)
-    if asked.json:
-        print(json.dumps([dataclasses.asdict(f) for f in findings], indent=1))
-    else:
-        print(text(findings))
+    print(json.dumps([*map(dataclasses.asdict, findings)], indent=1) if asked.json else text(findings))
     return 1 if any(f.state == "trouble" for f in findings) else 0
 
 

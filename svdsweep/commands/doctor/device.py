@@ -41,11 +41,8 @@ def build(torch: Any) -> Finding:
     if torch.version.cuda is None:
         text = f"there is a GPU, but torch {torch.__version__} is built for the CPU"
         return trouble("CUDA", text, "install the build of PyTorch for CUDA")
-    return trouble(
-        "CUDA",
-        f"torch is built for CUDA {torch.version.cuda} and cannot use the GPU",
-        "update the NVIDIA driver to one for that CUDA, or install a build of PyTorch for an older CUDA",
-    )
+    cure = "update the NVIDIA driver to one for that CUDA, or install a build of PyTorch for an older CUDA"
+    return trouble("CUDA", f"torch is built for CUDA {torch.version.cuda} and cannot use the GPU", cure)
 
 
 def memory(torch: Any, device: Any) -> Finding:
@@ -73,16 +70,11 @@ def attention(torch: Any, device: Any) -> list[Finding]:
     works = [name for name, why in failures.items() if why is None]
     finding = ok(f"attention, {device}", f"{dtype}: {', '.join(works)} work")
     if device.type == "cuda" and not {"flash", "efficient", "cudnn"} & set(works):
-        finding = trouble(
-            f"attention, {device}",
-            "no fused kernel works: SVD's attention scores need some 40 GiB",
-            "install a build of PyTorch that supports this GPU, or xformers with attention=xformers",
-        )
-    lacking = {name: why for name, why in failures.items() if why}
-    return [
-        finding,
-        *(note(f"attention={n}, {device}", f"does not work here ({why})") for n, why in lacking.items()),
-    ]
+        text = "no fused kernel works: SVD's attention scores need some 40 GiB"
+        cure = "install a build of PyTorch that supports this GPU, or xformers with attention=xformers"
+        finding = trouble(f"attention, {device}", text, cure)
+    lacking = [(f"attention={name}, {device}", why) for name, why in failures.items() if why]
+    return [finding, *(note(name, f"does not work here ({why})") for name, why in lacking)]
 
 
 def _kernels(torch: Any, q: Any) -> dict[str, Callable[[], Any]]:
@@ -131,14 +123,12 @@ def convolution(torch: Any, device: Any) -> list[Finding]:
     release, cudnn = torch.__version__.partition("+")[0], torch.backends.cudnn.version() or 0
     numbers = tuple(int(n) for n in release.split(".")[:2])
     if numbers >= (2, 9) and cudnn >= 90800 and (cudnn < 91500 or release == "2.9.0"):
-        return [
-            trouble(
-                f"convolution, {device}",
-                f"torch {release} computes SVD's convolutions over time in half precision without cuDNN {cudnn}: "
-                "slowly, and with far more VRAM than is predicted",
-                "set memory.temporal_conv2d=true, or install a PyTorch after 2.9.0 with cuDNN 9.15 or later",
-            )
-        ]
+        text = (
+            f"torch {release} computes SVD's convolutions over time in half precision without cuDNN {cudnn}: "
+            "slowly, and with far more VRAM than is predicted"
+        )
+        cure = "set memory.temporal_conv2d=true, or install a PyTorch after 2.9.0 with cuDNN 9.15 or later"
+        return [trouble(f"convolution, {device}", text, cure)]
     return [ok(f"convolution, {device}", f"cuDNN {cudnn}")]
 
 

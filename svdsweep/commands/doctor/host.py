@@ -56,9 +56,8 @@ def gpu(uuid: str) -> Finding:
     from svdsweep.probes import nvml
 
     name, state = f"GPU {uuid[:12]}", nvml.read(uuid)
-    text = f"driver {state.driver}"
-    if state.device_gib is not None:
-        text += f", {state.device_gib:.1f} GiB in use"
+    in_use = f", {state.device_gib:.1f} GiB in use" if state.device_gib is not None else ""
+    text = f"driver {state.driver}{in_use}"
     if not state.throttle:
         return ok(name, text)
     cure = "wait until it has cooled, or raise its power limit: times measured now are too long"
@@ -69,10 +68,7 @@ def packages() -> list[Finding]:
     """Versions; the extras that are not there only cost their strategies."""
     cure = "pip install svdsweep, in the environment that you run"
     versions = {name: version_of(name) or "" for name in (*PACKAGES, *EXTRAS)}
-    findings = [
-        ok(name, versions[name]) if versions[name] else trouble(name, "not installed", cure)
-        for name in PACKAGES
-    ]
+    findings = [ok(n, versions[n]) if versions[n] else trouble(n, "not installed", cure) for n in PACKAGES]
     if extras := [f"{name} {versions[name]}" for name in EXTRAS if versions[name]]:
         findings.append(ok("extras", ", ".join(extras)))
     missing = [name for name in EXTRAS if not versions[name]]
@@ -85,9 +81,8 @@ def ffmpeg() -> Finding:
         import imageio_ffmpeg
 
         path = imageio_ffmpeg.get_ffmpeg_exe()
-        listed = subprocess.run(
-            [path, "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=30
-        )
+        command = [path, "-hide_banner", "-encoders"]
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as e:
         return trouble("ffmpeg", f"does not start ({e})", FFMPEG_CURE)
     if "libx264" not in listed.stdout:
@@ -113,14 +108,9 @@ def weights_of(name: str, model: Model) -> Finding:
     try:
         folder = folder_of(model)
     except UserError:
-        cure = (
-            f"accept the licence on the hub, hf auth login, hf download {model.source}; or model.weights=random for "
-            "VRAM and latency without them"
-        )
-        return note(name, "its weights are not on this machine", cure)
-    lacking = [
-        part for part, stem in WEIGHTS.items() if not any((folder / part).glob(f"{stem}*.safetensors*"))
-    ]
+        cure = f"accept the licence on the hub, hf auth login, hf download {model.source}; or model.weights=random"
+        return note(name, "its weights are not on this machine", f"{cure} for VRAM and latency without them")
+    lacking = [p for p, stem in WEIGHTS.items() if not any((folder / p).glob(f"{stem}*.safetensors*"))]
     if not lacking:
         return ok(name, f"would run now, from {folder}")
     from_hub = model.source.count("/") == 1

@@ -32,8 +32,8 @@ def examine(torch: Any, device: Any) -> list[Finding]:
         return [*findings, note(f"rates, {device}", why)]
     host_gb_s = copy_rate(torch, device)
     words = f"{host_gb_s:.3g} GB/s, pinned host memory to the device"
-    findings.append(ok(f"copy rate, {device}", words, host_gb_s))
-    return [*findings, _kept(torch, device, products, memory_gb_s, host_gb_s)]
+    copies = ok(f"copy rate, {device}", words, host_gb_s)
+    return [*findings, copies, _kept(torch, device, products, memory_gb_s, host_gb_s)]
 
 
 def matrix_rates(torch: Any, device: Any) -> dict[str, float]:
@@ -72,9 +72,7 @@ def wait(torch: Any, device: Any) -> None:
         torch.cuda.synchronize(device)
 
 
-def _kept(
-    torch: Any, device: Any, products: dict[str, float], memory_gb_s: float, host_gb_s: float
-) -> Finding:
+def _kept(torch: Any, device: Any, tflops: dict[str, float], memory_gb_s: float, host_gb_s: float) -> Finding:
     from svdsweep.predict import here
     from svdsweep.predict.gpus import Gpu
 
@@ -82,9 +80,9 @@ def _kept(
     gpu = Gpu(
         title=facts.name,
         memory_gib=facts.total_memory / GIB,
-        float16_tflops=products["float16"],
-        tf32_tflops=products["tf32"],
-        float32_tflops=products["float32"],
+        float16_tflops=tflops["float16"],
+        tf32_tflops=tflops["tf32"],
+        float32_tflops=tflops["float32"],
         memory_gb_s=memory_gb_s,
         host_gb_s=host_gb_s,
         source=f"svdsweep doctor, torch {torch.__version__}",
