@@ -93,9 +93,7 @@ def fill(
     by 1 / sqrt(fan-in)), each on the generator's device; vectors 1 for a scale and 0 for a shift. Activations neither
     vanish nor overflow."""
     for module in network.modules():
-        for name, old in list(module._parameters.items()):
-            if old is None:
-                continue
+        for name, old in list(module.named_parameters(recurse=False)):
             if old.dim() >= 2:
                 bound = old[0].numel() ** -0.5
                 new = torch.empty(old.shape, dtype=dtype, device=generator.device)
@@ -103,13 +101,10 @@ def fill(
             else:
                 new = torch.full(old.shape, 1.0 if name == "weight" else 0.0, dtype=dtype, device=device)
             module._parameters[name] = torch.nn.Parameter(new.to(device), requires_grad=False)
-        for name, buffer in list(module._buffers.items()):
-            if buffer is None:
-                continue
+        for name, buffer in list(module.named_buffers(recurse=False)):
             if name != "position_ids":
-                raise RuntimeError(
-                    f"{type(module).__name__}.{name}: an unknown buffer, which random weights cannot fill"
-                )
+                own = f"{type(module).__name__}.{name}"
+                raise RuntimeError(f"{own}: an unknown buffer, which random weights cannot fill")
             module._buffers[name] = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from svdsweep.errors import UserError
@@ -70,17 +71,15 @@ def _parts(nvml: Any, index: int) -> list[str]:
         gpu = nvml.nvmlDeviceGetHandleByIndex(index)
     except nvml.NVMLError:  # a GPU that has fallen off the bus
         return []
-    try:
-        if nvml.nvmlDeviceGetMigMode(gpu)[0] != nvml.NVML_DEVICE_MIG_ENABLE:
-            return [_text(nvml.nvmlDeviceGetUUID(gpu))]
-    except nvml.NVMLError:  # a GPU that knows no MIG
+    parted = False
+    with suppress(nvml.NVMLError):  # from a GPU that knows no MIG
+        parted = nvml.nvmlDeviceGetMigMode(gpu)[0] == nvml.NVML_DEVICE_MIG_ENABLE
+    if not parted:
         return [_text(nvml.nvmlDeviceGetUUID(gpu))]
     instances = []
     for i in range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
-        try:
+        with suppress(nvml.NVMLError):  # from a slot without an instance
             instances.append(_text(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, i))))
-        except nvml.NVMLError:  # a slot without an instance
-            continue
     return instances
 
 

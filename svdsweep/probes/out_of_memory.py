@@ -13,19 +13,11 @@ TEXTS = (
 """What PyTorch and NVIDIA's libraries write into a RuntimeError that has no type of its own."""
 
 
-def is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether `error`, or what it was raised from (a compiler wraps what it meets), is for lack of memory, of the
-    device or of the host."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MemoryError) or _says_so(cause):
-            return True
-        cause = cause.__cause__
-    return False
-
-
-def _says_so(error: BaseException) -> bool:
-    """Whether one exception has PyTorch's own type, recognised by its name, or a text of `TEXTS`."""
+    device or of the host: by the name of its type, Python's or PyTorch's, or by a text of `TEXTS`."""
+    if error is None:
+        return False
     names = {kind.__name__ for kind in type(error).__mro__}
     told = isinstance(error, RuntimeError) and any(text in str(error) for text in TEXTS)
-    return "OutOfMemoryError" in names or told
+    return told or bool(names & {"MemoryError", "OutOfMemoryError"}) or is_out_of_memory(error.__cause__)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,48 +24,29 @@ class ProbeFault(RuntimeError):
     """Raised when the probes cannot have seen a whole run: a stage was never entered, or the steps were miscounted."""
 
 
-class WallClock:
-    """The host's monotonic clock: right where work is done when the call returns, as on the CPU."""
-
-    def mark(self) -> Any:
-        """A point in time."""
-        return time.perf_counter()
-
-    def seconds(self, begin: Any, end: Any) -> float:
-        """The seconds from one mark to a later one, once `settle` was called."""
-        return float(end - begin)
-
-    def settle(self) -> None:
-        """Wait until all marks are in the past."""
-
-
-class CudaClock:
-    """CUDA events on the current stream: the device's own time, without a synchronisation between the marks."""
+class Clock:
+    """A device's own time: events on a GPU's current stream, without a synchronisation between the marks; the host's
+    monotonic clock on the CPU, where work is done when the call returns."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
+        self.gpu = device if device.type == "cuda" else None
 
     def mark(self) -> Any:
-        """Record an event at this place of the stream."""
+        """A point in time, or in the work of the stream."""
+        if not self.gpu:
+            return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record(torch.cuda.current_stream(self.device))
+        event.record(torch.cuda.current_stream(self.gpu))
         return event
 
     def seconds(self, begin: Any, end: Any) -> float:
-        """The seconds between two events on the device."""
-        return float(begin.elapsed_time(end)) / 1000
+        """The seconds from one mark to a later one, once `settle` was called."""
+        return float(begin.elapsed_time(end)) / 1000 if self.gpu else float(end - begin)
 
     def settle(self) -> None:
-        """Wait for the device."""
-        torch.cuda.synchronize(self.device)
-
-
-Clock = WallClock | CudaClock
-
-
-def clock_of(device: torch.device) -> Clock:
-    """The clock that is right for a device."""
-    return CudaClock(device) if device.type == "cuda" else WallClock()
+        """Wait until all marks are in the past."""
+        if self.gpu:
+            torch.cuda.synchronize(self.gpu)
 
 
 @dataclass(frozen=True)
@@ -88,16 +70,16 @@ class StageProbe:
     ) -> None:
         self.pipe, self.device, self.report = pipe, device, report
         self.steps, self.decode_only = steps, decode_only
-        self.clock = clock_of(device)
+        self.clock = Clock(device)
         self.hooks = ExitStack()
 
     def __enter__(self) -> "StageProbe":
-        unet, vae = self.pipe.unet, self.pipe.vae
+        vae = self.pipe.vae
         handles = [
             self.pipe.image_encoder.register_forward_hook(self._after_image_encoder),
-            vae.encoder.register_forward_hook(self._counting("vae_encoder")),
-            unet.register_forward_pre_hook(self._before_unet),
-            vae.decoder.register_forward_hook(self._counting("vae_decoder")),
+            vae.encoder.register_forward_hook(partial(self._count, "vae_encoder")),
+            self.pipe.unet.register_forward_pre_hook(self._before_unet),
+            vae.decoder.register_forward_hook(partial(self._count, "vae_decoder")),
         ]
         for handle in handles:
             self.hooks.callback(handle.remove)
@@ -135,18 +117,16 @@ class StageProbe:
         self._check_calls()
         stages = STAGES[-1:] if self.decode_only else STAGES
         begins = [self.begin, *(self.ends[stage] for stage in stages[:-1])]
-        stage_s = {
-            stage: self.clock.seconds(a, self.ends[stage]) for a, stage in zip(begins, stages, strict=True)
-        }
+        seconds = self.clock.seconds
+        stage_s = {stage: seconds(a, self.ends[stage]) for a, stage in zip(begins, stages, strict=True)}
         step_begins = [self.ends["vae_encode"], *self.step_ends[:-1]] if self.step_ends else []
-        step_s = [self.clock.seconds(a, b) for a, b in zip(step_begins, self.step_ends, strict=True)]
-        timing = Timing(total_s, stage_s, step_s, self.peaks, dict(self.calls))
+        step_s = [seconds(a, b) for a, b in zip(step_begins, self.step_ends, strict=True)]
         if abs(sum(stage_s.values()) - total_s) > SUM_WITHIN * total_s + SLACK_S:
             raise ProbeFault(
                 f"the stages add up to {sum(stage_s.values()):.4f} s, but the run took {total_s:.4f} s: more than "
                 f"{SUM_WITHIN:.0%} apart"
             )
-        return timing
+        return Timing(total_s, stage_s, step_s, self.peaks, dict(self.calls))
 
     def _after_image_encoder(self, *_: Any) -> None:
         self.calls["image_encoder"] += 1
@@ -157,11 +137,8 @@ class StageProbe:
         if self.calls["unet"] == 1:
             self._leave("vae_encode", self.clock.mark(), "denoise")
 
-    def _counting(self, network: str) -> Callable[..., None]:
-        def count(*_: Any) -> None:
-            self.calls[network] += 1
-
-        return count
+    def _count(self, network: str, *_: Any) -> None:
+        self.calls[network] += 1
 
     def _leave(self, stage: str, mark: Any, following: str) -> None:
         self.ends[stage] = mark

@@ -2,9 +2,10 @@
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 OUTLIER_Z = 14.826
 """Modified Z score (distance from the median in median absolute deviations, scaled) beyond which a value is flagged."""
@@ -43,15 +44,8 @@ def summarize(values: Sequence[float]) -> Summary:
         half = t_quantile(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
         centre = statistics.fmean(logs)
         low, high = math.exp(centre - half), math.exp(centre + half)
-    return Summary(
-        median=statistics.median(values),
-        minimum=min(values),
-        maximum=max(values),
-        geometric_mean=geometric,
-        low=low,
-        high=high,
-        outliers=outliers(values),
-    )
+    median, far = statistics.median(values), outliers(values)
+    return Summary(median, min(values), max(values), geometric, low, high, far)
 
 
 def t_quantile(degrees: int, probability: float = 0.975) -> float:
@@ -82,8 +76,7 @@ def outliers(values: Sequence[float]) -> list[int]:
     far = {i for i, v in enumerate(values) if deviation and 0.6745 * abs(v - centre) / deviation > OUTLIER_Z}
     if len(values) >= 5:
         first, _, third = statistics.quantiles(values, n=4, method="inclusive")
-        reach = FENCE * (third - first)
-        if reach:
+        if reach := FENCE * (third - first):
             far |= {i for i, v in enumerate(values) if v < first - reach or v > third + reach}
     return sorted(far)
 
@@ -93,12 +86,6 @@ def drift(values: Sequence[float]) -> float | None:
     below 6 values or when all are equal."""
     if len(values) < 6 or len(set(values)) == 1:
         return None
-    ranks = _ranks(values)
-    return statistics.correlation(list(range(len(values))), ranks)
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    counts, first = Counter(values), dict[float, int]()
-    for i, v in enumerate(sorted(values)):
-        first.setdefault(v, i)
-    return [first[v] + (counts[v] - 1) / 2 for v in values]
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = counts.cumsum() - (counts - 1) / 2  # equal values share the mean of their ranks
+    return statistics.correlation(range(len(values)), ranks[place].tolist())

@@ -1,6 +1,7 @@
 """Device and host memory as PyTorch's allocator, the driver and the kernel count it; None where it cannot be read."""
 
 import gc
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,10 +82,8 @@ def host_peak_gib() -> float | None:
 
 
 def _high_water_bytes(pid: str) -> int | None:
-    try:
+    with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass
     return None

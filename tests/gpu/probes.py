@@ -130,9 +130,9 @@ def temporal_convolution(device: Any) -> Answer:
 
 def milliseconds(run: Callable[[], Any], device: Any, repeats: int = 5) -> tuple[float, Any]:
     """Median of `run` after one untimed call, and its last result."""
-    from svdsweep.probes.stages import clock_of
+    from svdsweep.probes.stages import Clock
 
-    clock = clock_of(device)
+    clock = Clock(device)
     result = run()
     spent = []
     for _ in range(repeats):

@@ -132,11 +132,11 @@ def test_a_decode_that_decodes_nothing_is_a_fault(pipe: Any, monkeypatch: pytest
 def test_stages_that_do_not_add_up_are_a_fault(
     pipe: Any, probe: StageProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Slow(stages.WallClock):
+    class Slow(stages.Clock):
         def seconds(self, begin: float, end: float) -> float:
             return (end - begin) * 1.5
 
-    monkeypatch.setattr(probe, "clock", Slow())
+    monkeypatch.setattr(probe, "clock", Slow(CPU))
     with pytest.raises(ProbeFault, match="more than 2% apart"):
         generate(setup(pipe), probe)
 
@@ -186,7 +186,7 @@ def test_the_gpus_clock_marks_without_waiting_and_tells_seconds(monkeypatch: pyt
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: "stream")
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _: told.append("wait"))
-    clock = stages.clock_of(torch.device("cuda", 0))
+    clock = stages.Clock(torch.device("cuda", 0))
     begin, end = clock.mark(), clock.mark()
     assert told == ["record on stream"] * 2
     clock.settle()
