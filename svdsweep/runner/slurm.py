@@ -191,10 +191,10 @@ def parameters(asked: Slurm, name: str) -> dict[str, Any]:
 
 def shards(jobs: Sequence[Job], count: int) -> list[list[Job]]:
     """The jobs in at most `count` parts of about equal work, cut so that few groups of equal settings are parted."""
-    groups = list(dict.fromkeys(job.pipeline_key for job in jobs))
+    places = {key: place for place, key in enumerate(dict.fromkeys(job.pipeline_key for job in jobs))}
     total, done = sum(map(cost, jobs)), 0.0
     parts: list[list[Job]] = [[] for _ in range(count)]
-    for job in sorted(jobs, key=lambda job: groups.index(job.pipeline_key)):
+    for job in sorted(jobs, key=lambda job: places[job.pipeline_key]):
         middle = done + cost(job) / 2
         parts[min(int(count * middle / total), count - 1)].append(job)
         done += cost(job)
