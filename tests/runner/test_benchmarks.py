@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 def test_ten_thousand_jobs_that_do_nothing(folder):
     code = (
-        "import re, sys, time, fakes; from pathlib import Path; from helpers import cpu, sweep\n"
+        "import re, sys, time, fakes; from pathlib import Path; from running import cpu, sweep\n"
         "jobs = [fakes.job(i) for i in range(10_000)]; t = time.perf_counter()\n"
         "rows = sweep(Path(sys.argv[1]), jobs, cpu(2), load=fakes.load_noop)\n"
         "took_s = time.perf_counter() - t\n"
