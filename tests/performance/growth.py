@@ -18,9 +18,9 @@ TESTS = Path(__file__).parents[1]
 
 def measured(count: int, folder: Path) -> dict[str, object]:
     """One row of the table, in this process."""
-    sys.path[:0] = [str(TESTS / "runner")]
+    sys.path[:0] = [str(TESTS / "helpers")]
     import fakes
-    from helpers import cpu
+    from running import cpu
 
     from svdsweep.grid.expand import expand
     from svdsweep.runner import run_jobs
@@ -73,7 +73,7 @@ def main() -> None:
     table = []
     for count in asked.jobs:
         with tempfile.TemporaryDirectory() as folder:
-            paths = str(TESTS / "runner")
+            paths = str(TESTS / "helpers")
             table.append(published.in_a_process(__file__, "--one", str(count), folder, PYTHONPATH=paths))
     published.publish(
         asked.out,
