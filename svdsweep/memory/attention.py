@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from svdsweep.config import Memory
-from svdsweep.memory.wrapping import inside
+from svdsweep.memory.contract import inside
 
 SDPA = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -74,9 +74,8 @@ def attention_layers(unet: torch.nn.Module) -> list[Any]:
 
 def is_plain(layer: Any) -> bool:
     """Whether an attention layer attends and nothing else: no norm, residual or factor of its own."""
-    norms = (layer.spatial_norm, layer.group_norm, layer.norm_cross, layer.norm_q, layer.norm_k)
-    plain = not layer.residual_connection and layer.rescale_output_factor == 1
-    return plain and all(norm is None for norm in norms)
+    norms = {layer.spatial_norm, layer.group_norm, layer.norm_cross, layer.norm_q, layer.norm_k}
+    return norms == {None} and not layer.residual_connection and layer.rescale_output_factor == 1
 
 
 def sage_processor() -> Any:
@@ -88,10 +87,8 @@ def sage_processor() -> Any:
             self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
         ) -> Tensor:
             context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-            q, k, v = (
-                project(x).unflatten(-1, (attn.heads, -1))
-                for project, x in ((attn.to_q, hidden_states), (attn.to_k, context), (attn.to_v, context))
-            )
+            flat = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+            q, k, v = (x.unflatten(-1, (attn.heads, -1)) for x in flat)
             out = sageattn(q, k, v, tensor_layout="NHD", is_causal=False).flatten(-2)
             projected: Tensor = attn.to_out[0](out)
             return projected

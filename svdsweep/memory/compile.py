@@ -8,7 +8,7 @@ import torch
 
 from svdsweep.config import Memory
 from svdsweep.memory.conflicts import CUDA_GRAPHS
-from svdsweep.memory.wrapping import inside
+from svdsweep.memory.contract import inside
 
 REPEATED_BLOCKS = ["BasicTransformerBlock", "TemporalBasicTransformerBlock"]
 """The classes of blocks that `compile_repeated_blocks` compiles; the list of diffusers' UNet is empty."""
@@ -74,10 +74,9 @@ def _options(memory: Memory) -> dict[str, Any]:
     # the second is PyTorch 2.6's name
     limit = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"
     setattr(dynamo, limit, max(getattr(dynamo, limit), RECOMPILES))
-    mode = {} if memory.compile_mode == "default" else {"mode": memory.compile_mode}
     return {
         "backend": memory.compile_backend,
+        "mode": memory.compile_mode,
         "fullgraph": memory.compile_fullgraph,
         "dynamic": bool(memory.compile_dynamic),
-        **mode,
     }

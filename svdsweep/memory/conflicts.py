@@ -1,6 +1,6 @@
 """What cannot work, known before weights are loaded, each with its reason. No torch here: `plan` asks too."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from svdsweep.config import Job, Memory
 
@@ -15,17 +15,7 @@ LARGEST_ATTENTION_BATCH = 65535
 
 def why_not(job: Job, device_kind: str) -> str | None:
     """The reason why a job is impossible, or would measure nothing, on a device (`cpu` or `cuda`); else None."""
-    checks: tuple[Callable[[Job, str], Iterator[str]], ...] = (
-        _grouped_offload,
-        _offload,
-        _chunks,
-        _guidance,
-        _decode,
-        _precision,
-        _attention,
-        _compilation,
-        _others,
-    )
+    checks = [_grouped, _offload, _chunks, _guidance, _decode, _precision, _attention, _compilation, _others]
     return next((reason for check in checks for reason in check(job, device_kind)), None)
 
 
@@ -46,11 +36,10 @@ def needs_fresh_process(memory: Memory) -> bool:
     )
 
 
-def _grouped_offload(job: Job, device_kind: str) -> Iterator[str]:
+def _grouped(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
-    grouped = m.offload in GROUP
     for name in GROUP_KNOBS:
-        if getattr(m, name) and not grouped:
+        if getattr(m, name) and m.offload not in GROUP:
             yield f"{name} changes nothing under offload={m.offload}: it belongs to group_block and group_leaf."
     if m.offload_num_blocks != 1 and m.offload != "group_block":
         yield f"offload_num_blocks changes nothing under offload={m.offload}: it belongs to group_block."

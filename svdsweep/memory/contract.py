@@ -1,6 +1,8 @@
 """What a knob of a memory strategy is: how it is applied, and the proof that it took effect."""
 
+import functools
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,3 +45,18 @@ def unless_all(layers: Sequence[Any], plain: Sequence[Any], complaint: str) -> s
     """What a check answers about layers that must all be changed: the `complaint` with the number of those that are
     still `plain`, or None. A pipeline without such layers was not changed either."""
     return f"{len(plain)} of {len(layers)} {complaint}" if plain or not layers else None
+
+
+def inside(
+    context: Callable[[], AbstractContextManager[Any]], forward: Callable[..., Any], **marks: Any
+) -> Callable[..., Any]:
+    """Wrap a module's `forward`, so that each call runs inside a new `context()`; `marks` become attributes of the
+    wrapper, by which a check recognises it."""
+
+    @functools.wraps(forward)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with context():
+            return forward(*args, **kwargs)
+
+    vars(wrapped).update(marks)
+    return wrapped

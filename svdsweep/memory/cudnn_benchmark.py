@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from svdsweep.config import Memory
-from svdsweep.memory.contract import unless_all
-from svdsweep.memory.wrapping import inside
+from svdsweep.memory.contract import inside, unless_all
 
 
 def apply(pipe: Any, memory: Memory, device: torch.device) -> None:

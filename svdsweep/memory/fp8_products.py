@@ -61,7 +61,9 @@ def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     """Replace the linear layers of the UNet's transformers, but for those in `LITTLE`. Cannot be undone."""
     for transformer in transformers_of(pipe.unet):
         for path, layer in list(transformer.named_modules()):
-            if isinstance(layer, torch.nn.Linear) and _worthwhile(path, layer):
+            if not isinstance(layer, torch.nn.Linear) or set(LITTLE) & set(path.split(".")):
+                continue
+            if layer.in_features % MULTIPLE == 0 and layer.out_features % MULTIPLE == 0:
                 owner, _, name = path.rpartition(".")
                 setattr(transformer.get_submodule(owner), name, Fp8Linear(layer))
 
@@ -77,8 +79,3 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     except RuntimeError as e:
         return f"this device has no fp8 products of {pipe.unet.dtype} ({str(e).splitlines()[0]})"
     return None
-
-
-def _worthwhile(path: str, layer: torch.nn.Linear) -> bool:
-    whole = layer.in_features % MULTIPLE == 0 and layer.out_features % MULTIPLE == 0
-    return whole and not set(LITTLE) & set(path.split("."))

@@ -37,12 +37,10 @@ AGREEMENT = 0.02
 def products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention by plain matrix products and a softmax in the dtype of `q` (B, H, L, d), one head at a time: a head's
     batch needs no copy for a product, and only its scores are in memory."""
-    heads = []
+    heads, alpha = [], q.shape[-1] ** -0.5
     for head in range(q.shape[1]):
         scores = q.new_empty(q.shape[0], q.shape[2], k.shape[2])
-        scores = torch.baddbmm(
-            scores, q[:, head], k[:, head].transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5
-        )
+        scores = torch.baddbmm(scores, q[:, head], k[:, head].transpose(1, 2), beta=0, alpha=alpha)
         heads.append(torch.bmm(scores.softmax(-1), v[:, head]))
     return torch.stack(heads, 2).transpose(1, 2)
 

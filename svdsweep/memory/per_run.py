@@ -1,7 +1,8 @@
 """Knobs that are arguments of a run: guidance off, fewer steps, another schedule of noise levels."""
 
-import math
 from typing import Any
+
+import numpy as np
 
 from svdsweep.config import Job
 
@@ -36,9 +37,8 @@ def sigmas_of(job: Job, sigma_min: float) -> list[float] | None:
     steps = steps_of(job)
     if steps == len(published) - 1:
         return [*published[:-1], 0.0]
-    logs = [math.log(sigma) for sigma in published]
-    places = [i * (len(logs) - 1) / steps for i in range(steps)]
-    return [*(math.exp(_between(logs, place)) for place in places), 0.0]
+    places = np.linspace(0, len(published) - 1, steps, endpoint=False)
+    return [*np.exp(np.interp(places, range(len(published)), np.log(published))).tolist(), 0.0]
 
 
 def arguments(job: Job, sigma_min: float) -> dict[str, Any]:
@@ -57,8 +57,3 @@ def arguments(job: Job, sigma_min: float) -> dict[str, Any]:
         "noise_aug_strength": job.noise_aug_strength,
         **({"sigmas": sigmas} if sigmas else {}),
     }
-
-
-def _between(values: list[float], place: float) -> float:
-    low = min(math.floor(place), len(values) - 2)
-    return values[low] + (values[low + 1] - values[low]) * (place - low)

@@ -79,9 +79,7 @@ def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     forward = pipe.unet.forward
 
     @functools.wraps(forward)
-    def with_token(
-        sample: Tensor, timestep: Any, encoder_hidden_states: Tensor, *args: Any, **more: Any
-    ) -> Any:
+    def with_token(sample: Any, timestep: Any, encoder_hidden_states: Tensor, *args: Any, **more: Any) -> Any:
         token.set(encoder_hidden_states)
         return forward(sample, timestep, encoder_hidden_states, *args, **more)
 

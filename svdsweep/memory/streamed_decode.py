@@ -24,7 +24,8 @@ from svdsweep.memory.contract import unless_all
 from svdsweep.memory.streamed_frames import Frames, Shelf
 
 TAPS = 3
-GIB = 2**30
+Convolve = Callable[[Tensor, int], Tensor]
+"""A convolution over time: the window around a frame, and the frame's number."""
 Then = Callable[[int, Tensor], None]
 """Called with the number of a frame and what a pass has made of it."""
 
@@ -72,8 +73,7 @@ class StreamedDecoder:
 
     def forward(self, sample: Tensor, image_only_indicator: Tensor, num_frames: int = 1) -> Tensor:
         """(clips · num_frames, 4, h, w) scaled latents → (clips · num_frames, 3, 8h, 8w)."""
-        clips = torch.split(sample, num_frames)
-        return torch.cat([self._clip(clip) for clip in clips])
+        return torch.cat([self._clip(clip) for clip in torch.split(sample, num_frames)])
 
     def _clip(self, sample: Tensor) -> Tensor:
         shelf = Shelf(sample.device, self.budget)
@@ -141,14 +141,7 @@ class _Entrance:
         _windows(layers.norm2, mixed, moments, between, True, then)
 
 
-def _windows(
-    norm: Any,
-    convolve: Callable[[Tensor, int], Tensor],
-    moments: Moments,
-    frames: Frames,
-    last: bool,
-    then: Then,
-) -> None:
+def _windows(norm: Any, convolve: Convolve, moments: Moments, frames: Frames, last: bool, then: Then) -> None:
     """Run norm, SiLU and a convolution over time, frame by frame in a window of three; beyond the ends of the clip
     there are zeros."""
     scale, shift = norm(*moments.merged())
@@ -233,7 +226,7 @@ def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
         for conv in (temporal.conv1, temporal.conv2):
             conv.forward = functools.partial(over_time, conv)
         block.time_mixer.forward = functools.partial(blended, block.time_mixer)
-    pipe.streamed_decoder = StreamedDecoder(decoder, int(memory.decode_budget_gib * GIB))
+    pipe.streamed_decoder = StreamedDecoder(decoder, int(memory.decode_budget_gib * 2**30))
     decoder.forward = pipe.streamed_decoder.forward
 
 

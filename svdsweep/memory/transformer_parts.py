@@ -54,15 +54,9 @@ def transformers_of(unet: torch.nn.Module) -> list[Any]:
 
 def _counting(forward: Callable[..., Any], videos: _Videos) -> Callable[..., Any]:
     @functools.wraps(forward)
-    def counted(
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        image_only_indicator: Tensor | None = None,
-        return_dict: bool = True,
-    ) -> Any:
-        assert image_only_indicator is not None
+    def counted(*args: Any, image_only_indicator: Tensor, **kwargs: Any) -> Any:
         videos.count = len(image_only_indicator)
-        return forward(hidden_states, encoder_hidden_states, image_only_indicator, return_dict)
+        return forward(*args, image_only_indicator=image_only_indicator, **kwargs)
 
     return counted
 
@@ -75,15 +69,9 @@ def _over_frames(forward: Callable[..., Tensor], parts: int, videos: _Videos) ->
         context = encoder_hidden_states.view(videos.count, -1, *encoder_hidden_states.shape[1:])
 
         def run(part: slice) -> None:
-            out = forward(
-                rows[:, part].flatten(0, 1),
-                *args,
-                encoder_hidden_states=context[:, part].flatten(0, 1),
-                **kwargs,
-            )
-            rows[:, part] = out.view(
-                videos.count, -1, *out.shape[1:]
-            )  # in place: nothing else reads these rows
+            own = context[:, part].flatten(0, 1)
+            out = forward(rows[:, part].flatten(0, 1), *args, encoder_hidden_states=own, **kwargs)
+            rows[:, part] = out.view_as(rows[:, part])  # in place: nothing else reads these rows
 
         in_turn(run, rows.shape[1], parts)
         return hidden_states
@@ -99,11 +87,9 @@ def _over_places(forward: Callable[..., Tensor], parts: int) -> Callable[..., An
         context = encoder_hidden_states.view(-1, places, *encoder_hidden_states.shape[1:])
 
         def run(part: slice) -> None:
-            hidden_states[:, part] = forward(
-                hidden_states[:, part],
-                num_frames=num_frames,
-                encoder_hidden_states=context[:, part].flatten(0, 1),
-            )
+            own = context[:, part].flatten(0, 1)
+            out = forward(hidden_states[:, part], num_frames=num_frames, encoder_hidden_states=own)
+            hidden_states[:, part] = out
 
         in_turn(run, places, parts)
         return hidden_states

@@ -18,9 +18,7 @@ def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:
     return None if pipe.vae.dtype == getattr(torch, memory.vae_dtype) else f"the VAE is {pipe.vae.dtype}"
 
 
-def _cast_to_own(
-    module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+def _cast_to_own(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
     dtype = next(module.parameters()).dtype
 
     def cast(x: Any) -> Any:

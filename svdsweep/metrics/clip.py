@@ -37,9 +37,8 @@ def score(footage: "Footage", context: Context) -> Measurements:
     scores = Measurements(values={column.name: None for column in COLUMNS})
     if context.image_encoder is None or context.feature_extractor is None:
         scores.values["clip_status"] = "unavailable: no image encoder"
-        scores.notes.append(
-            "clip is unavailable: it needs the pipeline's image encoder, so only a sweep has it"
-        )
+        reason = "it needs the pipeline's image encoder, so only a sweep has it"
+        scores.notes.append(f"clip is unavailable: {reason}")
         return scores
     import torch
 

@@ -126,9 +126,7 @@ def distance(model: Any, a: "list[Tensor]", b: "list[Tensor]") -> float:
     return sum(float(head((x - y).square()).mean()) for head, x, y in zip(model.lins, a, b, strict=True))
 
 
-def _distances(
-    model: Any, footage: "Footage", context: Context
-) -> tuple[list[float], list[float], list[float], list[float]]:
+def _distances(model: Any, footage: "Footage", context: Context) -> tuple[list[float], ...]:
     """Distances of neighbours, to the first frame, to the conditioning image and to the baseline."""
     from svdsweep.metrics.shared.footage import as_tensor
 

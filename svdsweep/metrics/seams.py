@@ -45,9 +45,8 @@ def score(footage: "Footage", context: Context) -> Measurements:
     if chunk is None or chunk >= footage.count:
         return scores
     if chunk < SMALLEST_CHUNK:
-        scores.notes.append(
-            f"chunks of {chunk}: too short for a seam ratio; compare with the frames decoded at once"
-        )
+        short = f"chunks of {chunk}: too short for a seam ratio; compare with the frames decoded at once"
+        scores.notes.append(short)
         return scores
     if min(footage.changes) < DUPLICATE_255:
         scores.notes.append("repeated frames: no seam ratio")

@@ -32,14 +32,9 @@ def resolve(model: Model) -> Model:
 
 def folder_of(model: Model) -> Path:
     """The folder in diffusers' layout of a resolved model. Raises UserError when it is not on this machine."""
-    if folder := _folder(model):
+    if folder := _folder(model) or _cached_folder(model):
         return folder
-    from huggingface_hub import try_to_load_from_cache
-
-    index = try_to_load_from_cache(model.source, "model_index.json", revision=model.revision)
-    if not isinstance(index, str):
-        raise UserError(_not_here(model, "they are not in the hub's cache"))
-    return Path(index).parent
+    raise UserError(_not_here(model, "they are not in the hub's cache"))
 
 
 def fetch(model: Model) -> None:
@@ -118,13 +113,16 @@ def _fingerprint(folder: Path) -> str:
     return state.hexdigest()[:16]
 
 
-def _cached_commit(model: Model) -> str | None:
+def _cached_folder(model: Model) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     index = try_to_load_from_cache(model.source, "model_index.json", revision=model.revision)
-    if not isinstance(index, str) or _missing(Path(index).parent, model):
-        return None
-    return Path(index).parent.name
+    return Path(index).parent if isinstance(index, str) else None
+
+
+def _cached_commit(model: Model) -> str | None:
+    folder = _cached_folder(model)
+    return folder.name if folder and not _missing(folder, model) else None
 
 
 def _commit_on_hub(model: Model) -> str:
