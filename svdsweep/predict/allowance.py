@@ -51,12 +51,11 @@ ALLOWANCE = Allowance()
 
 def allowance_for(gpu: str | None, folder: Path) -> Allowance:
     """The constant that was fitted to this GPU in a sweep's folder or one beside it; the stated allowance without."""
-    fitting = fitted_to(gpu, folder) if gpu else None
-    if fitting is None:
+    if not gpu or not (fitting := fitted_to(gpu, folder)):
         return ALLOWANCE
     calibration, path = fitting
-    rows = f"{calibration.rows} measured {'row' if calibration.rows == 1 else 'rows'}"
-    fitted = f"{rows} of {calibration.gpu} ({path})"
+    rows = "row" if calibration.rows == 1 else "rows"
+    fitted = f"{calibration.rows} measured {rows} of {calibration.gpu} ({path})"
     return Allowance(calibration.constant_gib, 0.0, 0.0, fitted, calibration.largest_gib)
 
 
@@ -65,7 +64,7 @@ def needed_gib(prediction: Prediction, allowance: Allowance = ALLOWANCE) -> floa
     if prediction.peak_gib > allowance.up_to_gib:
         allowance = ALLOWANCE
     shares = {"vae_decode": allowance.decode_share}
-    peaks = [s.peak_gib * (1 + shares.get(name, allowance.share)) for name, s in prediction.stages.items()]
+    peaks = (s.peak_gib * (1 + shares.get(name, allowance.share)) for name, s in prediction.stages.items())
     return max(peaks) + allowance.context_gib
 
 

@@ -71,27 +71,18 @@ def chunk_of(job: Job) -> int:
 @cache
 def versions() -> str:
     """A hash that changes with any library or source that a prediction depends on."""
-    libraries = [f"{name} {version_of(name)}" for name in LIBRARIES]
+    state = hashlib.sha256("\n".join(f"{name} {version_of(name)}" for name in LIBRARIES).encode())
     sources = sorted(path for pattern in SOURCES for path in PACKAGE.glob(pattern))
-    sources += sorted(TINY.glob("*/*.json"))
-    state = hashlib.sha256("\n".join(libraries).encode())
-    for path in sources:
+    for path in (*sources, *sorted(TINY.glob("*/*.json"))):
         state.update(path.read_bytes())
     return state.hexdigest()[:12]
 
 
 def _front(job: Job) -> dict[str, Any]:
+    model = {name: getattr(job.model, name) for name in ("architecture", "dtype")}
+    sizes = {name: getattr(job, name) for name in ("num_frames", "height", "width")}
     memory = {k: v for k, v in canonical(job.memory).items() if k not in NOT_DECIDING}
-    return {
-        "architecture": job.model.architecture,
-        "dtype": job.model.dtype,
-        "num_frames": job.num_frames,
-        "height": job.height,
-        "width": job.width,
-        "steps": steps_of(job),
-        "guided": is_guided(job),
-        "memory": memory,
-    }
+    return {**model, **sizes, "steps": steps_of(job), "guided": is_guided(job), "memory": memory}
 
 
 def _path(job: Job) -> Path:

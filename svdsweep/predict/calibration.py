@@ -48,13 +48,8 @@ class Calibration:
 
 def measured(rows: Iterable[Row]) -> list[Row]:
     """The rows that ended well on a GPU that counted its memory."""
-    return [
-        row
-        for row in rows
-        if row.status == "ok"
-        and isinstance(row.provenance.get("gpu"), str)
-        and _number(row, "vram_allocated_peak_gib") is not None
-    ]
+    on_gpu = [row for row in rows if row.status == "ok" and isinstance(row.provenance.get("gpu"), str)]
+    return [row for row in on_gpu if _number(row, "vram_allocated_peak_gib") is not None]
 
 
 def predicted(rows: Sequence[Row]) -> tuple[list[Pair], list[Job]]:
@@ -98,8 +93,7 @@ def _fitted(gpu: str, pairs: Sequence[Pair]) -> Calibration:
             excess.append(allocated - prediction.peak_gib)
         if process is not None and reserved is not None and process > reserved:
             contexts.append(process - reserved)
-    covering = sorted(excess)[math.ceil(NEAR_THE_WORST * len(excess)) - 1]
-    workspace_gib = max(0.0, covering)
+    workspace_gib = max(0.0, sorted(excess)[math.ceil(NEAR_THE_WORST * len(excess)) - 1])
     context_gib = statistics.median(contexts) if contexts else GUESSED_CONTEXT_GIB
     constant_gib = workspace_gib + context_gib
     largest_gib = max(prediction.peak_gib for _, prediction in pairs)

@@ -85,8 +85,5 @@ def _kind(func: Any, inputs: list[torch.Tensor], flop: int) -> str:
     if not flop:
         return "memory"
     size = min(t.element_size() for t in inputs if t.is_floating_point())
-    if size == 1:
-        return "float8"
-    if size == 4:
-        return "float32_convolution" if "convolution" in name_of(func) else "float32"
-    return "float16"
+    float32 = "float32_convolution" if "convolution" in name_of(func) else "float32"
+    return {1: "float8", 4: float32}.get(size, "float16")

@@ -33,8 +33,25 @@ def fake_gpu(on_weight: OnWeight) -> Iterator[FakeTensorMode]:
     """Tensors made inside are fake, and attention goes to the kernel that CUDA would take.
 
     `on_weight` hears of every storage that becomes a parameter's."""
+    stand_ins: list[tuple[Any, str, Any]] = [
+        (FakeTensor, "data", _data(on_weight)),
+        (FakeTensor, "data_ptr", lambda x: storage_key(x) + x.storage_offset() * x.element_size()),
+        (FakeTensor, "pin_memory", lambda self, *_: self),
+        (FakeTensor, "is_pinned", lambda self, *_: True),
+        (FakeTensor, "record_stream", lambda self, *_: None),
+        (F, "scaled_dot_product_attention", _attention_on_a_gpu(F.scaled_dot_product_attention)),
+        (torch.nn.Module, "_apply", _apply(on_weight)),
+        (accelerate.hooks, "set_module_tensor_to_device", _set_module_tensor(on_weight)),
+        (torch._C, "_conv_determine_backend_memory_format", _conv_layout),
+        (torch.cuda, "Stream", Stream),
+        (torch.cuda, "stream", lambda _stream: contextlib.nullcontext()),
+        (torch.cuda, "current_stream", lambda *_: Stream()),
+        (torch.cuda, "synchronize", lambda *_: None),
+        (torch.cuda, "empty_cache", lambda: None),
+        (fake_tensor, "init_gpu_context", lambda *_: None),  # else a real GPU would get a context
+    ]
     with contextlib.ExitStack() as stack:
-        for owner, name, stand_in in _stand_ins(on_weight):
+        for owner, name, stand_in in stand_ins:
             if hasattr(owner, name):
                 stack.enter_context(patch.object(owner, name, stand_in))
         mode = stack.enter_context(_mode())
@@ -56,9 +73,8 @@ def _attention_on_a_gpu(plain: Callable[..., torch.Tensor]) -> Callable[..., tor
             return plain(query, key, value, attn_mask, *args, **kwargs)
         wide = query.shape[-1] > CUTLASS_HEAD_LIMIT and query.dtype != torch.float32
         accumulator = torch.empty(query.shape, device=query.device, dtype=torch.float32) if wide else None
-        out = torch.ops.aten._scaled_dot_product_efficient_attention(
-            query, key, value, attn_mask, False, 0.0, False
-        )[0]
+        efficient = torch.ops.aten._scaled_dot_product_efficient_attention
+        out = efficient(query, key, value, attn_mask, False, 0.0, False)[0]
         del accumulator
         return out
 
@@ -123,27 +139,6 @@ class Stream:
         """Return at once: nothing is under way."""
 
     wait_stream = wait_event = record_event = synchronize
-
-
-def _stand_ins(on_weight: OnWeight) -> list[tuple[Any, str, Any]]:
-    """(where, name, what stands there instead)."""
-    return [
-        (FakeTensor, "data", _data(on_weight)),
-        (FakeTensor, "data_ptr", lambda x: storage_key(x) + x.storage_offset() * x.element_size()),
-        (FakeTensor, "pin_memory", lambda self, *_: self),
-        (FakeTensor, "is_pinned", lambda self, *_: True),
-        (FakeTensor, "record_stream", lambda self, *_: None),
-        (F, "scaled_dot_product_attention", _attention_on_a_gpu(F.scaled_dot_product_attention)),
-        (torch.nn.Module, "_apply", _apply(on_weight)),
-        (accelerate.hooks, "set_module_tensor_to_device", _set_module_tensor(on_weight)),
-        (torch._C, "_conv_determine_backend_memory_format", _conv_layout),
-        (torch.cuda, "Stream", Stream),
-        (torch.cuda, "stream", lambda _stream: contextlib.nullcontext()),
-        (torch.cuda, "current_stream", lambda *_: Stream()),
-        (torch.cuda, "synchronize", lambda *_: None),
-        (torch.cuda, "empty_cache", lambda: None),
-        (fake_tensor, "init_gpu_context", lambda *_: None),  # else a real GPU would get a context
-    ]
 
 
 def _data(on_weight: OnWeight) -> property:

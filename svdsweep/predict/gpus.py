@@ -43,12 +43,9 @@ class Gpu:
     def flop_per_s(self, kind: str) -> float:
         """The rate for a kernel's kind; float32 convolutions run as TF32 by PyTorch's default, products do not. The
         rate of fp8 is twice that of float16 on every GPU that has it."""
-        rates = {
-            "float32": self.float32_tflops,
-            "float32_convolution": self.tf32_tflops,
-            "float8": 2 * self.float16_tflops,
-        }
-        return rates.get(kind, self.float16_tflops) * 1e12
+        float16, tf32 = self.float16_tflops, self.tf32_tflops
+        rates = {"float32": self.float32_tflops, "float32_convolution": tf32, "float8": 2 * float16}
+        return rates.get(kind, float16) * 1e12
 
 
 @cache
@@ -60,12 +57,10 @@ def known_gpus() -> Mapping[str, Gpu]:
 def gpu_named(name: str) -> Gpu:
     """The GPU that is meant by `rtx4090`, `RTX 4090` or PyTorch's `NVIDIA GeForce RTX 4090`. Raises UserError."""
     gpus = known_gpus()
-    key = _key(name)
-    if key is None:
-        raise UserError(
-            f"--gpu {name}: not in the table of published peaks. Known are {', '.join(gpus)}.{nearest(name, gpus)}"
-        )
-    return gpus[key]
+    if key := _key(name):
+        return gpus[key]
+    known = f"Known are {', '.join(gpus)}.{nearest(name, gpus)}"
+    raise UserError(f"--gpu {name}: not in the table of published peaks. {known}")
 
 
 def same_gpu(one: str, other: str) -> bool:

@@ -61,17 +61,14 @@ def runnable(memory: Memory) -> tuple[Memory, list[str]]:
         )
     if memory.channels_last and memory.compile == "whole" and memory.compile_vae:
         changes["channels_last"] = False
-        notes.append(
-            "channels_last under compilation is predicted as the usual layout: nothing is copied in between"
-        )
-    if memory.attention in ("xformers", "sage"):
+        layout = "the usual layout: nothing is copied in between"
+        notes.append(f"channels_last under compilation is predicted as {layout}")
+    if memory.attention in ("xformers", "sage", "measured"):
         changes["attention"] = "default"
         notes.append(f"attention={memory.attention} is predicted as flash attention")
     if memory.attention == "measured":
-        changes["attention"] = "default"
-        notes.append(
-            "attention=measured is predicted as flash attention; the kernel that is chosen for a layer may hold as "
-            "much again as the layer's query, key, value and result"
+        notes[-1] += (
+            "; the kernel that is chosen for a layer may hold as much again as the layer's query, key, value and result"
         )
     if memory.cudnn_benchmark:
         notes.append("cudnn_benchmark is predicted without the workspaces of the kernels that it tries")
@@ -84,14 +81,10 @@ def runnable(memory: Memory) -> tuple[Memory, list[str]]:
 def on_meta_pipeline(shape: str) -> StableVideoDiffusionPipeline:
     """A pipeline without weights; the scheduler computes with true numbers, so it is made before any is fake."""
     configs = architecture(shape)
-    networks = on_meta(configs)
-    for network in networks.values():
-        network.eval()
-    return StableVideoDiffusionPipeline(
-        **networks,
-        scheduler=EulerDiscreteScheduler(**configs.scheduler),
-        feature_extractor=CLIPImageProcessor(**configs.feature_extractor),
-    )
+    networks = {name: network.eval() for name, network in on_meta(configs).items()}
+    scheduler = EulerDiscreteScheduler(**configs.scheduler)
+    extractor = CLIPImageProcessor(**configs.feature_extractor)
+    return StableVideoDiffusionPipeline(**networks, scheduler=scheduler, feature_extractor=extractor)
 
 
 @contextlib.contextmanager
@@ -138,11 +131,9 @@ class Run:
             pipe.vae.to(dtype=torch.float16)
         image_latents = image_latents.unsqueeze(1).repeat(1, job.num_frames, 1, 1, 1)
         added_time_ids = torch.empty(2 if guided else 1, 3, dtype=embeddings.dtype).to(device)
-        scale = pipe.vae_scale_factor
-        channels = pipe.unet.config.in_channels // 2
+        scale, channels = pipe.vae_scale_factor, pipe.unet.config.in_channels // 2
         size = job.num_frames, channels, job.height // scale, job.width // scale
-        noise = torch.empty(1, *size, dtype=embeddings.dtype)
-        latents = noise.to(device) * 1.0
+        latents = torch.empty(1, *size, dtype=embeddings.dtype).to(device) * 1.0
         timestep = torch.empty((), dtype=torch.float32).to(device)
         self.stages["vae_encode"] = self._stage()
 
@@ -154,8 +145,7 @@ class Run:
             self.tracker.timestep = step
             latents = self._step(latents, image_latents, timestep, **conditions)
             steps.append(self._stage())
-        moves_once = job.memory.offload == "model"
-        stage = _all_steps(steps, list(times.values()), moves_once)
+        stage = _all_steps(steps, list(times.values()), moves_once=job.memory.offload == "model")
         self.stages["denoise"] = dataclasses.replace(stage, overlapped=job.memory.offload_stream)
         return latents
 
@@ -197,16 +187,9 @@ class Run:
     def _stage(self) -> Stage:
         """What was held and done since the tracker's last mark."""
         peak, cost = self.tracker.mark()
-        return Stage(
-            peak.nbytes / GIB,
-            peak.weights / GIB,
-            peak.operation,
-            peak.module,
-            peak.largest,
-            _kernels(cost.kernels),
-            cost.h2d_bytes / GIB,
-            cost.d2h_bytes / GIB,
-        )
+        where, kernels = (peak.operation, peak.module, peak.largest), _kernels(cost.kernels)
+        moves = cost.h2d_bytes / GIB, cost.d2h_bytes / GIB
+        return Stage(peak.nbytes / GIB, peak.weights / GIB, *where, kernels, *moves)
 
 
 def _kernels(counts: Counter[tuple[str, int, int]]) -> list[Kernel]:
@@ -216,14 +199,12 @@ def _kernels(counts: Counter[tuple[str, int, int]]) -> list[Kernel]:
 def different_steps(job: Job) -> dict[int, int]:
     """Steps that differ from one another, and how often each of them occurs: hooks that prefetch learn from the first
     step, and DeepCache's cache is empty in it. (What single_token_cross_attention keeps weighs next to nothing.)"""
-    steps, memory = steps_of(job), job.memory
-    if interval := memory.deepcache_interval:
+    steps, times = steps_of(job), {0: steps_of(job)}
+    if interval := job.memory.deepcache_interval:
         whole = -(-steps // interval)
         times = {0: 1, 1: steps - whole, interval: whole - 1}
-    elif memory.offload_stream:
+    elif job.memory.offload_stream:
         times = {0: 1, 1: steps - 1}
-    else:
-        times = {0: steps}
     return {step: n for step, n in times.items() if n}
 
 
@@ -234,9 +215,7 @@ def _all_steps(steps: list[Stage], times: list[int], moves_once: bool) -> Stage:
         for k in step.kernels:
             counts[k.kind, k.flop, k.moved_bytes] += k.count * n
     moves = [1] + [0] * (len(steps) - 1) if moves_once else times
-    return dataclasses.replace(
-        max(steps, key=lambda step: step.peak_gib),
-        kernels=_kernels(counts),
-        h2d_gib=sum(step.h2d_gib * n for step, n in zip(steps, moves, strict=True)),
-        d2h_gib=sum(step.d2h_gib * n for step, n in zip(steps, moves, strict=True)),
-    )
+    h2d_gib = sum(step.h2d_gib * n for step, n in zip(steps, moves, strict=True))
+    d2h_gib = sum(step.d2h_gib * n for step, n in zip(steps, moves, strict=True))
+    highest = max(steps, key=lambda step: step.peak_gib)
+    return dataclasses.replace(highest, kernels=_kernels(counts), h2d_gib=h2d_gib, d2h_gib=d2h_gib)

@@ -158,7 +158,10 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out, cost = self._done(func, args, kwargs or {}, name_of(func))
         self.cost.add(cost)
         if self.workspaces and func is CONVOLUTION and out.device.type == DEVICE and not layout:
-            self._hold_for_a_moment(workspace_bytes(args[0], args[1], out), out)
+            nbytes = workspace_bytes(args[0], args[1], out)  # alive while the convolution computes
+            block = Block(nbytes, "cuDNN's copies", self.path[-1], out.shape, out.dtype)
+            self._hold(WORKSPACE, block, "convolution")
+            self._drop(WORKSPACE, None)
         return out
 
     def _laid_out(self, tensor: torch.Tensor, layout: torch.memory_format, operation: str) -> torch.Tensor:
@@ -202,12 +205,6 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         watch = weakref.ref(storage, functools.partial(self._drop, key))
         self._hold(key, Block(nbytes, operation, self.path[-1], tensor.shape, tensor.dtype, watch), operation)
         return True
-
-    def _hold_for_a_moment(self, nbytes: int, out: torch.Tensor) -> None:
-        """Count so many bytes as alive beside all others while a convolution computed `out`."""
-        block = Block(nbytes, "cuDNN's copies", self.path[-1], out.shape, out.dtype)
-        self._hold(WORKSPACE, block, "convolution")
-        self._drop(WORKSPACE, None)
 
     def _hold(self, key: int, block: Block, operation: str) -> None:
         self.live[key] = block
