@@ -113,20 +113,10 @@ def text(wish: Wish, best: Sequence[Candidate], candidates: Sequence[Candidate])
     lines = []
     for c in best:
         p = c.prediction
-        facts = [
-            f"{p.peak_gib:.2f}",
-            f"{c.needed_gib:.2f}",
-            p.peak_stage,
-            f"{p.tflop:.0f}",
-            f"{c.floor_s:.1f}",
-        ]
-        lines.append([c.keeps, *facts])
-    blocks = [
-        table(header, lines, [False, True, True, False, True, True]),
-        "",
-        *(c.command for c in best),
-        "",
-    ]
+        gib = [f"{p.peak_gib:.2f}", f"{c.needed_gib:.2f}"]
+        lines.append([c.keeps, *gib, p.peak_stage, f"{p.tflop:.0f}", f"{c.floor_s:.1f}"])
+    right = [False, True, True, False, True, True]
+    blocks = [table(header, lines, right), "", *(c.command for c in best), ""]
     blocks += [f"keeps {kept}: {MEANING[kept]}." for kept in KEEPS if any(c.keeps == kept for c in best)]
     if best[0].keeps != FRAMES:
         whole = min((c for c in candidates if c.keeps == FRAMES), key=lambda c: c.needed_gib, default=None)

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from svdsweep.config import Job
+from svdsweep.config import Job, Memory
+from svdsweep.config.rules import typed
 from svdsweep.errors import UserError
-from svdsweep.predict.allowance import ALLOWANCE, Allowance, fits, needed_gib
+from svdsweep.predict.allowance import Allowance, fits, needed_gib
 from svdsweep.predict.batch import outcomes, processes_here, simulators
 from svdsweep.predict.gpus import Gpu, eager_floor_s
 from svdsweep.predict.prediction import Prediction
@@ -20,6 +22,11 @@ BUDGETS_GIB = (8.0, 0.0)
 """What a streamed decode may hold of its frames: all of 25 frames of 576×1024 fit the first."""
 PLAIN_UNET: dict[str, Any] = {"transformer_parts": None, "split_guidance": False}
 """Knobs that make no difference to a decode, at the values that are simulated for all."""
+KNOBS = (
+    *("transformer_parts", "split_guidance", "single_token_cross_attention", "guidance", "unet_weights"),
+    "decode",
+)
+"""Knobs that the search decides beside the offload."""
 FRAMES, LATENTS, OTHER = "the frames", "the latents", "nothing"
 KEEPS = (FRAMES, LATENTS, OTHER)
 
@@ -40,17 +47,37 @@ class Wish:
 class Candidate:
     """A combination, what it keeps, what it needs and how fast it can at best be."""
 
+    wish: Wish
     job: Job
-    settings: list[str]
-    keeps: str
     prediction: Prediction
-    floor_s: float
-    allowance: Allowance = ALLOWANCE
+
+    @property
+    def keeps(self) -> str:
+        """What it shares with memory=baseline: the frames, the latents, or nothing."""
+        if self.job.memory.unet_weights != "full" or not self.job.memory.guidance:
+            return OTHER
+        return FRAMES if self.job.frames_per_decode == self.job.num_frames else LATENTS
 
     @property
     def needed_gib(self) -> float:
         """Device memory with the allowance for context and workspaces."""
-        return needed_gib(self.prediction, self.allowance)
+        return needed_gib(self.prediction, self.wish.allowance)
+
+    @cached_property
+    def floor_s(self) -> float:
+        """The floor of latency of the eager run on the wished GPU."""
+        return eager_floor_s(self.prediction, self.wish.gpu)
+
+    @property
+    def settings(self) -> list[str]:
+        """The settings that make this job of the search."""
+        memory, usual = self.job.memory, Memory()
+        knobs = [name for name in KNOBS if getattr(memory, name) != getattr(usual, name)]
+        if memory.decode == "streamed":
+            knobs.append("decode_budget_gib")
+        chosen = [f"memory={memory.name.split('+')[0]}"]
+        chosen += [f"memory.{name}={typed(getattr(memory, name))}" for name in knobs]
+        return [*self.wish.settings, *chosen, f"decode_chunk_size={self.job.decode_chunk_size}"]
 
     @property
     def command(self) -> str:
@@ -82,7 +109,7 @@ def search(wish: Wish) -> list[Candidate]:
 
 def fitting(candidates: Sequence[Candidate], vram_gib: float) -> list[Candidate]:
     """The candidates that surely fit: what keeps most first, then the fastest, then the smallest."""
-    fit = [c for c in candidates if fits(c.prediction, vram_gib, c.allowance)]
+    fit = [c for c in candidates if fits(c.prediction, vram_gib, c.wish.allowance)]
     return sorted(fit, key=lambda c: (KEEPS.index(c.keeps), c.floor_s, c.needed_gib, c.command))
 
 
@@ -95,7 +122,7 @@ def _frames_possible(candidates: Sequence[Candidate], vram_gib: float) -> bool:
 
 def _fits_until_decode(c: Candidate, vram_gib: float) -> bool:
     others = {name: stage for name, stage in c.prediction.stages.items() if name != "vae_decode"}
-    return fits(Prediction(others), vram_gib, c.allowance)
+    return fits(Prediction(others), vram_gib, c.wish.allowance)
 
 
 def _space(wish: Wish, offload: str, exact: bool) -> list[str]:
@@ -105,12 +132,8 @@ def _space(wish: Wish, offload: str, exact: bool) -> list[str]:
         raise UserError("fit searches strategies for one job; give each setting one value.")
     chunks = ["all", *(str(n) for n in CHUNKS if n < job.num_frames)]
     guided = job.max_guidance_scale > 1
-    space = [
-        f"memory={offload}",
-        f"memory.transformer_parts=null,{PARTS}",
-        "memory.single_token_cross_attention=true",
-        f"decode_chunk_size={','.join(chunks)}",
-    ]
+    space = [f"memory={offload}", f"memory.transformer_parts=null,{PARTS}"]
+    space += ["memory.single_token_cross_attention=true", f"decode_chunk_size={','.join(chunks)}"]
     if exact:
         return [*space, "memory.split_guidance=false,true"] if guided else space
     return [*space, *(["memory.guidance=false"] if guided else []), "memory.unet_weights=full,fp8"]
@@ -119,58 +142,24 @@ def _space(wish: Wish, offload: str, exact: bool) -> list[str]:
 def _candidates(wish: Wish, space: Sequence[str], pool: Executor | None) -> list[Candidate]:
     jobs = wish.jobs_of([*wish.settings, *space])
     predicted = outcomes(jobs, pool=pool)
-    return [
-        _candidate(wish, job, prediction)
-        for job in jobs
-        if isinstance(prediction := predicted[job.key], Prediction)
-    ]
+    pairs = [(job, predicted[job.key]) for job in jobs]
+    return [Candidate(wish, job, p) for job, p in pairs if isinstance(p, Prediction)]
 
 
 def _streamed(wish: Wish, fronts: Sequence[Candidate], pool: Executor | None) -> list[Candidate]:
     """The candidates that decode all frames together, with a streamed decode instead, simulated once for all."""
     whole = [c for c in fronts if c.job.frames_per_decode == c.job.num_frames]
-    jobs = {
-        (i, gib): replace(c.job, memory=replace(c.job.memory, decode="streamed", decode_budget_gib=gib))
+    jobs = [
+        (c, replace(c.job, memory=replace(c.job.memory, decode="streamed", decode_budget_gib=gib)))
         for gib in BUDGETS_GIB
         if gib < wish.vram_gib
-        for i, c in enumerate(whole)
-    }
-    alone = {at: replace(job, memory=replace(job.memory, **PLAIN_UNET)) for at, job in jobs.items()}
-    predicted = outcomes({job.key: job for job in alone.values()}.values(), pool=pool)
+        for c in whole
+    ]
+    decodes = [replace(job, memory=replace(job.memory, **PLAIN_UNET)) for _, job in jobs]
+    predicted = outcomes({job.key: job for job in decodes}.values(), pool=pool)
     candidates = []
-    for (i, gib), job in jobs.items():
-        decode, front = predicted[alone[i, gib].key], whole[i]
-        if isinstance(decode, Prediction):
+    for (front, job), alone in zip(jobs, decodes, strict=True):
+        if isinstance(decode := predicted[alone.key], Prediction):
             stages = front.prediction.stages | {"vae_decode": decode.stages["vae_decode"]}
-            candidates.append(_candidate(wish, job, Prediction(stages, front.prediction.notes)))
+            candidates.append(Candidate(wish, job, Prediction(stages, front.prediction.notes)))
     return candidates
-
-
-def _candidate(wish: Wish, job: Job, prediction: Prediction) -> Candidate:
-    floor_s = eager_floor_s(prediction, wish.gpu)
-    return Candidate(job, _settings(wish, job), _keeps(job), prediction, floor_s, wish.allowance)
-
-
-def _keeps(job: Job) -> str:
-    m = job.memory
-    if m.unet_weights != "full" or not m.guidance:
-        return OTHER
-    return FRAMES if job.frames_per_decode == job.num_frames else LATENTS
-
-
-def _settings(wish: Wish, job: Job) -> list[str]:
-    """The settings that make this job of the search."""
-    m = job.memory
-    settings = [*wish.settings, f"memory={m.name.split('+')[0]}"]
-    if m.transformer_parts:
-        settings.append(f"memory.transformer_parts={m.transformer_parts}")
-    if m.split_guidance:
-        settings.append("memory.split_guidance=true")
-    settings.append("memory.single_token_cross_attention=true")
-    if not m.guidance:
-        settings.append("memory.guidance=false")
-    if m.unet_weights != "full":
-        settings.append(f"memory.unet_weights={m.unet_weights}")
-    if m.decode == "streamed":
-        settings += ["memory.decode=streamed", f"memory.decode_budget_gib={m.decode_budget_gib:g}"]
-    return [*settings, f"decode_chunk_size={job.decode_chunk_size}"]
