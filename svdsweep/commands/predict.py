@@ -82,7 +82,7 @@ def text(
             reasons.setdefault(outcome.reason, []).append(" ".join(asked))
     blocks = [_table(names, lines, gpu, allowance)] if lines else []
     blocks += [f"not predicted: {reason}  ({_some(who)})" for reason, who in reasons.items()]
-    blocks += sorted({f"note: {note}" for _, prediction in lines for note in prediction.notes})
+    blocks += _notes([prediction for _, prediction in lines])
     if lines:
         blocks.append(explanation(gpu, allowance))
     if details:
@@ -101,6 +101,10 @@ def _table(
         [[*asked, *_cells(prediction, gpu, allowance)] for asked, prediction in lines],
         [False] * len(names) + [True] * len(numbers),
     )
+
+
+def _notes(predictions: Sequence[Prediction]) -> list[str]:
+    return sorted({f"note: {note}" for prediction in predictions for note in prediction.notes})
 
 
 def _some(jobs: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from svdsweep.runner.contract import Batch
 from svdsweep.runner.leases import under_way
 from svdsweep.runner.progress import clock, for_terminal
 from svdsweep.store.manifest import wanted_keys
-from svdsweep.store.rows import STATUSES, Store, Tail
+from svdsweep.store.rows import STATUSES, Row, Store, Tail
 
 
 def main(argv: Sequence[str]) -> int:
@@ -77,8 +77,7 @@ def follow(folder: Path, every_s: float) -> int:
                 seen += row.key in missing
                 missing.discard(row.key)
                 left_s = (time.monotonic() - began) / seen * len(missing) if seen else None
-                worker = row.provenance.get("worker") or row.provenance.get("host") or ""
-                watch.finished(str(worker), row, left_s)
+                watch.finished(_worker(row), row, left_s)
             if ended:
                 watch.told(f"Its array {ended.name} has ended and left {len(missing)} jobs undone.")
                 return 1
@@ -89,3 +88,7 @@ def follow(folder: Path, every_s: float) -> int:
         watch.closed()
     print(f"every job has a row after {clock(time.monotonic() - began)}", file=sys.stderr)
     return 0
+
+
+def _worker(row: Row) -> str:
+    return str(row.provenance.get("worker") or row.provenance.get("host") or "")

@@ -35,10 +35,9 @@ def text(page: Page) -> str:
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table, every cell escaped."""
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join(
-        "| " + " | ".join(c if i == 1 else cell(c) for c in row) + " |" for i, row in enumerate(rows)
-    )
+    rows = [[cell(c) for c in row] for row in (header, *lines)]
+    rows.insert(1, ["---"] * len(header))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def cell(text: str) -> str:
@@ -52,15 +51,8 @@ def cell(text: str) -> str:
 def _strategies(page: Page) -> str:
     several = len({(s.workload, s.machine) for s in page.strategies}) > 1
     metrics = [column.name for column in page.headline]
-    header = [
-        "strategy",
-        "jobs",
-        "latency (s)",
-        "memory (GiB)",
-        "latency ÷ baseline",
-        "",
-        "memory ÷ baseline",
-    ]
+    header = ["strategy", "jobs", "latency (s)", "memory (GiB)", "latency ÷ baseline", ""]
+    header += ["memory ÷ baseline", "frames"]
     lines = [
         [
             f"{s.name} ({s.workload}, {s.machine})" if several else s.name,
@@ -76,17 +68,14 @@ def _strategies(page: Page) -> str:
         ]
         for s in page.strategies
     ]
-    return table([*header, "frames", *(f"Δ {name}" for name in metrics), "best"], lines)
+    return table([*header, *(f"Δ {name}" for name in metrics), "best"], lines)
 
 
 def _budgets(name: str, choices: Sequence[Choice]) -> str:
-    lines = [
-        [
-            f"{c.gib} GiB",
-            *(f"{s.name}, {shown(s.total_s)} s" if s else "none" for s in (c.fastest, c.faithful)),
-        ]
-        for c in choices
-    ]
+    lines = []
+    for c in choices:
+        best = [f"{s.name}, {shown(s.total_s)} s" if s else "none" for s in (c.fastest, c.faithful)]
+        lines.append([f"{c.gib} GiB", *best])
     return f"{cell(name)}\n\n" + table(["card", "fastest", "fastest that keeps the frames"], lines)
 
 

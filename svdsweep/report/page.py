@@ -110,13 +110,11 @@ def _said(sweep: Sweep) -> list[str]:
     said = [*sweep.problems, *drift_of_sweep(sweep)]
     total = len(sweep.table)
     if sweep.waiting:
-        said.append(
-            f"{sweep.waiting} jobs of the last command have no row yet: this is a picture of a sweep under way"
-        )
+        missing = f"{sweep.waiting} jobs of the last command have no row yet"
+        said.append(f"{missing}: this is a picture of a sweep under way")
     if total > ROWS_AT_MOST:
-        said.append(
-            f"the table lists {ROWS_AT_MOST} of {total} jobs (the failed ones first); all are in results.csv"
-        )
+        listed = f"the table lists {ROWS_AT_MOST} of {total} jobs (the failed ones first)"
+        said.append(f"{listed}; all are in results.csv")
     if total > TILES_AT_MOST:
         said.append(f"the video grid holds the first {TILES_AT_MOST} of {total} jobs")
     return said
@@ -158,9 +156,8 @@ def _fastest(s: Strategy, kind: str) -> str:
 
 def _least(s: Strategy, kind: str) -> str:
     likeness = f", {LIKENESS_WORDS[s.equality]}" if s.equality in LIKENESS_WORDS else ""
-    return (
-        f"Least memory takes {s.name}: {shown(s.memory_gib)} GiB of {kind}, {shown(s.total_s)} s{likeness}."
-    )
+    cost = f"{shown(s.memory_gib)} GiB of {kind}, {shown(s.total_s)} s"
+    return f"Least memory takes {s.name}: {cost}{likeness}."
 
 
 def _budgets(compared: Sequence[Strategy]) -> list[tuple[str, list[Choice]]]:
@@ -229,22 +226,17 @@ def _sheets(sweep: Sweep, axes: Sequence[str]) -> list[dict[str, Any]]:
     with_sheet = sweep.ok.dropna(subset=["contact_sheet"])
     turn = with_sheet.groupby("memory", sort=False).cumcount()
     chosen = with_sheet.assign(turn=turn).sort_values("turn", kind="stable").head(SHEETS_AT_MOST)
-    return [
-        {
-            "path": line["contact_sheet"],
-            "caption": ", ".join(f"{n} {shown(line[n])}" for n in axes) or line["key"],
-        }
-        for line in chosen.to_dict("records")
-    ]
+    sheets = []
+    for line in chosen.to_dict("records"):
+        caption = ", ".join(f"{n} {shown(line[n])}" for n in axes) or line["key"]
+        sheets.append({"path": line["contact_sheet"], "caption": caption})
+    return sheets
 
 
 def _environment(sweep: Sweep) -> list[tuple[str, list[str]]]:
     """What the numbers depend on; a line with several values means that jobs differ in it."""
-    told = [
-        (name, [shown(v) for v in sweep.table[name].dropna().unique() if str(v)][:8])
-        for name in ENVIRONMENT
-        if name in sweep.table
-    ]
+    columns = [sweep.table[name].dropna() for name in ENVIRONMENT if name in sweep.table]
+    told = [(str(column.name), [shown(v) for v in column.unique() if str(v)][:8]) for column in columns]
     return [(name, values) for name, values in told if values]
 
 

@@ -13,6 +13,8 @@ from svdsweep.report.strategy_plots import pareto, repeats, stage_memory, stage_
 VALUES_AT_MOST = 30
 """A setting with more values is no axis: seeds, for one."""
 AXES_AT_MOST = 4
+ALONG = {"decode_chunk_size": [CATALOGUE["vae_decode_s"]]}
+"""What is drawn along a setting beside the metrics."""
 
 
 def draw_all(sweep: Sweep, strategies: Sequence[Strategy]) -> list[Plot]:
@@ -26,7 +28,7 @@ def draw_all(sweep: Sweep, strategies: Sequence[Strategy]) -> list[Plot]:
         pareto(sweep, strategies, look),
         stage_times(sweep, strategies),
         stage_memory(sweep, strategies),
-        *(responses(sweep, a, _along(a, metrics), look) for a in axes[:AXES_AT_MOST]),
+        *(responses(sweep, a, [*metrics, *ALONG.get(a, [])], look) for a in axes[:AXES_AT_MOST]),
         heatmaps(sweep, axes[0], axes[1], metrics) if len(axes) > 1 else None,
         repeats(sweep, strategies, look),
     ]
@@ -37,7 +39,3 @@ def headline_metrics(sweep: Sweep) -> list[Column]:
     """The metrics drawn along what was swept: consistency, motion and likeness; never one without the others."""
     columns = catalogue({family for job in sweep.jobs.values() for family in job.metrics.families})
     return [columns[name] for name in headlines(map(str, sweep.table), 3, columns)]
-
-
-def _along(axis: str, metrics: Sequence[Column]) -> list[Column]:
-    return [*metrics, *([CATALOGUE["vae_decode_s"]] if axis == "decode_chunk_size" else [])]

@@ -105,19 +105,14 @@ def draw_ratios(compared: Comparison, stages: Sequence[str]) -> Plot | None:
             tips[f"prediction-{k}-{i}"] = _tip(line, stage, ratio)
         axes.plot([], [], ls="", ms=6, label="whole run" if stage == "run" else stage, **look)
     several = len({line.gpu for line in lines}) > 1
-    names = [f"{line.memory}\n{line.gpu}" if several else line.memory for line in lines]
-    name_rows(axes, names)
+    name_rows(axes, [f"{line.memory}\n{line.gpu}" if several else line.memory for line in lines])
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.08)
     axes.set_xlabel("measured ÷ predicted allocated peak")
     figure.legend(loc="outside upper left", ncols=5, fontsize=8)
-    return Plot(
-        "prediction",
-        "Measured ÷ predicted",
-        "Medians with the range of the jobs; right of 1 the run held more than was foreseen. The band is ±5 %.",
-        figure,
-        tips,
-    )
+    meaning = "right of 1 the run held more than was foreseen. The band is ±5 %."
+    caption = f"Medians with the range of the jobs; {meaning}"
+    return Plot("prediction", "Measured ÷ predicted", caption, figure, tips)
 
 
 def _tip(line: Compared, stage: str, ratio: Ratio) -> str:

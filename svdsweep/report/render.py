@@ -18,18 +18,10 @@ def environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    made = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+    made.trim_blocks = made.lstrip_blocks = True
+    made.filters |= {f.__name__: f for f in (words.shown, words.change, words.difference, words.verdict)}
     made.filters |= {
-        "shown": words.shown,
-        "change": words.change,
-        "difference": words.difference,
-        "verdict": words.verdict,
         "url": lambda path: quote(str(path)),
         "sortable": words.text,
         "drawn": lambda plot: Markup(svg.inline(plot)),

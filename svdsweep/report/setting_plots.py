@@ -32,8 +32,7 @@ def responses(sweep: Sweep, axis: str, metrics: Sequence[Column], look: Looks) -
         lines = response(sweep.ok[sweep.ok["memory"].isin(names)], axis, metric.name)
         for strategy, line in lines.groupby("memory", sort=False):
             place = f"response-{axis}-{i}-{names.index(strategy)}"
-            drawn = _line(axes, line, look[str(strategy)], place)
-            for gid, point in drawn.items():
+            for gid, point in _line(axes, line, look[str(strategy)], place).items():
                 tips[gid] = f"{strategy}, {axis}={shown(point['value'])}: {metric.name} {_point_words(point)}"
         axes.set(xlabel=axis, title=metric.name, ylabel=metric.unit)
     handles, labels = panels[0].get_legend_handles_labels()

@@ -33,23 +33,17 @@ def pareto(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot | 
     tips = {}
     for i, s in enumerate(placed):
         _mark(axes, s, look, f"pareto-{i}", large=s in best)
-        axes.annotate(
-            s.name, _at(s), xytext=(7, 5 if i % 2 else -11), textcoords="offset points", fontsize=8, color=INK
-        )
+        beside = (7, 5 if i % 2 else -11)
+        axes.annotate(s.name, _at(s), xytext=beside, textcoords="offset points", fontsize=8, color=INK)
         tips[f"pareto-{i}"] = _tip(s) + (", on the front" if s in best else "")
-    axes.set(
-        xlabel=f"{MEMORY_WORDS[sweep.memory_column]} ({CATALOGUE[sweep.memory_column].unit})",
-        ylabel=f"latency of one video ({CATALOGUE['total_s'].unit})",
-    )
+    axes.set_xlabel(f"{MEMORY_WORDS[sweep.memory_column]} ({CATALOGUE[sweep.memory_column].unit})")
+    axes.set_ylabel(f"latency of one video ({CATALOGUE['total_s'].unit})")
     axes.margins(0.15)
-    return Plot(
-        "pareto",
-        "Latency against memory",
+    caption = (
         "Lower left is better. Large marks are the front over memory, latency and likeness to the baseline's frames, "
-        "the dashed line that over memory and latency alone; hollow marks had jobs that did not end well.",
-        figure,
-        tips,
+        "the dashed line that over memory and latency alone; hollow marks had jobs that did not end well."
     )
+    return Plot("pareto", "Latency against memory", caption, figure, tips)
 
 
 def _at(s: Strategy) -> tuple[float, float]:
@@ -102,9 +96,8 @@ def stage_memory(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
 def _medians(sweep: Sweep, strategies: Sequence[Strategy], ending: str) -> pd.DataFrame:
     """The median of each stage's column with that ending, a line a strategy; stages without a value are left out."""
     columns = {f"{stage}{ending}": stage for stage in STAGES if f"{stage}{ending}" in sweep.ok}
-    stages = (
-        sweep.ok[[*columns]].apply(numeric).astype(float).rename(columns=columns).dropna(axis=1, how="all")
-    )
+    values = sweep.ok[[*columns]].apply(numeric).astype(float)
+    stages = values.rename(columns=columns).dropna(axis=1, how="all")
     names = list(dict.fromkeys(s.name for s in strategies if s.total_s is not None))
     return stages.groupby(sweep.ok["memory"]).median().reindex(names).fillna(0.0)
 
@@ -158,10 +151,5 @@ def repeats(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot |
 
 def _shares(sweep: Sweep, name: str) -> list[float]:
     """The timed runs of a strategy over the median of their job; nothing of a job that ran once."""
-    shares: list[float] = []
-    for key in sweep.ok.loc[sweep.ok["memory"] == name, "key"]:
-        runs = sweep.repeats.get(key, [])
-        if len(runs) > 1:
-            middle = statistics.median(runs)
-            shares += [run / middle for run in runs]
-    return shares
+    jobs = [sweep.repeats.get(key, []) for key in sweep.ok.loc[sweep.ok["memory"] == name, "key"]]
+    return [run / statistics.median(runs) for runs in jobs if len(runs) > 1 for run in runs]

@@ -22,9 +22,8 @@ def inline(plot: Plot) -> str:
     with matplotlib.rc_context(STYLE):
         plot.figure.savefig(raw, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     root = ET.fromstring(raw.getvalue())  # our own figure, not foreign XML
-    for child in list(root):
-        if child.tag.endswith("metadata"):
-            root.remove(child)
+    for metadata in root.findall(f"{{{SVG}}}metadata"):
+        root.remove(metadata)
     for element in root.iter():
         tip = plot.tips.get(element.get("id", ""))
         if tip is not None:
@@ -35,7 +34,9 @@ def inline(plot: Plot) -> str:
     width = float(root.attrib.pop("width", "0pt").removesuffix("pt"))
     root.attrib.pop("height", None)
     root.attrib |= {"style": f"max-width:{width * 1.33:.0f}px", "role": "group", "aria-label": plot.title}
-    return _own_ids(_follow_the_page(ET.tostring(root, encoding="unicode")), plot.name)
+    # the two inks of the style become the colour of the page's text, in light and dark
+    markup = re.sub(f"{INK}|{FAINT}", "currentColor", ET.tostring(root, encoding="unicode"))
+    return _own_ids(markup, plot.name)
 
 
 def png(plot: Plot, path: Path) -> None:
@@ -46,14 +47,8 @@ def png(plot: Plot, path: Path) -> None:
         plot.figure.savefig(part, format="png", dpi=110, facecolor="white", metadata={"Software": None})
 
 
-def _follow_the_page(markup: str) -> str:
-    """The two inks of the style become the colour of the page's text, in light and dark."""
-    return re.sub(f"{INK}|{FAINT}", "currentColor", markup)
-
-
 def _own_ids(markup: str, name: str) -> str:
     """Definitions of several figures in one page must not share an id."""
     ids = set(re.findall(r'\bid="([^"]+)"', markup))
-    return re.sub(
-        r'(\bid="|href="#|url\(#)([^")]+)', lambda m: f"{m[1]}{name}-{m[2]}" if m[2] in ids else m[0], markup
-    )
+    uses = r'(\bid="|href="#|url\(#)([^")]+)'
+    return re.sub(uses, lambda m: f"{m[1]}{name}-{m[2]}" if m[2] in ids else m[0], markup)

@@ -56,13 +56,11 @@ def export(sweep_folder: Path, target: Path) -> list[str]:
     return commands
 
 
-def _with_video(sweep_folder: Path) -> list[Row]:
-    rows = [row for row in Store(sweep_folder).rows().values() if row.status == "ok"]
-    rows = [row for row in rows if _video_of(sweep_folder, row).is_file()]
+def _with_video(folder: Path) -> list[Row]:
+    rows = [row for row in Store(folder).rows().values() if row.status == "ok"]
+    rows = [row for row in rows if _video_of(folder, row).is_file()]
     if not rows:
-        raise UserError(
-            f"{sweep_folder}: no finished job with a video is stored there. Give a sweep, runs/NAME."
-        )
+        raise UserError(f"{folder}: no finished job with a video is stored there. Give a sweep, runs/NAME.")
     return rows
 
 
@@ -94,9 +92,8 @@ def _export_cell(sweep_folder: Path, folder: Path, rows: list[Row], names: dict[
         open_image(job.image, job.height, job.width).save(picture)
         for number, row in enumerate(same):
             shutil.copyfile(_video_of(sweep_folder, row), folder / "videos" / f"{name}-{number}.mp4")
-        entries.append(
-            {"prompt_en": name, "dimension": [*DIMENSIONS], "custom_image_path": str(picture.resolve())}
-        )
+        place = str(picture.resolve())
+        entries.append({"prompt_en": name, "dimension": [*DIMENSIONS], "custom_image_path": place})
     info = folder / "full_info.json"
     info.write_text(json.dumps(entries, indent=1, ensure_ascii=False), encoding="utf-8")
     words = ["python", "evaluate_i2v.py", "--videos_path", str((folder / "videos").resolve())]

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import pandas as pd
+
 from svdsweep.analysis.pairs import Estimate
 
 MEMORY_WORDS = {
@@ -14,12 +16,7 @@ MEMORY_WORDS = {
 
 def has_value(value: Any) -> bool:
     """Whether there is a value at all: not None, NaN or pandas' missing."""
-    if value is None:
-        return False
-    try:
-        return bool(value == value)
-    except (TypeError, ValueError):
-        return False
+    return not (pd.api.types.is_scalar(value) and pd.isna(value))
 
 
 def text(value: Any) -> str:
