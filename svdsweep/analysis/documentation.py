@@ -145,7 +145,7 @@ def one_frame_flicker(sweep: Sweep) -> Claim:
             text, "there are no jobs that differ in decode_chunk_size only, 1 and all among them"
         )
     measured = f"{e.value:+.3f} levels of mc_flicker_255 against all frames at once"
-    return Claim(text, measured, _span(e), _verdict(e, "worse"), _on(sweep))
+    return _answered(text, measured, e, "worse", sweep)
 
 
 def _by_chunk(sweep: Sweep, metric: str) -> pd.DataFrame:
@@ -170,20 +170,16 @@ def rising(sweep: Sweep, axis: str, effect: str, metric: str, wanted: str) -> Cl
         return _unanswerable(text, why)
     values = numeric(sweep.ok[axis])
     measured = f"{e.value:+.3g} {metric} from {axis} {values.min():g} to {values.max():g}"
-    return Claim(text, measured, _span(e), _verdict(e, wanted), _on(sweep))
+    return _answered(text, measured, e, wanted, sweep)
 
 
-def _verdict(e: Estimate, wanted: str) -> str:
-    """Whether a sure difference is the one that is claimed."""
-    if e.verdict == wanted:
-        return "holds"
-    return "does not hold" if e.verdict in ("higher", "lower", "better", "worse", "equal") else "not sure"
-
-
-def _span(e: Estimate) -> str:
-    if e.low is None or e.high is None:
-        return e.method
-    return f"{e.low:+.3g} to {e.high:+.3g} ({e.method})"
+def _answered(text: str, measured: str, e: Estimate, wanted: str, sweep: Sweep) -> Claim:
+    """The claim that a difference is the `wanted` one, by its estimate."""
+    bounded = e.low is not None and e.high is not None
+    interval = f"{e.low:+.3g} to {e.high:+.3g} ({e.method})" if bounded else e.method
+    sure = e.verdict in ("higher", "lower", "better", "worse", "equal")
+    verdict = "holds" if e.verdict == wanted else "does not hold" if sure else "not sure"
+    return Claim(text, measured, interval, verdict, _on(sweep))
 
 
 def _unanswerable(text: str, why: str, sweep: Sweep | None = None, strategy: str = "") -> Claim:

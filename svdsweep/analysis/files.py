@@ -29,21 +29,19 @@ def raw_series(rows: Iterable[Row]) -> pd.DataFrame:
     several values, as steps have."""
     series: list[tuple[str, str, int | None]] = []
     lengths: list[int] = []
-    places: list[int] = []
-    numbers: list[float] = []
+    points: list[tuple[int, float]] = []
     for row in rows:
         for name, whole in row.series.items():
             nested = any(isinstance(value, list) for value in whole)
             for run, values in enumerate(whole) if nested else [(None, whole)]:
-                read = [i for i, value in enumerate(values) if isinstance(value, int | float)]
+                read = [(i, float(value)) for i, value in enumerate(values) if isinstance(value, int | float)]
                 series.append((row.key, name, run))
                 lengths.append(len(read))
-                places += read
-                numbers += [float(values[i]) for i in read]
+                points += read
     kinds = {"key": "str", "name": "str", "run": "Int64"}
     named = pd.DataFrame(series, columns=[*kinds]).astype(kinds)
     long = named.take(np.repeat(np.arange(len(series)), lengths)).reset_index(drop=True)
-    return long.assign(index=np.array(places, int), value=np.array(numbers, float))
+    return long.join(pd.DataFrame(points, columns=["index", "value"]).astype({"index": int, "value": float}))
 
 
 def write_series(path: Path, rows: Sequence[Row]) -> None:

@@ -116,12 +116,10 @@ def latency_ratio(pairs: Sequence[tuple[Times, Times]]) -> Estimate:
 
 def _welch(pairs: Sequence[tuple[Times, Times]]) -> tuple[float, float] | None:
     """Standard error of the mean log ratio and its degrees of freedom; None with too few repeats."""
-    parts = []
-    for sides in pairs:
-        for side in sides:
-            if side.variance is None or side.n < LEAST:
-                return None
-            parts.append((side.variance / side.n, side.n - 1))
+    sides = [side for pair in pairs for side in pair]
+    parts = [(s.variance / s.n, s.n - 1) for s in sides if s.variance is not None and s.n >= LEAST]
+    if len(parts) < len(sides):
+        return None
     total = sum(v for v, _ in parts)
     if not total:
         return 0.0, float(min(d for _, d in parts))

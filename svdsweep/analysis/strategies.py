@@ -75,6 +75,7 @@ def _strategy(
     pairs = paired(ok, by_key) if name != BASELINE else ok.iloc[:0].assign(partner=None)
     base = by_key.loc[pairs["partner"]] if len(pairs) else by_key.iloc[:0]
     peak = sweep.memory_column
+    classes = set(ok["equality"].dropna()) if "equality" in ok else set()
     return Strategy(
         name=name,
         workload=workload,
@@ -84,7 +85,7 @@ def _strategy(
         memory_gib=_number(group, peak, "max"),
         reserved_gib=_number(ok, first_measured(ok, TAKEN), "max"),
         psnr_db=_number(ok, "psnr_to_baseline_db", "min") if name != BASELINE else None,
-        equality=_worst(ok),
+        equality=max(classes & set(CLASSES), key=CLASSES.index, default=None),
         latency=compare_latency(pairs, base),
         memory=compare_peaks(pairs, base, [peak]),
         metrics=after_holm({n: compare_metric(pairs, base, n) for n in metrics if len(pairs)}),
@@ -105,11 +106,6 @@ def _number(table: pd.DataFrame, column: str | None, how: str) -> float | None:
     """The median, maximum or minimum of a column; None where no line has a number."""
     values = numeric(table[column]).astype(float).dropna() if column in table else ()
     return float(getattr(values, how)()) if len(values) else None
-
-
-def _worst(ok: pd.DataFrame) -> str | None:
-    classes = set(ok["equality"].dropna()) if "equality" in ok else set()
-    return max(classes & set(CLASSES), key=CLASSES.index, default=None)
 
 
 def front(candidates: Sequence[Strategy]) -> list[Strategy]:

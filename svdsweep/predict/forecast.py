@@ -54,11 +54,8 @@ def foreseen_oom(jobs: Sequence[Job], devices: list[str], folder: Path) -> list[
     Imports torch for strategies that were not predicted before."""
     card = card_here(devices, folder)
     predicted = predictions([job for job in jobs if runs_on_gpu(job, devices)], compute=True)
-    return [
-        _refusal(job, prediction, card)
-        for job in jobs
-        if (prediction := predicted.get(job.key)) and fit_of(job, prediction, card) == NO
-    ]
+    pairs = [(job, predicted.get(job.key)) for job in jobs]
+    return [_refusal(job, p, card) for job, p in pairs if p and fit_of(job, p, card) == NO]
 
 
 def _limits(job: Job, card: Card) -> list[float]:

@@ -27,10 +27,8 @@ def gpu_asked(name: str) -> Gpu:
     try:
         return gpu_named(mine)
     except UserError as e:
-        raise UserError(
-            f"--gpu here: {mine} was not measured yet and is not in the table of published peaks. `svdsweep doctor` "
-            "measures it."
-        ) from e
+        unknown = f"{mine} was not measured yet and is not in the table of published peaks"
+        raise UserError(f"--gpu here: {unknown}. `svdsweep doctor` measures it.") from e
 
 
 def rates_file() -> Path:

@@ -71,12 +71,9 @@ class Result:
         self.kind = type(out) if isinstance(out, tuple | list) else None
         values = out if self.kind else (out,)
         self.outputs = [v if type(v) in PLAIN else _output(v, tensors) for v in values]
-        new = [
-            storage_key(v)
-            for v, output in zip(values, self.outputs, strict=True)
-            if type(output) is Output and output.same is None and output.view is None
-        ]
-        if len(set(new)) < len(new):
+        pairs = zip(values, self.outputs, strict=True)
+        new = [v for v, o in pairs if type(o) is Output and o.same is None and o.view is None]
+        if len(set(map(storage_key, new))) < len(new):
             raise ValueError("new tensors that share a storage")
 
     def rebuilt(self, tensors: Sequence[FakeTensor]) -> Any:

@@ -26,11 +26,8 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `sweep.json` into a sweep's folder."""
-    facts = {
-        **asdict(manifest),
-        "svdsweep": __version__,
-        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    written_at = datetime.now(UTC).isoformat(timespec="seconds")
+    facts = asdict(manifest) | {"svdsweep": __version__, "written_at": written_at}
     with renamed_when_done(folder / FILE) as part:
         part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 

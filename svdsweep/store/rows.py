@@ -73,17 +73,14 @@ class Row:
         Raises one of `UNREADABLE` for what is no row."""
         if not isinstance(plain["status"], str):
             raise TypeError("a status is a word")
-        return cls(
-            _job(plain["job"]),
-            plain["status"],
-            int(plain.get("attempt") or 1),
-            str(plain.get("error") or ""),
-            str(plain.get("phase") or ""),
-            _object(plain.get("values") or {}),
-            {name: list(values) for name, values in _object(plain.get("series") or {}).items()},
-            _object(plain.get("provenance") or {}),
-            [str(note) for note in plain.get("notes") or []],
+        attempt = int(plain.get("attempt") or 1)
+        error, phase = (str(plain.get(name) or "") for name in ("error", "phase"))
+        values, series, facts = (
+            _object(plain.get(name) or {}) for name in ("values", "series", "provenance")
         )
+        lists = {name: list(numbers) for name, numbers in series.items()}
+        notes = [str(note) for note in plain.get("notes") or []]
+        return cls(_job(plain["job"]), plain["status"], attempt, error, phase, values, lists, facts, notes)
 
 
 class Store:
