@@ -73,9 +73,8 @@ def compiling(sweep: Sweep, compared: Sequence[Strategy]) -> Claim:
     if compiled is None:
         return _unanswerable(text, "no job with compile=whole and its baseline ended well", sweep, "compile")
     e, m = compiled.latency, compiled.memory
-    measured = f"{_percent_faster(e.value)} in {compiled.workload}"
-    if m.value is not None:
-        measured += f", {m.value - 1:+.1%} VRAM"
+    vram = f", {m.value - 1:+.1%} VRAM" if m.value is not None else ""
+    measured = f"{_percent_faster(e.value)} in {compiled.workload}{vram}"
     if e.low is None or e.high is None:
         return Claim(text, measured, "", "not sure", e.method)
     interval = f"{_percent_faster(e.high)} to {_percent_faster(e.low)} ({e.method})"
@@ -184,9 +183,8 @@ def _answered(text: str, measured: str, e: Estimate, wanted: str, sweep: Sweep) 
 
 def _unanswerable(text: str, why: str, sweep: Sweep | None = None, strategy: str = "") -> Claim:
     if sweep is not None and len(sweep.table):
-        errors = sweep.table.loc[sweep.table["memory"] == strategy, "error"]
-        reasons = [str(error) for error in errors.dropna().unique() if error]
-        why += f" ({reasons[0]})" if reasons else ""
+        errors = sweep.table.loc[sweep.table["memory"] == strategy, "error"].dropna()
+        why += next((f" ({error})" for error in errors if error), "")
     return Claim(text, "", "", "unanswerable", why)
 
 

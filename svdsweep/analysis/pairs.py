@@ -107,10 +107,8 @@ def latency_ratio(pairs: Sequence[tuple[Times, Times]]) -> Estimate:
     low, high = math.exp(centre - half), math.exp(centre + half)
     sure = (low > 1 or high < 1) and abs(math.exp(centre) - 1) > MATTERS
     verdict = ("faster" if centre < 0 else "slower") if sure else UNSEEN
-    needed = None
-    if not sure and len(logs) >= LEAST:
-        needed = pairs_needed(error * math.sqrt(n))
-        needed = needed if n < needed < MANY else None
+    enough = pairs_needed(error * math.sqrt(n)) if not sure and len(logs) >= LEAST else MANY
+    needed = enough if n < enough < MANY else None
     return Estimate(math.exp(centre), low, high, n, verdict, method, _p(centre, error, degrees), needed)
 
 

@@ -76,10 +76,9 @@ def _rows(folder: Path, problems: list[str]) -> dict[str, Row]:
     faults = Faults()
     rows = last_rows(replace(row, series={"total_s": timed_runs(row)}) for row in read_rows(folder, faults))
     if faults.unreadable:
-        problems.append(
-            f"{faults.unreadable} {'line' if faults.unreadable == 1 else 'lines'} of rows/ cannot be read (torn or of "
-            "a foreign schema) and are left out"
-        )
+        lines = "1 line" if faults.unreadable == 1 else f"{faults.unreadable} lines"
+        cause = "(torn or of a foreign schema)"
+        problems.append(f"{lines} of rows/ cannot be read {cause} and are left out")
     if faults.other_schema:
         problems.append(
             f"{faults.other_schema} rows are of another schema than {SCHEMA}: what they lack is empty"

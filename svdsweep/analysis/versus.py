@@ -93,8 +93,7 @@ def settings_apart(first: Mapping[str, Job], second: Mapping[str, Job]) -> dict[
     if set(first) & set(second) or not first or not second:
         return {}
     one, other = (_throughout(list(map(flattened, jobs.values()))) for jobs in (first, second))
-    names = sorted(one.keys() | other.keys())
-    pairs = {name: (one.get(name, "default"), other.get(name, "default")) for name in names}
+    pairs = {n: (one.get(n, "default"), other.get(n, "default")) for n in sorted(one.keys() | other.keys())}
     return {name: (a, b) for name, (a, b) in pairs.items() if a is not None and b is not None and a != b}
 
 

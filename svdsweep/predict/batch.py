@@ -55,11 +55,10 @@ def outcomes(
             by_key[job.key] = Unpredicted("not predicted yet; `svdsweep predict` does")
     for group, simulated in _simulated(list(groups.values()), processes, pool):
         for job in group:
-            if isinstance(simulated, Unpredicted):
-                by_key[job.key] = simulated
-            else:
-                by_key[job.key] = simulated[cache.chunk_of(job)]
-                cache.keep(job, simulated[cache.chunk_of(job)])
+            outcome = simulated if isinstance(simulated, Unpredicted) else simulated[cache.chunk_of(job)]
+            by_key[job.key] = outcome
+            if isinstance(outcome, Prediction):
+                cache.keep(job, outcome)
     return {job.key: by_key[job.key] for job in jobs}
 
 

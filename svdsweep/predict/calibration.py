@@ -122,9 +122,8 @@ def read(folder: Path) -> dict[str, Calibration]:
 def fitted_to(gpu: str, folder: Path) -> tuple[Calibration, Path] | None:
     """The calibration of a GPU, by any of its names, and the file that holds it: of this sweep, else of the sweep
     beside it that was calibrated last. None where there is none."""
-    beside = [path for path in folder.parent.glob(f"*/{FILE}") if path.parent != folder]
-    beside.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for path in [folder / FILE, *beside]:
+    all_files = folder.parent.glob(f"*/{FILE}")
+    for path in [folder / FILE, *sorted(all_files, key=lambda path: path.stat().st_mtime_ns, reverse=True)]:
         for name, calibration in read(path.parent).items():
             if same_gpu(name, gpu):
                 return calibration, path

@@ -152,8 +152,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self.timestep
         if any(kind is not FakeTensor and kind.__module__.startswith("torchao") for kind in types):
             return NotImplemented  # quantized: its own operations on its parts come by here
-        layout = _layout(func, args)
-        if layout:
+        if layout := _layout(func, args):
             args = (self._laid_out(args[0], layout, name_of(func)), *args[1:])
         out, cost = self._done(func, args, kwargs or {}, name_of(func))
         self.cost.add(cost)
