@@ -1,11 +1,11 @@
 """Predictions for many jobs: from the cache, or simulated, jobs that differ only in their decode together."""
 
-import contextlib
 import gc
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -70,14 +70,9 @@ def processes_here() -> int:
     return max(1, min(cores, int(psutil.virtual_memory().available / 2**30 / GIB_A_PROCESS)))
 
 
-@contextlib.contextmanager
-def simulators(processes: int) -> Iterator[Executor | None]:
+def simulators(processes: int) -> AbstractContextManager[Executor | None]:
     """Processes for `outcomes` for a `with` block, each started when it is first wanted; None if one is to simulate."""
-    if processes == 1:
-        yield None
-    else:
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-            yield pool
+    return ProcessPoolExecutor(processes, get_context("spawn")) if processes > 1 else nullcontext()
 
 
 def _simulated(
@@ -88,7 +83,7 @@ def _simulated(
 
     own = simulators(processes if len(groups) > 1 else 1)
     silent = not groups or not sys.stderr.isatty()
-    with contextlib.nullcontext(pool) if pool else own as executor:
+    with nullcontext(pool) if pool else own as executor:
         if executor is None:
             done = ((group, simulate_group(group)) for group in groups)
         else:
