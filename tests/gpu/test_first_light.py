@@ -28,8 +28,8 @@ WRITES = """
 import sys, time
 from pathlib import Path
 from svdsweep.config import Image, Job, Memory
-from svdsweep.grid import expand
-from svdsweep.store import Row, Store
+from svdsweep.grid.expand import expand
+from svdsweep.store.rows import Row, Store
 folder, name, stays = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 job = Job(image=Image(path="rocket.jpg"), seed=len(name), memory=Memory(name=name))
 Store(folder / "first_light", name).append(Row(job, "ok"))
