@@ -88,9 +88,7 @@ def test_the_table_has_the_columns_and_values_that_it_had(name: str, tmp_path: P
     pd.testing.assert_frame_equal(now.loc[then.index, list(then.columns)], then)
 
 
-def test_it_compares_with_itself_without_a_difference(
-    runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_compares_with_itself_without_a_difference(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(runs / "strategies")
     assert main(["compare", folder, str(KEPT / "strategies"), "--fail-above", "1%", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -18,12 +18,16 @@ def sweep() -> svdsweep.Sweep:
 
 
 def test_importing_it_imports_neither_torch_nor_pandas():
-    code = "import sys, svdsweep; sys.exit(bool({'torch', 'pandas', 'hydra', 'matplotlib'} & set(sys.modules)))"
+    code = (
+        "import sys, svdsweep; sys.exit(bool({'torch', 'pandas', 'hydra', 'matplotlib'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_no_folder_takes_the_place_of_a_function_of_its_name():
-    code = "import svdsweep, svdsweep.predict.gpus, svdsweep.commands.score; assert callable(svdsweep.predict)"
+    code = (
+        "import svdsweep, svdsweep.predict.gpus, svdsweep.commands.score; assert callable(svdsweep.predict)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -140,8 +140,7 @@ def test_one_bold_line_says_what_no_gpu_has_measured():
 
 
 @pytest.mark.parametrize(
-    ("command", "place"),
-    [("python -m svdsweep motion_bucket_id=60,120,180", 0), ("python -m pytest", 1)],
+    ("command", "place"), [("python -m svdsweep motion_bucket_id=60,120,180", 0), ("python -m pytest", 1)]
 )
 def test_ci_finds_the_commands_of_the_readme(command, place):
     """`.ci/run` takes them by name; others take the first two blocks of shell."""

@@ -53,10 +53,7 @@ def large_convolution(device: Any) -> Answer:
     x = torch.randn(frames, channels, height, width, device=device, dtype=dtype)
     conv = torch.nn.Conv2d(channels, channels, 3, padding=1, device=device, dtype=dtype)
     answer: Answer = {"elements": x.numel(), "dtype": str(dtype)}
-    for name, layout in (
-        ("channels first", torch.contiguous_format),
-        ("channels last", torch.channels_last),
-    ):
+    for name, layout in (("channels first", torch.contiguous_format), ("channels last", torch.channels_last)):
         conv.to(memory_format=layout)  # type: ignore[call-overload]
         x = x.contiguous(memory_format=layout)
         ends = [conv(x[t : t + 1]) for t in (0, frames - 1)]

@@ -3,10 +3,7 @@
 import pytest
 from report_savings import STRATEGIES, Cost, cost
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")]
 
 
 @pytest.fixture(scope="module")

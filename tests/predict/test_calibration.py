@@ -44,11 +44,7 @@ def test_the_context_is_what_the_process_used_beyond_its_tensors(tiny_job: Job) 
 
 def test_only_successes_on_a_gpu_that_counted_are_measured(tiny_job: Job) -> None:
     good = measured(tiny_job, 12.0)
-    none = [
-        measured(tiny_job, None),
-        measured(tiny_job, 12.0, "oom"),
-        measured(tiny_job, 12.0, gpu=None),
-    ]
+    none = [measured(tiny_job, None), measured(tiny_job, 12.0, "oom"), measured(tiny_job, 12.0, gpu=None)]
     assert calibration.measured([good, *none]) == [good]
 
 
