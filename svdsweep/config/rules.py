@@ -54,13 +54,13 @@ def rule_of(f: "dataclasses.Field[Any]") -> Rule | None:
 
 def rules(kind: Any, prefix: str = "") -> dict[str, tuple[Rule, "dataclasses.Field[Any]"]]:
     """Every setting of a dataclass and its parts by its key on the command line (`memory.offload`), in order."""
-    found: dict[str, tuple[Rule, dataclasses.Field[Any]]] = {}
+    settings: dict[str, tuple[Rule, dataclasses.Field[Any]]] = {}
     for f in dataclasses.fields(kind):
         if rule := rule_of(f):
-            found[prefix + f.name] = rule, f
+            settings[prefix + f.name] = rule, f
         elif dataclasses.is_dataclass(f.default_factory):
-            found |= rules(f.default_factory, f"{prefix}{f.name}.")
-    return found
+            settings |= rules(f.default_factory, f"{prefix}{f.name}.")
+    return settings
 
 
 class Checked:

@@ -60,7 +60,7 @@ def markdown(part: str = "") -> str:
     """The settings of a part (`memory`; the job's own without one) as a Markdown table, as the README has it."""
     lines = [
         f"| `{key}` | {_default(key, field)} | {rule.allowed} | {rule.help} |"
-        for key, (rule, field) in _known().items()
+        for key, (rule, field) in _settable().items()
         if key.rpartition(".")[0] == part
     ]
     return "\n".join(["| setting | default | allowed | |", "|---|---|---|---|", *lines])
@@ -76,16 +76,16 @@ def presets(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _known() -> dict[str, tuple[Rule, "dataclasses.Field[Any]"]]:
+def _settable() -> dict[str, tuple[Rule, "dataclasses.Field[Any]"]]:
     """The settings that a user sets: those of the job first, then part by part."""
-    known = {k: v for k, v in rules(Config).items() if not v[0].label and k not in FILLED_IN}
-    return {key: known[key] for key in sorted(known, key=lambda key: "." in key)}
+    settings = {k: v for k, v in rules(Config).items() if not v[0].label and k not in FILLED_IN}
+    return {key: settings[key] for key in sorted(settings, key=lambda key: "." in key)}
 
 
 def _settings() -> list[str]:
     """A line or more for each setting, the parts after a blank line."""
     lines: list[str] = []
-    for part, settings in groupby(_known().items(), lambda item: item[0].rpartition(".")[0]):
+    for part, settings in groupby(_settable().items(), lambda item: item[0].rpartition(".")[0]):
         if part:
             lines.append("")
         lines += [line for key, (rule, field) in settings for line in _entry(key, rule, field)]

@@ -104,11 +104,11 @@ def _writable(node: DictConfig) -> DictConfig:
 
 def check_key(key: str, groups: Sequence[str]) -> None:
     """Raise UserError, with the nearest name, unless `key` is a setting or a config group."""
-    known = [*rules(Config), *groups]
-    if key in known or key.startswith("hydra."):
+    settings = [*rules(Config), *groups]
+    if key in settings or key.startswith("hydra."):
         return
     raise UserError(
-        f"{key} is no setting of svdsweep.{nearest(key, known)} The most used are motion_bucket_id, seed, "
+        f"{key} is no setting of svdsweep.{nearest(key, settings)} The most used are motion_bucket_id, seed, "
         "noise_aug_strength, fps, num_frames, decode_chunk_size, memory, model and image; `svdsweep --help` lists all."
     )
 
@@ -119,9 +119,9 @@ def converted(cfg: DictConfig, key: str, value: Any) -> Any:
         OmegaConf.update(cfg, key, value)
         node = OmegaConf.select(cfg, key)
     except OmegaConfBaseException as e:
-        if key not in (known := rules(Config)):
+        if key not in (settings := rules(Config)):
             raise UserError(_reason(e)) from e
-        rule, field = known[key]
+        rule, field = settings[key]
         kind = getattr(field.type, "__name__", str(field.type))
         wanted = " or ".join(text for word, text in NUMBERS.items() if word in kind)
         reason = f"allowed is {wanted or 'text'}{f' ({rule.allowed})' if rule.allowed else ''}"

@@ -41,15 +41,15 @@ def files_of(pattern: str) -> list[Path]:
     """The pictures that a path, a folder or a glob names, sorted. Raises UserError when there are none."""
     path = Path(pattern).expanduser()
     if path.is_dir():
-        found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES]
+        pictures = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES]
     elif any(c in pattern for c in "*?["):
         root = Path(path.anchor) if path.is_absolute() else Path()
-        found = [p for p in root.glob(str(path.relative_to(path.anchor))) if p.suffix.lower() in SUFFIXES]
+        pictures = [p for p in root.glob(str(path.relative_to(path.anchor))) if p.suffix.lower() in SUFFIXES]
     else:
         return [locate(pattern)]
-    if not found:
+    if not pictures:
         raise UserError(f"image={pattern}: no pictures there. Files ending in {', '.join(SUFFIXES)} count.")
-    return sorted(found)
+    return sorted(pictures)
 
 
 @cache
