@@ -9,6 +9,9 @@ from svdsweep.config import Job, Runner
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Load
 
+TICK_S = 0.5
+"""How often deadlines, deaths that closed no pipe, and other drivers' jobs are looked at."""
+
 
 class Watch:
     """What an engine tells while it runs; this one passes it over, others show it. A worker is named as its log is."""

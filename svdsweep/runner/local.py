@@ -8,15 +8,12 @@ from pathlib import Path
 from svdsweep.config import Job, Runner
 from svdsweep.errors import UserError
 from svdsweep.probes.devices import cores, discover
-from svdsweep.runner.contract import Watch
+from svdsweep.runner.contract import TICK_S, Watch
 from svdsweep.runner.queue import Queue, open_queue
 from svdsweep.runner.worker_main import name_of
 from svdsweep.runner.worker_process import WorkerProcess
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Load, Slot
-
-TICK_S = 0.5
-"""How often deadlines, deaths that closed no pipe, and other drivers' jobs are looked at."""
 
 
 def run(

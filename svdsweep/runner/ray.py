@@ -11,8 +11,7 @@ from typing import Any
 
 from svdsweep.config import Job, Ray, Runner
 from svdsweep.errors import UserError
-from svdsweep.runner.contract import Watch
-from svdsweep.runner.local import TICK_S
+from svdsweep.runner.contract import TICK_S, Watch
 from svdsweep.runner.queue import Queue, open_queue
 from svdsweep.runner.ray_actor import Answer, Keeper
 from svdsweep.runner.worker_main import name_of

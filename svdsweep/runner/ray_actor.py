@@ -7,8 +7,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from svdsweep.config import Job, Runner
-from svdsweep.runner.contract import Watch
-from svdsweep.runner.local import TICK_S
+from svdsweep.runner.contract import TICK_S, Watch
 from svdsweep.runner.worker_process import Unwritable, WorkerProcess
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Slot
