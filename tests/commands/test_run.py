@@ -10,6 +10,7 @@ import imageio_ffmpeg
 import pandas as pd
 import PIL.Image
 import pytest
+from bare_columns import OUTSIDE_THE_CATALOGUE, PURE_NUMBERS
 
 from svdsweep.metrics import CATALOGUE
 from svdsweep.store.rows import Store
@@ -82,29 +83,6 @@ def test_the_tables_have_the_promised_columns_in_all_their_forms(swept):
         assert csv[column].notna().all(), column
     assert csv["vram_allocated_peak_gib"].isna().all()  # unknown on a CPU, and not 0
     assert "motion_bucket_id" in (folder / "results.md").read_text()
-
-
-PURE_NUMBERS = {
-    *("adj_ssim", "dynamic", "first_ssim", "image_ssim_drift", "static_video", "seam_flagged"),
-    *("seam_placebo_ratio", "seam_rank", "seam_ratio"),
-}
-"""Ratios, ranks and answers of yes or no: they have an entry, and no unit."""
-OUTSIDE_THE_CATALOGUE = {
-    *(
-        "loads",
-        "decode_frames",
-        "denoise_steps",
-        "guided",
-        "fps_id",
-        "repeats",
-        "cpu_cores",
-        "threads",
-        "cudnn",
-    ),
-    *("host_ram_gib", "tf32_matmul", "judge_s", "idle_s", "noise_floor_psnr_db"),
-    *("total_s_median_low", "total_s_median_high", "total_s_min", "total_s_max", "total_s_geometric_mean"),
-}
-"""What was counted, what the machine is and what a row keeps for those who look closer: no table or plot shows it."""
 
 
 def test_every_number_of_a_row_has_a_unit_or_is_bare_on_purpose(swept):

@@ -1,12 +1,12 @@
 """Every knob's check finds a knob that was not applied, and is content with one that was."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 import torch
 
-from svdsweep.config import Memory
+from svdsweep.config import PER_RUN, Memory
 from svdsweep.memory import apply
 from svdsweep.memory.apply import KNOBS, prepare
 from svdsweep.memory.contract import NoEffect
@@ -38,6 +38,19 @@ OTHERWISE = {
     "compile_vae": "seen only after a run: test_presets.py",
 }
 KNOB = {knob.name: knob for knob in reversed(KNOBS)}  # the first of a name
+
+
+COMPANIONS = {
+    *("offload_stream", "offload_non_blocking", "offload_record_stream", "offload_low_cpu_memory"),
+    *("offload_to_disk", "offload_num_blocks", "decode_budget_gib", "deepcache_branch"),
+    *("compile_mode", "compile_backend", "compile_fullgraph", "compile_dynamic"),
+}
+"""Settings that say how another knob is applied, and do nothing without it."""
+
+
+def test_every_setting_of_a_strategy_is_applied() -> None:
+    settings = {f.name for f in fields(Memory)} - {"name"}
+    assert settings == {*KNOB, *COMPANIONS, *PER_RUN}
 
 
 def test_every_knob_is_tested_here_or_elsewhere() -> None:
