@@ -5,7 +5,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from svdsweep.commands import VERBS
+from svdsweep.commands.request import is_for_hydra
 from svdsweep.errors import DONE, INTERRUPTED, WRONG_INPUT, UserError, nearest
+
+GRID_VERBS = ("run", "plan")
+"""Verbs whose `--help` is Hydra's page of all settings."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "--version" in arguments:
             print(versions())
             return DONE
+        if verb in GRID_VERBS and is_for_hydra(arguments):
+            verb = "help"
         return command(verb)(arguments)
     except UserError as e:
         print(f"svdsweep: {e}", file=sys.stderr)

@@ -8,18 +8,8 @@ from svdsweep.errors import DONE, UserError
 from svdsweep.grid import help
 from svdsweep.grid.presets import CONF, configs, register_schema
 
-FLAGS = (
-    *("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"),
-    "--resolve",
-)
 
-
-def is_for_hydra(arguments: Sequence[str]) -> bool:
-    """Whether a command line with a grid asks for one of `FLAGS`."""
-    return any(a.split("=")[0] in FLAGS for a in arguments)
-
-
-def ask_hydra(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Let Hydra answer, from our presets and schema. Raises UserError for `--cfg` of several configurations."""
     settings = [a for a in arguments if "=" in a and not a.startswith("-")]
     with configs() as presets:

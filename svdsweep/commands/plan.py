@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from svdsweep.commands.help import ask_hydra, is_for_hydra
 from svdsweep.commands.request import Parser
 from svdsweep.commands.run import rows_of, warn
 from svdsweep.config import Job
@@ -43,8 +42,6 @@ class Plan:
 
 def main(argv: Sequence[str]) -> int:
     """Show the plan, as a table or as one JSON document. Returns the exit code; raises UserError."""
-    if is_for_hydra(argv):
-        return ask_hydra(argv)
     parser = Parser("plan", "Show the jobs of a grid and what is done; run nothing.")
     parser.add_grid()
     parser.add_json()

@@ -10,6 +10,16 @@ from svdsweep.errors import UserError, nearest
 WIDTH = 78
 """Characters in a line of what `--help` says of a verb."""
 
+HYDRAS = (
+    *("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"),
+    "--resolve",
+)
+
+
+def is_for_hydra(arguments: Sequence[str]) -> bool:
+    """Whether a command line with a grid asks for one of `HYDRAS`."""
+    return any(a.split("=")[0] in HYDRAS for a in arguments)
+
 
 class Parser(argparse.ArgumentParser):
     """The flags of a verb. Wrong ones raise UserError."""

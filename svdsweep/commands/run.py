@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from svdsweep import terminal
-from svdsweep.commands.help import ask_hydra, is_for_hydra
 from svdsweep.commands.outcome import outcome
 from svdsweep.commands.request import Parser
 from svdsweep.config import Job
@@ -28,8 +27,6 @@ from svdsweep.worker import load_worker
 
 def main(argv: Sequence[str]) -> int:
     """Run what is still to do and show what there is. Returns the exit code; raises UserError and KeyboardInterrupt."""
-    if is_for_hydra(argv):
-        return ask_hydra(argv)
     parser = Parser("run", "Run the jobs of a grid.")
     parser.add_grid()
     parser.add_json()

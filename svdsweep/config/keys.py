@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from functools import cache
 from typing import Any
 
 from svdsweep.config.rules import rule_of
@@ -12,17 +13,23 @@ CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii
 
 def canonical(part: Any) -> dict[str, Any]:
     """What distinguishes a dataclass from its defaults: a nested dict, without labels."""
+    kind: Any = type(part)
     plain = {}
-    for f in dataclasses.fields(part):
-        value, rule = getattr(part, f.name), rule_of(f)
-        if rule and rule.label:
-            continue
+    for name, default in _distinguishing(kind):
+        value = getattr(part, name)
         if dataclasses.is_dataclass(value):
             if nested := canonical(value):
-                plain[f.name] = nested
-        elif value != default_of(f):
-            plain[f.name] = value
+                plain[name] = nested
+        elif value != default:
+            plain[name] = value
     return plain
+
+
+@cache
+def _distinguishing(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Name and default of each field but labels; looked up once, for a sweep has thousands of jobs."""
+    unlabelled = (f for f in dataclasses.fields(kind) if not ((rule := rule_of(f)) and rule.label))
+    return tuple((f.name, default_of(f)) for f in unlabelled)
 
 
 def default_of(f: "dataclasses.Field[Any]") -> Any:
