@@ -118,5 +118,6 @@ def page(title: str, result: "Comparison", above: float | None) -> str:
 def document(result: "Comparison", above: float) -> str:
     """The comparison as JSON; units are those of the columns."""
     facts = dataclasses.asdict(result)
-    facts["changes"] = [dataclasses.asdict(c) | {"regressed": c.regressed(above)} for c in result.changes]
+    for plain, change in zip(facts["changes"], result.changes, strict=True):
+        plain["regressed"] = change.regressed(above)
     return json.dumps(facts, indent=1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError
 from svdsweep.store.files import renamed_when_done
-from svdsweep.store.rows import Row, Store, last_rows, read_rows
+from svdsweep.store.rows import Row, Store
 
 LEFT_OUT = ("rows", "logs", "claims", "slurm")
 """Folders that hold no job's files."""
@@ -62,7 +62,7 @@ def conflicts(folders: Sequence[Path]) -> list[str]:
     clashes: list[str] = []
     first: dict[str, tuple[Path, Row]] = {}
     for folder in folders:
-        for key, row in last_rows(read_rows(folder)).items():
+        for key, row in Store(folder).rows().items():
             where, earlier = first.setdefault(key, (folder, row))
             if row.final and earlier.final and row != earlier:
                 clashes.append(f"{key}: {_clash(earlier, row)} ({where} and {folder})")
@@ -86,7 +86,7 @@ def merge(folders: Sequence[Path], into: Path) -> list[Row]:
 
     candidates: dict[str, list[tuple[Path, Row]]] = {}
     for folder in folders:
-        for key, row in last_rows(read_rows(folder)).items():
+        for key, row in Store(folder).rows().items():
             candidates.setdefault(key, []).append((folder, row))
     winners = {key: _winner(rows) for key, rows in candidates.items()}
     for folder in folders:
@@ -97,7 +97,7 @@ def merge(folders: Sequence[Path], into: Path) -> list[Row]:
     for key, (_, winner) in winners.items():
         if any(row != winner for _, row in candidates[key]):
             store.append(replace(winner, attempt=max(row.attempt for _, row in candidates[key])))
-    merged = list(last_rows(read_rows(into)).values())
+    merged = list(Store(into).rows().values())
     write_results(into, merged)
     return merged
 

@@ -24,7 +24,7 @@ from svdsweep.runner.scheduler import cost
 from svdsweep.runner.signals import Signals
 from svdsweep.runner.worker_main import name_of
 from svdsweep.store.files import renamed_when_done
-from svdsweep.store.rows import Row, Tail, last_rows, read_rows
+from svdsweep.store.rows import Row, Store, Tail
 from svdsweep.worker.contract import Load
 
 QUEUE_EVERY = 6
@@ -44,7 +44,7 @@ class Shard:
 
     def __call__(self) -> int:
         """Run what is left of the shard; returns the number of rows written."""
-        attempts = {key: row.attempt for key, row in last_rows(read_rows(self.folder)).items()}
+        attempts = {key: row.attempt for key, row in Store(self.folder).rows().items()}
         left = [job for job in self.jobs if attempts.get(job.key, 0) <= self.before.get(job.key, 0)]
         load, options = resolve_name(self.load), replace(self.options, name="local")
         rows = local.run(left, load, options, self.folder, Lines(sys.stdout), signals=False)
@@ -62,7 +62,7 @@ def run(jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: W
 
     The driver may be closed: the shards go on, and the same command, or `svdsweep watch`, comes back to them."""
     folder = folder.resolve()
-    rows_by_key = last_rows(read_rows(folder))
+    rows_by_key = Store(folder).rows()
     todo = pending(jobs, rows_by_key, options)
     if not todo:
         return
