@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -43,8 +44,31 @@ def test_a_row_comes_back_as_it_was_written(tmp_path):
         series={"step_s": [0.1, 0.2]},
         notes=["n"],
     )
-    Store(tmp_path).append(written)
+    store = Store(tmp_path)
+    store.append(written)
     assert Store(tmp_path).rows() == {written.key: written}
+    assert store.path == tmp_path / "rows" / f"{socket.gethostname()}-{os.getpid()}.jsonl"
+
+
+def test_a_line_is_for_other_readers_too():
+    written = Row(
+        Job(seed=3), "failed", 2, "kaputt: ä", "denoise", {"total_s": 1.5}, {"x": [1]}, {"gpu": "A"}, ["…"]
+    )
+    line = written.to_json()
+    assert json.loads(line) == {
+        "schema": 1,
+        "key": written.key,
+        "job": dataclasses.asdict(written.job),
+        "status": "failed",
+        "attempt": 2,
+        "error": "kaputt: ä",
+        "phase": "denoise",
+        "values": {"total_s": 1.5},
+        "series": {"x": [1]},
+        "provenance": {"gpu": "A"},
+        "notes": ["…"],
+    }
+    assert "kaputt: ä" in line
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -72,13 +96,16 @@ def test_the_last_row_of_a_job_counts(tmp_path):
     store.append(row(1, "failed", attempt=1))
     store.append(row(1, "ok", attempt=2))
     store.append(row(2, "oom"))
-    assert [(r.job.seed, r.status) for r in store.rows().values()] == [(1, "ok"), (2, "oom")]
+    store.append(row(3, "oom", attempt=2))
+    store.append(row(3, "ok", attempt=2))
+    assert [(r.job.seed, r.status) for r in store.rows().values()] == [(1, "ok"), (2, "oom"), (3, "ok")]
 
 
 def test_files_of_many_writers_are_one_table(tmp_path):
-    for writer in ("a-1", "b-2"):
-        Store(tmp_path, writer).append(row(len(writer) if writer == "a-1" else 9))
-    assert len(Store(tmp_path).rows()) == 2
+    for age, writer in enumerate(("a-1", "c-3", "b-2", "d-4")):
+        Store(tmp_path, writer).append(row(age))
+        os.utime(tmp_path / "rows" / f"{writer}.jsonl", (1e9 - min(age, 2), 1e9 - min(age, 2)))
+    assert [r.job.seed for r in read_rows(tmp_path)] == [2, 3, 1, 0]  # the last written last, else by name
 
 
 def test_a_torn_last_line_is_passed_over_and_the_next_row_is_whole(tmp_path):
@@ -88,7 +115,9 @@ def test_a_torn_last_line_is_passed_over_and_the_next_row_is_whole(tmp_path):
         f.write(row(2).to_json()[:40])
     assert len(store.rows()) == 1
     store.append(row(3))
-    assert sorted(r.job.seed for r in store.rows().values()) == [1, 3]
+    store.append(row(4))
+    assert sorted(r.job.seed for r in store.rows().values()) == [1, 3, 4]
+    assert store.path.read_bytes().count(b"\n") == 4
 
 
 def plain_row(**changed):
@@ -195,6 +224,18 @@ def test_what_a_line_lacks_or_has_as_null_is_empty(name):
     assert list(rows_of((json.dumps(line).encode() for line in lines), Faults())) == [bare, bare]
 
 
+@pytest.mark.parametrize(
+    ("plain", "words"),
+    [
+        (plain_row(status=5), "a status is a word"),
+        (plain_row(values=[1]), "list stands where names and values should"),
+    ],
+)
+def test_what_is_no_row_says_why(plain, words):
+    with pytest.raises(TypeError, match=words):
+        Row.from_plain(plain)
+
+
 def test_a_row_of_an_older_schema_keeps_its_place(tmp_path):
     plain = json.loads(row(4).to_json())
     plain["key"] = "stale"
@@ -249,3 +290,14 @@ def test_rows_are_followed_in_whole_lines(tmp_path):
         f.write(line[30:])
     assert len(list(tail.new())) == 1
     assert list(tail.new()) == []
+
+
+def test_of_the_file_that_the_follower_writes_only_what_was_there_at_first_is_news(tmp_path):
+    own, other = (Store(tmp_path, name) for name in ("a", "b"))
+    own.append(row(1))
+    tail = Tail(tmp_path, but="a.jsonl")
+    assert [r.job.seed for r in tail.new()] == [1]
+    own.append(row(2))
+    for seed in (3, 4):
+        other.append(row(seed))
+        assert [r.job.seed for r in tail.new()] == [seed]
