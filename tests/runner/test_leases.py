@@ -2,17 +2,35 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 
 import fakes
+import psutil
 import pytest
 from running import Heard, ran, start_driver, stored, sweep, wait_for
 
-from svdsweep.runner.leases import Leases
+from svdsweep.runner import host
+from svdsweep.runner.leases import Leases, under_way
 
 pytestmark = pytest.mark.timeout(90)
+LIVING = {
+    "machine": host.identity(),
+    "pid": os.getpid(),
+    "born": psutil.Process().create_time(),
+    "token": "another driver",
+}
+DEAD = {"machine": host.identity()}
+
+
+@pytest.fixture
+def claims(tmp_path):
+    """The folder of the leases of a sweep."""
+    (tmp_path / "claims").mkdir()
+    return tmp_path / "claims"
 
 
 def test_two_drivers_share_the_work_and_lose_and_double_nothing(folder):
@@ -59,12 +77,109 @@ def test_a_lease_of_another_machine_is_respected_until_it_gives_no_sign_of_life(
         assert not list(path.parent.glob("abc*"))
 
 
+def test_the_lease_of_a_dead_driver_here_is_free_at_once_and_outnumbered(claims):
+    for owner in (DEAD, LIVING | {"born": LIVING["born"] + 9}, LIVING | {"pid": -1}, LIVING | {"pid": "x"}):
+        (claims / "abc.9").write_text(json.dumps(owner))
+        with Leases(claims.parent, stale_s=1e9) as leases:
+            assert leases.free("abc")
+            assert leases.take("abc")
+            assert {p.name: json.loads(p.read_text()) for p in claims.iterdir()} == {"abc.10": leases.me}
+        assert list(claims.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["abc", "abc.1"])
+def test_the_lease_of_a_living_driver_here_is_respected_however_old_it_is(claims, name):
+    (claims / "abc").write_text(json.dumps(DEAD))
+    (claims / name).write_text(json.dumps(LIVING))
+    os.utime(claims / name, (0, 0))
+    before = {path: path.stat().st_ino for path in claims.iterdir()}
+    leases = Leases(claims.parent, stale_s=0)
+    assert not leases.free("abc")
+    assert not leases.take("abc")
+    assert {path: path.stat().st_ino for path in claims.iterdir()} == before
+
+
+def test_a_driver_that_has_ended_and_was_not_waited_for_is_dead(claims):
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        owner = {"pid": process.pid, "born": psutil.Process(process.pid).create_time()}
+        wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+        (claims / "abc").write_text(json.dumps(LIVING | owner))
+        assert Leases(claims.parent, stale_s=1e9).free("abc")
+
+
+def test_an_unfinished_or_foreign_lease_counts_by_its_age(claims):
+    leases = Leases(claims.parent, stale_s=100)
+    for text in ("", "[1]", "{", json.dumps(LIVING | {"machine": "elsewhere"})):
+        (claims / "abc").write_text(text)
+        assert not leases.free("abc")
+        os.utime(claims / "abc", (time.time() - 50,) * 2)
+        assert not leases.free("abc")
+        os.utime(claims / "abc", (time.time() - 200,) * 2)
+        assert leases.free("abc")
+    assert not leases._dead(claims / "gone while it was looked at")
+
+
+def test_whoever_creates_the_file_first_has_the_job(claims, monkeypatch):
+    (claims / "abc").write_text(json.dumps(LIVING))
+    leases = Leases(claims.parent, stale_s=5)
+    monkeypatch.setattr(leases, "_leases_of", lambda key: {})
+    assert not leases.take("abc")
+    assert json.loads((claims / "abc").read_text()) == LIVING
+
+
+def test_a_lease_that_cannot_be_written_is_none(claims, monkeypatch):
+    leases = Leases(claims.parent, stale_s=5)
+    with monkeypatch.context() as patched:
+        patched.setattr(json, "dump", full)
+        with pytest.raises(OSError, match="planted"):
+            leases.take("abc")
+    assert list(claims.iterdir()) == []
+    leases.release("abc")
+    assert leases.take("abc")
+
+
+def full(*_):
+    raise OSError("planted: no space")
+
+
+def test_only_ones_own_lease_is_given_back(claims):
+    with Leases(claims.parent, stale_s=1e9) as leases:
+        assert all(leases.take(key) for key in ("mine", "theirs"))
+        (claims / "theirs").write_text(json.dumps(LIVING))  # taken over while this machine slept
+        leases.release("never taken")
+        assert not leases.take("mine")
+        leases.release("mine")
+        assert leases.take("mine")
+        (claims / "foreign").write_text("")
+        leases.free("foreign")
+    assert {path.name for path in claims.iterdir()} == {"theirs", "foreign"}
+
+
+def test_leases_are_kept_fresh_five_times_before_they_are_stale(claims, monkeypatch):
+    leases, waits = Leases(claims.parent, stale_s=10), []
+    assert all(leases.take(key) for key in ("abc", "gone", "held"))
+    for key in ("abc", "held"):
+        os.utime(claims / key, (0, 0))
+    (claims / "gone").unlink()
+    monkeypatch.setattr(leases._over, "wait", lambda wait_s: len(waits) == 1 or waits.append(wait_s))
+    leases._keep_fresh()
+    assert waits == [2.0]
+    assert all(time.time() - (claims / key).stat().st_mtime < 60 for key in ("abc", "held"))
+
+
 def test_a_lease_is_kept_fresh_while_it_is_held(tmp_path):
     with Leases(tmp_path, stale_s=1) as leases:
         leases.take("abc")
         path = tmp_path / "claims" / "abc"
         os.utime(path, (0, 0))
         wait_for(lambda: time.time() - path.stat().st_mtime < 10)
+
+
+def test_a_job_that_is_taken_twice_over_is_counted_once(claims):
+    for name in ("abc", "abc.1", "def.2", ".clock"):
+        (claims / name).touch()
+    assert under_way(claims.parent) == 2
+    assert under_way(claims.parent / "nowhere") == 0
 
 
 def test_who_acts_on_an_old_listing_gives_the_lease_back(tmp_path, monkeypatch):
