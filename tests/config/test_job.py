@@ -5,6 +5,7 @@ import pickle
 from dataclasses import dataclass, field, make_dataclass
 
 import pytest
+from settings import SETTINGS, with_another
 
 from svdsweep.config import Config, Image, Job, Memory, Model, job_from
 from svdsweep.config.keys import canonical, default_of, digest
@@ -51,37 +52,15 @@ def test_a_key_is_twelve_hex_digits_and_survives_a_process_border():
     assert pickle.loads(pickle.dumps(job)).key == job.key == Job(seed=3).key
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(rules(Job)) - {k for k, (rule, _) in rules(Job).items() if rule.label})
-)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_every_setting_but_a_label_changes_the_key(name):
-    plain = dataclasses.asdict(Job())
-    part = plain
-    *parents, last = name.split(".")
-    for parent in parents:
-        part = part[parent]
-    part[last] = _another(name, part[last])
-    assert job_from(plain).key != Job().key
+    assert with_another(Job(), name).key != Job().key
 
 
-def _another(name, value):
-    rule, f = rules(Job)[name]
-    if words := [w for w in rule.words if w != value]:
-        return words[0]
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, list):
-        return [*value, "another"]
-    if isinstance(value, str):
-        return value + "x"
-    if "str" in str(f.type) and value is None:
-        return "x"
-    if "bool" in str(f.type):
-        return True
-    step = rule.multiple_of or 1
-    if value is None:
-        return type(rule.low)(rule.low) if rule.low is not None else 1
-    return value + step if rule.high is None or value + step <= rule.high else value - step
+def test_every_setting_of_model_strategy_and_card_changes_the_pipeline_but_those_of_a_run():
+    deciding = {name for name in SETTINGS if with_another(Job(), name).pipeline_key != Job().pipeline_key}
+    of_pipelines = {name for name in SETTINGS if name.startswith(("model.", "memory.", "gpu."))}
+    assert deciding == of_pipelines - {"memory.guidance", "memory.denoise_steps", "memory.sigmas"}
 
 
 def test_labels_do_not_change_the_key():
@@ -103,12 +82,6 @@ def test_a_job_comes_back_from_its_plain_form_also_from_an_older_one():
     del plain["fps"], plain["memory"]["name"]
     plain["gone"] = 1
     assert job_from(plain).key == job.key
-
-
-def test_jobs_of_equal_settings_share_a_pipeline_whatever_is_generated():
-    assert Job(seed=1, motion_bucket_id=5).pipeline_key == Job().pipeline_key
-    assert Job(memory=Memory(offload="model")).pipeline_key != Job().pipeline_key
-    assert Job(model=Model(dtype="float16")).pipeline_key != Job().pipeline_key
 
 
 def test_decode_chunk_size_as_a_number_of_frames():

@@ -7,9 +7,11 @@ import PIL.Image
 import pytest
 from hydra import compose
 from omegaconf import OmegaConf
+from settings import SETTINGS, with_another
 
 from svdsweep import images
 from svdsweep.config import Job
+from svdsweep.config.rules import typed
 from svdsweep.errors import UserError
 from svdsweep.grid.expand import expand
 from svdsweep.grid.jobs import Points
@@ -85,6 +87,30 @@ def test_every_job_knows_its_baseline():
     grid = expand(["memory=baseline,under_8gb", "seed=0,1"])
     baseline = {j.seed: j.key for j in grid.jobs if j.memory.name == "baseline"}
     assert all(j.baseline == baseline[j.seed] for j in grid.jobs)
+
+
+def test_a_baseline_has_every_setting_of_its_job_but_the_strategys_and_the_cards(monkeypatch):
+    monkeypatch.setattr("svdsweep.grid.jobs.resolve", lambda model: model)
+    astray = []
+    with configs() as known:
+        points = Points(known, [])
+        plain = {"memory": "baseline", "max_guidance_scale": "9"}
+        usual = points.job(plain)
+        typed_in = {name: typed(_value(with_another(usual, name), name)) for name in SETTINGS}
+        del typed_in["image.sha256"]  # that of the file, whatever one types
+        for name, text in {**typed_in, "image": str(images.PACKAGED / "coffee.jpg")}.items():
+            strategy = {} if name.startswith("memory.") else {"memory.offload": "model"}
+            alike, job = points.job(plain | {name: text}), points.job(plain | strategy | {name: text})
+            if job.baseline != (usual if name.startswith(("memory.", "gpu.")) else alike).key:
+                astray.append(name)
+            assert alike.key != usual.key, name
+    assert not astray
+
+
+def _value(part, name):
+    for word in name.split("."):
+        part = getattr(part, word)
+    return part
 
 
 def test_the_baseline_keeps_what_was_typed_and_drops_what_the_strategy_brings():
