@@ -4,8 +4,9 @@ import math
 import random
 
 import pytest
+import scipy.stats
 
-from svdsweep.probes.statistics import drift, median_interval, outliers, summarize, t_quantile
+from svdsweep.probes.statistics import Summary, drift, median_interval, outliers, summarize, t_quantile
 
 
 def test_quantiles_are_those_of_the_printed_tables() -> None:
@@ -27,27 +28,27 @@ def test_three_values_have_one_about_their_geometric_mean() -> None:
     assert summary.high == pytest.approx(2 * math.exp(half), rel=1e-4)
 
 
-def covered(n: int, outlier_share: float = 0.0, trials: int = 2000) -> float:
+def test_a_value_that_is_not_positive_leaves_the_geometric_mean_empty() -> None:
+    assert summarize([3.0, 0.0, 1.0]) == Summary(1.0, 0.0, 3.0, None, None, None, [])
+    assert summarize([-1.0, 2.0]).geometric_mean is None
+
+
+@pytest.mark.parametrize("n", [3, 10])
+def test_the_interval_covers_the_truth_as_often_as_it_says(n: int) -> None:
     rng = random.Random(n)
     hits = 0
-    for _ in range(trials):
-        values = [math.exp(rng.gauss(0, 0.02)) for _ in range(n)]
-        values = [v * (1.1 if rng.random() < outlier_share else 1) for v in values]
-        summary = summarize(values)
-        truth = 1.1**outlier_share
-        hits += summary.low is not None and summary.low <= truth <= summary.high  # type: ignore[operator]
-    return hits / trials
-
-
-@pytest.mark.parametrize("n", [3, 5, 10])
-def test_the_interval_covers_the_truth_as_often_as_it_says(n: int) -> None:
-    assert 0.935 <= covered(n) <= 0.965
+    for _ in range(2000):
+        summary = summarize([math.exp(rng.gauss(0, 0.02)) for _ in range(n)])
+        hits += summary.low <= 1 <= summary.high  # type: ignore[operator]
+    assert 0.935 <= hits / 2000 <= 0.965
 
 
 def test_the_medians_interval_is_that_of_order_statistics() -> None:
     assert median_interval([1, 2, 3, 4, 5]) is None
     assert median_interval([6, 5, 4, 3, 2, 1]) == (1, 6)
     assert median_interval(list(range(1, 11))) == (2, 9)
+    assert median_interval(list(range(1, 101))) == (40, 61)
+    assert median_interval([2, 1], confidence=0.5) == (1, 2)
 
 
 def test_the_medians_interval_covers_it() -> None:
@@ -62,9 +63,25 @@ def test_the_medians_interval_covers_it() -> None:
 def test_outliers_are_flagged_and_not_dropped() -> None:
     values = [1.0, 1.01, 0.99, 1.02, 1.0, 9.0]
     assert outliers(values) == [5]
-    assert summarize(values).maximum == 9.0
+    summary = summarize(values)
+    assert (summary.median, summary.minimum, summary.maximum, summary.outliers) == (1.005, 0.99, 9.0, [5])
     assert outliers([1.0, 1.01, 0.99, 1.02, 1.0]) == []
     assert outliers([1.0, 9.0]) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "far"),
+    [
+        ([9.0, 1.0, 1.01], [0]),  # of three values by the median absolute deviation: 8 / 0.01
+        ([0, 1, 2, 3, 9.0], []),  # quartiles 1 and 3: the outer fence is at 9
+        ([0, 1, 2, 3, 9.1], [4]),  # though only 0.6745 × 7.1 deviations away
+        ([-2, 1, 1, 1, 1.5, 2, 2, 2, 5], []),  # quartiles 1 and 2: the outer fences are at −2 and 5
+        ([-2.1, 1, 1, 1, 1.5, 2, 2, 2, 5.1], [0, 8]),
+        ([-1, -1, -1, -1, 0, 1, 10, 10, 30], [8]),  # inside the fence at 43, but 0.6745 × 30 deviations away
+    ],
+)
+def test_outliers_lie_beyond_either_of_two_limits(values: list[float], far: list[int]) -> None:
+    assert outliers(values) == far
 
 
 def test_drift_is_the_rank_correlation_with_time() -> None:
@@ -73,3 +90,5 @@ def test_drift_is_the_rank_correlation_with_time() -> None:
     assert drift([1.0] * 8) is None
     assert drift([1, 2, 3]) is None
     assert drift([1, 1, 2, 2, 3, 3]) == pytest.approx(0.956, abs=1e-3)
+    values = [1, 1, 1, 2, 3, 2, 9, 2]
+    assert drift(values) == pytest.approx(scipy.stats.spearmanr(range(8), values).statistic)
