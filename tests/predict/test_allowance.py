@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -5,9 +6,20 @@ from foreseen import made_up
 
 from svdsweep.errors import UserError
 from svdsweep.predict import calibration
-from svdsweep.predict.allowance import ALLOWANCE, allowance_for, fits, needed_gib, verdict
+from svdsweep.predict.allowance import (
+    ALLOWANCE,
+    NO,
+    TIGHT,
+    YES,
+    Allowance,
+    allowance_for,
+    fits,
+    needed_gib,
+    verdict,
+)
 from svdsweep.predict.calibration import Calibration
 from svdsweep.predict.gpus import eager_floor_s, floor_s, gpu_named, known_gpus, same_gpu
+from svdsweep.predict.prediction import Prediction
 
 
 def test_the_allowance_is_the_stated_one() -> None:
@@ -24,16 +36,23 @@ def test_a_fitted_constant_replaces_the_allowance_for_its_gpu_alone(tmp_path: Pa
     assert needed_gib(made_up(10.0), allowance) == pytest.approx(10.7)
     assert fits(made_up(10.0), 10.75, allowance)
     assert not fits(made_up(10.0), 10.65, allowance)
-    assert "12 measured rows of NVIDIA GeForce RTX 4090" in allowance.words
-    assert "calibration.json" in allowance.words
+    path = tmp_path / "runs" / "a" / "calibration.json"
+    assert allowance.words == (
+        f"0.70 GiB for context and workspaces, fitted to 12 measured rows of NVIDIA GeForce RTX 4090 ({path}), for "
+        "peaks up to 30.0 GiB as measured there; above, with 0.5 GiB for the CUDA context and 5% of the peak (15% in "
+        "the decode) for workspaces and fragmentation, fitted to no measurement"
+    )
+    assert allowance.least_gib == ALLOWANCE.least_gib == 0.5
     assert allowance_for("NVIDIA L4", tmp_path / "runs" / "b") == ALLOWANCE
     assert allowance_for(None, tmp_path / "runs" / "b") == ALLOWANCE
     assert "fitted to no measurement" in ALLOWANCE.words
 
 
 def test_what_is_larger_than_all_that_was_measured_gets_the_stated_allowance(tmp_path: Path) -> None:
-    calibration.write(tmp_path / "a", {"A": Calibration("A", 0.2, 0.0, 0.2, True, 12, 10.0)})
+    calibration.write(tmp_path / "a", {"A": Calibration("A", 0.2, 0.0, 0.2, True, 1, 10.0)})
     allowance = allowance_for("A", tmp_path / "a")
+    file = tmp_path / "a" / "calibration.json"
+    assert allowance == Allowance(0.2, 0.0, 0.0, f"1 measured row of A ({file})", 10.0)
     assert needed_gib(made_up(10.0), allowance) == pytest.approx(10.2)
     assert needed_gib(made_up(10.1), allowance) == needed_gib(made_up(10.1))
     assert "up to 10.0 GiB" in allowance.words
@@ -50,6 +69,21 @@ def test_a_process_takes_less_than_the_stated_context_where_that_was_measured(tm
 )
 def test_between_surely_and_never_lies_tight(vram: float, expected: str) -> None:
     assert verdict(made_up(10.0), vram) == expected
+
+
+def test_what_just_fits_fits() -> None:
+    halves = Allowance(context_gib=0.5, share=0.25, decode_share=0.5)
+    stages = made_up(8.0).stages | {
+        "vae_decode": dataclasses.replace(made_up(8.0).stages["denoise"], peak_gib=6.0)
+    }
+    prediction = Prediction(stages)
+    assert needed_gib(prediction, halves) == 8.0 * 1.25 + 0.5
+    assert needed_gib(made_up(8.0, "vae_decode"), halves) == 8.0 * 1.5 + 0.5
+    said = [verdict(prediction, vram_gib, halves) for vram_gib in (10.5, 10.499, 8.5, 8.499)]
+    assert said == [YES, TIGHT, TIGHT, NO]
+    assert [fits(prediction, vram_gib, halves) for vram_gib in (10.5, 10.499)] == [True, False]
+    assert fits(made_up(8.0), 9.0)
+    assert not fits(made_up(8.0), 8.8)
 
 
 def test_the_floor_is_work_by_rate() -> None:
