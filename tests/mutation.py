@@ -5,7 +5,7 @@
     python tests/mutation.py svdsweep/analysis/seeds.py tests/analysis/test_seeds.py
     python tests/mutation.py --survivors statistics     # only what survived last time, with the tests of now
 
-Works in a copy under the system's temporary folder, which stays, so that a second run goes on where one ended. Prints the
+Works in a copy under the temporary folder, which stays, so that a second run goes on where one ended. Prints the
 score (killed of all) of each module, then each survivor as a difference. Needs `os.fork` (Linux, macOS, WSL).
 """
 
@@ -60,7 +60,7 @@ KILLED = {"1", "3", "36", "24", "-24", "152", "255", "37"}
 def copy_tree(into: Path) -> None:
     """Copy what git tracks or would track, so that neither builds nor results come along."""
     listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listed, capture_output=True, check=True, text=True).stdout.split("\0"):
+    for name in subprocess.run(listed, capture_output=True, check=True, encoding="utf-8").stdout.split("\0"):
         source, target = ROOT / name, into / name
         if name and source.is_file() and not name.startswith("runs/"):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def outcomes(into: Path) -> dict[str, dict[str, bool]]:
 
 def difference(into: Path, mutant: str) -> str:
     shown = subprocess.run(
-        ["mutmut", "show", mutant], cwd=into, capture_output=True, text=True, check=False
+        ["mutmut", "show", mutant], cwd=into, capture_output=True, encoding="utf-8", check=False
     ).stdout
     return "\n".join(
         line for line in shown.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")

@@ -29,14 +29,19 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def settings(name: str) -> list[str]:
+    """What was typed to make a sweep."""
+    return list(json.loads((KEPT / name / "sweep.json").read_text(encoding="utf-8"))["settings"])
+
+
 def again(runs: Path, name: str, *more: str) -> "subprocess.CompletedProcess[str]":
-    """The command that made a sweep, typed once more."""
-    settings = json.loads((KEPT / name / "sweep.json").read_text())["settings"]
+    """The command that made a sweep, typed once more; what is given again takes the place of what was."""
+    given = {setting.partition("=")[0]: setting for setting in (*settings(name), *more)}
     return subprocess.run(
-        [sys.executable, "-m", "svdsweep", *settings, f"runs_dir={runs}", "runner.devices=cpu", *more],
+        [sys.executable, "-m", "svdsweep", *given.values(), f"runs_dir={runs}", "runner.devices=cpu"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(KEPT), *sys.path])},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         cwd=runs,
     )
@@ -44,7 +49,11 @@ def again(runs: Path, name: str, *more: str) -> "subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keys_are_what_they_were(name: str) -> None:
-    stored = [json.loads(line)["key"] for path in (KEPT / name / "rows").iterdir() for line in path.open()]
+    stored = [
+        json.loads(line)["key"]
+        for path in (KEPT / name / "rows").iterdir()
+        for line in path.open(encoding="utf-8")
+    ]
     assert list(Store(KEPT / name).rows()) == stored
 
 
@@ -58,13 +67,22 @@ def test_a_finished_sweep_runs_nothing_again(runs: Path) -> None:
     assert {path: path.stat().st_size for path in (runs / "strategies" / "rows").iterdir()} == sizes
 
 
-def test_what_did_not_end_well_is_tried_again_and_nothing_else(runs: Path) -> None:
-    done = again(runs, "endings", "runner.timeout_s=5")
+def test_what_did_not_end_well_is_to_do_again_and_nothing_else(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(KEPT))
+    assert main(["plan", *settings("endings"), f"runs_dir={runs}", "runner.devices=cpu", "--json"]) == 0
+    states = [job["state"] for job in json.loads(capsys.readouterr().out)["jobs"]]
+    assert sorted(states) == ["ok", "oom", "to do", "to do", "to do"]
+
+
+def test_a_job_that_failed_is_tried_again_with_its_next_attempt(runs: Path) -> None:
+    done = again(runs, "endings", "memory.extra=[endings.error]")
     assert done.returncode == 1, done.stderr
-    assert "1 ok, 1 oom, 1 failed, 1 crashed, 1 timeout, 3 to do" in done.stderr
+    assert "1 failed, 1 to do" in done.stderr
     rows = Store(runs / "endings").rows()
     attempts = {row.status: row.attempt for row in rows.values()}
-    assert attempts == {"ok": 1, "oom": 1, "failed": 2, "crashed": 2, "timeout": 2}
+    assert attempts == {"ok": 1, "oom": 1, "failed": 2, "crashed": 1, "timeout": 1}
 
 
 @pytest.mark.parametrize("name", NAMES)
