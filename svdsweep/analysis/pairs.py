@@ -103,7 +103,7 @@ def latency_ratio(pairs: Sequence[tuple[Times, Times]]) -> Estimate:
             return Estimate(math.exp(centre), None, None, n, "not enough data", needs)
         (error, degrees), n = welch, sum(mine.n for mine, _ in pairs)
         method = f"Welch's t on the logs of {n} repeats"
-    half = t_quantile(max(1, int(degrees))) * error
+    half = t_quantile(int(degrees)) * error
     low, high = math.exp(centre - half), math.exp(centre + half)
     sure = (low > 1 or high < 1) and abs(math.exp(centre) - 1) > MATTERS
     verdict = ("faster" if centre < 0 else "slower") if sure else UNSEEN

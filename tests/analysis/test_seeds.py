@@ -10,7 +10,6 @@ import pytest
 from scipy import stats
 
 from svdsweep.analysis.files import results
-from svdsweep.analysis.pairs import holm
 from svdsweep.analysis.seeds import over_seeds, paired_differences, signed_rank_p, smallest_p, summarize
 from svdsweep.cli import main
 from svdsweep.config import Image, Job, Memory
@@ -63,7 +62,7 @@ def test_a_cell_has_the_mean_spread_and_t_interval_of_its_seeds():
     assert one["std"] == pytest.approx(values.std())
     assert (one["low"], one["high"]) == (pytest.approx(low), pytest.approx(high))
     assert (one["minimum"], one["maximum"]) == (values.min(), values.max())
-    assert "t" in one["interval"]
+    assert one["interval"] == "95 %, Student's t"
 
 
 def test_every_cell_of_the_grid_has_a_line_and_words_have_none():
@@ -74,36 +73,68 @@ def test_every_cell_of_the_grid_has_a_line_and_words_have_none():
 
 
 def test_seeds_and_images_are_averaged_over_and_nothing_else():
-    table = over_seeds(grid(seeds=2, images=("rocket", "coffee")), ["mc_flicker_255"])
-    assert set(table["n"]) == {4}
-    assert set(table["images"]) == {2}
-    assert "seed" not in table
-    assert "image" not in table
+    frame = pd.DataFrame(
+        {
+            "status": ["ok"] * 6 + ["oom"],
+            "image": [*"ababaaa"],
+            "seed": [1, 1, 2, 2, 3, 4, 5],
+            "memory": "baseline",
+            "fps": [7, 7, 7, 7, None, None, 7],
+            "motion_px": [1.0, 2.0, 4.0, None, 5.0, 7.0, 99.0],
+            "mc_flicker_255": [None] * 4 + [1.0, 1.0, 99.0],
+        }
+    )
+    table = over_seeds(frame)
+    assert list(table)[:5] == ["fps", "metric", "n", "images", "mean"]
+    seven, unknown, flicker = table.to_dict("records")
+    assert (seven["fps"], seven["metric"], seven["n"], seven["images"]) == (7, "motion_px", 3, 2)
+    assert (seven["mean"], seven["minimum"], seven["maximum"]) == (pytest.approx(7 / 3), 1.0, 4.0)
+    assert (unknown["metric"], unknown["n"], unknown["images"], unknown["mean"]) == ("motion_px", 2, 1, 6.0)
+    assert (flicker["metric"], flicker["n"], flicker["mean"]) == ("mc_flicker_255", 2, 1.0)
+    alike = over_seeds(frame[frame["fps"] == 7], ["motion_px"])
+    assert (next(iter(alike)), list(alike["n"])) == ("metric", [3])
+    assert over_seeds(frame[:0]).empty
 
 
-@pytest.mark.parametrize(("n", "has"), [(1, False), (2, False), (3, True)])
-def test_fewer_than_three_values_have_no_interval(n, has):
-    spread = summarize(np.arange(float(n)), ["a"] * n)
-    assert (spread.low is not None) is has
-    assert ("none" in spread.interval) is not has
-    assert (spread.std is None) == (n == 1)
+@pytest.mark.parametrize(
+    ("n", "interval"),
+    [
+        (1, "none below 3 values"),
+        (2, "none below 3 values"),
+        (3, "95 %, Student's t"),
+        (9, "95 %, Student's t"),
+        (10, "95 %, bootstrap over images and seeds"),
+    ],
+)
+def test_an_interval_is_none_below_three_values_students_below_ten_and_then_a_bootstrap(n, interval):
+    values = np.arange(float(n))
+    spread = summarize(values, ["a"] * n)
+    assert spread.interval == interval
+    assert (spread.low is None, spread.high is None, spread.std is None) == (n < 3, n < 3, n == 1)
+    if 3 <= n < 10:
+        bounds = stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values))
+        assert (spread.low, spread.high) == pytest.approx(bounds)
 
 
 def test_from_ten_values_a_bootstrap_gives_what_theory_gives():
     values = np.random.default_rng(1).normal(3, 1, 40)
     spread = summarize(values, ["a"] * 40)
-    low, high = stats.t.interval(0.95, 39, values.mean(), stats.sem(values))
-    assert "bootstrap" in spread.interval
-    assert (spread.low, spread.high) == (pytest.approx(low, abs=0.05), pytest.approx(high, abs=0.05))
+    error = values.std() / math.sqrt(40)
+    # the 2.5th percentile of 10,000 draws has a standard error of 0.027 of theirs
+    assert (spread.mean - spread.low) / error == pytest.approx(1.96, abs=0.1)
+    assert (spread.high - spread.mean) / error == pytest.approx(1.96, abs=0.1)
     assert spread == summarize(values, ["a"] * 40)
 
 
 def test_seeds_of_one_image_are_no_stand_in_for_images():
-    """Twelve values from two images that differ: as independent values they would look far surer than they are."""
-    values = np.r_[np.full(6, 1.0), np.full(6, 3.0)] + np.random.default_rng(0).normal(0, 0.01, 12)
-    apart = summarize(values, ["a"] * 6 + ["b"] * 6)
+    """One draw in four has twice the first of two images, one in four twice the second."""
+    values = np.tile([1.0, 3.0], 6) + np.random.default_rng(0).normal(0, 0.01, 12)
+    apart = summarize(values, ["a", "b"] * 6)
+    assert (apart.low, apart.high) == (pytest.approx(1, abs=0.02), pytest.approx(3, abs=0.02))
+    assert apart == summarize(values, ["a", "b"] * 6)
     together = summarize(values, ["a"] * 12)
     assert apart.high - apart.low > 1.5 * (together.high - together.low)
+    assert (apart.images, together.images) == (2, 1)
 
 
 def test_a_strategy_is_compared_over_the_same_image_seed_and_settings():
@@ -120,29 +151,70 @@ def test_a_strategy_is_compared_over_the_same_image_seed_and_settings():
     assert line(table, "motion_px")["verdict"] == "no difference shown"
 
 
-def test_the_sign_is_second_less_first():
-    table = paired_differences(grid(seeds=8), "memory", "chunks", "baseline", ["mc_flicker_255"])
-    assert line(table, "mc_flicker_255")["verdict"] == "lower (better)"
+def pairs(**differences):
+    """Jobs of two strategies over seeds; each metric's second less first."""
+    n = len(next(iter(differences.values())))
+    common = {"status": "ok", "image": "rocket", "seed": range(n)}
+    level = 10.0 + np.arange(n) ** 2
+    first = pd.DataFrame({**common, "memory": "a", **dict.fromkeys(differences, level)})
+    second = pd.DataFrame({**common, "memory": "b", **{m: level + d for m, d in differences.items()}})
+    return pd.concat([first, second[::-1]], ignore_index=True)
+
+
+EIGHT = np.array([1.0, 2, 3, 4, 5, 6, 7, 8]) / 8
+
+
+def test_a_pair_of_settings_has_p_its_correction_the_smallest_p_and_a_verdict_of_each_metric():
+    mixed = EIGHT * [1, 1, -1, 1, 1, -1, 1, 1]
+    frame = pairs(motion_px=EIGHT, mc_flicker_255=-EIGHT, warp_psnr_db=mixed, dynamic=EIGHT * 0)
+    asked = ["motion_px", "mc_flicker_255", "warp_psnr_db", "dynamic"]
+    table = paired_differences(frame, "memory", "a", "b", asked)
+    least = 1 / 128
+    exact = stats.wilcoxon(mixed, method="exact").pvalue
+    assert list(table["metric"]) == asked
+    assert list(table["p"]) == pytest.approx([least, least, exact, 1.0])
+    assert list(table["p_holm"]) == pytest.approx([4 * least, 4 * least, 2 * exact, 1.0])
+    assert list(table["smallest_p"]) == [least] * 4
+    assert list(table["mean"]) == pytest.approx([0.5625, -0.5625, mixed.mean(), 0])
+    assert list(table["images"]) == [1] * 4
+    assert list(table["verdict"]) == [
+        "higher",
+        "lower (better)",
+        "no difference shown",
+        "equal in every pair",
+    ]
+    turned = paired_differences(frame, "memory", "b", "a", ["motion_px", "mc_flicker_255", "warp_psnr_db"])
+    assert list(turned["verdict"]) == ["lower", "higher (worse)", "no difference shown"]
+
+
+def test_without_a_choice_every_metric_of_the_catalogue_is_compared():
+    frame = pairs(motion_px=EIGHT, no_metric=EIGHT, warp_psnr_db=EIGHT)
+    table = paired_differences(frame, "memory", "a", "b")
+    assert set(table["metric"]) == {"motion_px", "warp_psnr_db"}
+    (own,) = paired_differences(frame, "memory", "a", "b", ["no_metric"])["verdict"]
+    assert own == "higher"
+
+
+def test_a_p_below_five_percent_wants_an_interval_beyond_zero_too():
+    frame = pairs(motion_px=np.array([0.01] * 7 + [9.0]))
+    one = line(paired_differences(frame, "memory", "a", "b"), "motion_px")
+    assert one["p_holm"] < 0.05
+    assert one["low"] < 0 < one["high"]
+    assert one["verdict"] == "no difference shown"
+
+
+def test_pairs_that_can_show_one_metric_are_too_few_for_two():
+    six = EIGHT[:6]
+    alone = paired_differences(pairs(motion_px=six), "memory", "a", "b")
+    assert list(alone["verdict"]) == ["higher"]
+    both = paired_differences(pairs(motion_px=six, warp_psnr_db=six), "memory", "a", "b")
+    assert set(both["verdict"]) == {"6 pairs are too few to show anything over 2 metrics"}
 
 
 def test_five_pairs_show_nothing_however_clear():
-    frame = grid(seeds=5)
-    frame = frame[frame["motion_bucket_id"] == 60]
-    one = line(
-        paired_differences(frame, "memory", "baseline", "chunks", ["mc_flicker_255"]), "mc_flicker_255"
-    )
-    assert one["n"] == 5
+    one = line(paired_differences(pairs(mc_flicker_255=EIGHT[:5]), "memory", "a", "b"), "mc_flicker_255")
     assert one["p"] == one["smallest_p"] == 0.0625
     assert one["verdict"] == "5 pairs are too few to show anything over 1 metrics"
-
-
-def test_equal_pairs_are_called_equal():
-    frame = grid(seeds=4, effect=0.0, spread=0.0)
-    one = line(
-        paired_differences(frame, "memory", "baseline", "chunks", ["mc_flicker_255"]), "mc_flicker_255"
-    )
-    assert one["verdict"] == "equal in every pair"
-    assert one["p"] == 1
 
 
 def test_jobs_without_a_partner_or_without_a_value_are_left_out():
@@ -154,42 +226,57 @@ def test_jobs_without_a_partner_or_without_a_value_are_left_out():
     assert line(table, "motion_px")["n"] == 14
 
 
-def test_without_a_pair_or_with_an_unknown_setting_it_is_one_sentence():
-    frame = grid(seeds=3)
-    with pytest.raises(UserError, match="no pair"):
-        paired_differences(frame, "memory", "baseline", "absent")
-    with pytest.raises(UserError, match="Did you mean memory"):
-        paired_differences(frame, "memori", "baseline", "chunks")
-    with pytest.raises(UserError, match="Did you mean motion_px"):
-        over_seeds(frame, ["motion_pz"])
-    with pytest.raises(UserError, match="one sweep at a time"):
-        paired_differences(pd.concat([frame, frame], ignore_index=True), "memory", "baseline", "chunks")
+def test_a_setting_that_another_decides_may_differ_and_one_that_it_does_not_decide_may_not():
+    frame = pairs(motion_px=EIGHT)
+    decided = frame.assign(fps=frame["memory"].map({"a": 7, "b": 8}))
+    assert paired_differences(decided, "memory", "a", "b")["n"].tolist() == [8]
+    free = decided.assign(fps=[7] * 8 + [7, 8] * 4)
+    assert paired_differences(free, "memory", "a", "b")["n"].tolist() == [4]
+    unset = decided.assign(fps=[7] * 8 + [7, None] * 4)
+    assert paired_differences(unset, "memory", "a", "b")["n"].tolist() == [4]
+
+
+@pytest.mark.parametrize("name", ["seed", "image"])
+def test_images_and_seeds_of_a_pair_are_the_same_even_where_a_setting_seems_to_decide_them(name):
+    frame = pairs(motion_px=EIGHT[:1])
+    said = "There is no pair of finished jobs with memory=a and memory=b that are equal in all else."
+    with pytest.raises(UserError) as refused:
+        paired_differences(frame.assign(**{name: ["1", "2"]}), "memory", "a", "b")
+    assert str(refused.value) == said
+
+
+def test_an_unknown_setting_or_metric_and_a_mixture_of_sweeps_are_one_sentence():
+    frame = pairs(motion_px=EIGHT)
+    with pytest.raises(UserError) as refused:
+        paired_differences(frame, "memori", "a", "b")
+    assert str(refused.value) == "memori is no column of this sweep. Did you mean memory?"
+    with pytest.raises(UserError) as refused:
+        over_seeds(frame, ["motion_px", "motion_pz"])
+    assert str(refused.value) == "motion_pz is no column of this sweep. Did you mean motion_px?"
+    with pytest.raises(UserError) as refused:
+        paired_differences(pd.concat([frame, frame], ignore_index=True), "memory", "a", "b")
+    said = "Several jobs of one setting are equal in all else: give the results of one sweep at a time."
+    assert str(refused.value) == said
 
 
 @pytest.mark.parametrize(("pairs", "p"), [(1, 1.0), (5, 0.0625), (6, 0.03125), (8, 0.0078125)])
 def test_the_smallest_p_is_reached_when_all_differences_have_one_sign(pairs, p):
     assert smallest_p(pairs) == p
-    assert signed_rank_p(np.arange(1.0, pairs + 1)) == pytest.approx(p)
+    assert signed_rank_p(np.arange(1.0, pairs + 1)) == signed_rank_p(-np.arange(1.0, pairs + 1)) == p
 
 
-def test_the_signed_rank_test_is_that_of_scipy():
-    differences = np.array([0.3, -0.1, 0.7, 0.9, -0.2, 1.1, 0.4])
-    assert signed_rank_p(differences) == pytest.approx(stats.wilcoxon(differences, method="exact").pvalue)
+@pytest.mark.parametrize("n", [7, 30])
+def test_the_signed_rank_test_is_that_of_scipy(n):
+    differences = np.random.default_rng(n).normal(0.4, 1, n)
+    exact = stats.wilcoxon(differences, method="exact").pvalue
+    assert signed_rank_p(differences) == pytest.approx(exact)
+    assert signed_rank_p(np.r_[0.0, differences, 0.0]) == pytest.approx(exact)
 
 
-def test_holm_corrects_step_by_step():
-    assert holm([0.01, 0.04, 0.03, 0.2]) == pytest.approx([0.04, 0.09, 0.09, 0.2])
-    assert holm([]) == []
-
-
-def test_intervals_keep_their_promise():
-    """Of 300 draws of six values, the interval holds the true mean about 95 times in 100."""
-    rng = np.random.default_rng(3)
-    held = 0
-    for _ in range(300):
-        spread = summarize(rng.normal(2, 1, 6), ["a"] * 6)
-        held += spread.low <= 2 <= spread.high
-    assert held / 300 == pytest.approx(0.95, abs=3.5 * math.sqrt(0.95 * 0.05 / 300))
+def test_ties_share_their_ranks_and_nothing_but_equal_pairs_shows_nothing():
+    tied = np.array([1.0, 1, -1, 2, 2, 3])
+    assert signed_rank_p(tied) == stats.wilcoxon(tied, method=stats.PermutationMethod()).pvalue
+    assert signed_rank_p(np.array([2.0, -2.0])) == signed_rank_p(np.zeros(5)) == signed_rank_p(tied[:0]) == 1
 
 
 @pytest.fixture
