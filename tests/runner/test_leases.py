@@ -67,30 +67,34 @@ def test_what_another_driver_finishes_meanwhile_is_not_run_again(folder):
 def test_a_lease_of_another_machine_is_respected_until_it_gives_no_sign_of_life(tmp_path):
     with Leases(tmp_path, stale_s=5) as leases:
         path = tmp_path / "claims" / "abc"
-        path.write_text(json.dumps({"machine": "elsewhere", "pid": 1, "born": 0, "token": "x"}))
+        path.write_text(
+            json.dumps({"machine": "elsewhere", "pid": 1, "born": 0, "token": "x"}), encoding="utf-8"
+        )
         assert not leases.take("abc")
         os.utime(path, (time.time() - 60,) * 2)
         assert leases.free("abc")
         assert leases.take("abc")
-        assert [json.loads(p.read_text()) for p in path.parent.glob("abc*")] == [leases.me]
+        assert [json.loads(p.read_text(encoding="utf-8")) for p in path.parent.glob("abc*")] == [leases.me]
+        assert [p.name for p in path.parent.glob("abc*")] == ["abc.1"]
         leases.release("abc")
         assert not list(path.parent.glob("abc*"))
 
 
 def test_the_lease_of_a_dead_driver_here_is_free_at_once_and_outnumbered(claims):
-    for owner in (DEAD, LIVING | {"born": LIVING["born"] + 9}, LIVING | {"pid": -1}, LIVING | {"pid": "x"}):
-        (claims / "abc.9").write_text(json.dumps(owner))
+    for owner in (DEAD, LIVING | {"born": LIVING["born"] + 1.5}, LIVING | {"pid": -1}, LIVING | {"pid": "x"}):
+        (claims / "abc.9").write_text(json.dumps(owner), encoding="utf-8")
         with Leases(claims.parent, stale_s=1e9) as leases:
             assert leases.free("abc")
             assert leases.take("abc")
-            assert {p.name: json.loads(p.read_text()) for p in claims.iterdir()} == {"abc.10": leases.me}
+            assert [p.name for p in claims.iterdir()] == ["abc.10"]
+            assert json.loads((claims / "abc.10").read_text(encoding="utf-8")) == leases.me
         assert list(claims.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["abc", "abc.1"])
 def test_the_lease_of_a_living_driver_here_is_respected_however_old_it_is(claims, name):
-    (claims / "abc").write_text(json.dumps(DEAD))
-    (claims / name).write_text(json.dumps(LIVING))
+    (claims / "abc").write_text(json.dumps(DEAD), encoding="utf-8")
+    (claims / name).write_text(json.dumps(LIVING), encoding="utf-8")
     os.utime(claims / name, (0, 0))
     before = {path: path.stat().st_ino for path in claims.iterdir()}
     leases = Leases(claims.parent, stale_s=0)
@@ -103,14 +107,15 @@ def test_a_driver_that_has_ended_and_was_not_waited_for_is_dead(claims):
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         owner = {"pid": process.pid, "born": psutil.Process(process.pid).create_time()}
         wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
-        (claims / "abc").write_text(json.dumps(LIVING | owner))
+        (claims / "abc").write_text(json.dumps(LIVING | owner), encoding="utf-8")
         assert Leases(claims.parent, stale_s=1e9).free("abc")
+    assert Leases(claims.parent, stale_s=1e9).free("abc")
 
 
 def test_an_unfinished_or_foreign_lease_counts_by_its_age(claims):
     leases = Leases(claims.parent, stale_s=100)
     for text in ("", "[1]", "{", json.dumps(LIVING | {"machine": "elsewhere"})):
-        (claims / "abc").write_text(text)
+        (claims / "abc").write_text(text, encoding="utf-8")
         assert not leases.free("abc")
         os.utime(claims / "abc", (time.time() - 50,) * 2)
         assert not leases.free("abc")
@@ -120,11 +125,11 @@ def test_an_unfinished_or_foreign_lease_counts_by_its_age(claims):
 
 
 def test_whoever_creates_the_file_first_has_the_job(claims, monkeypatch):
-    (claims / "abc").write_text(json.dumps(LIVING))
+    (claims / "abc").write_text(json.dumps(LIVING), encoding="utf-8")
     leases = Leases(claims.parent, stale_s=5)
     monkeypatch.setattr(leases, "_leases_of", lambda key: {})
     assert not leases.take("abc")
-    assert json.loads((claims / "abc").read_text()) == LIVING
+    assert json.loads((claims / "abc").read_text(encoding="utf-8")) == LIVING
 
 
 def test_a_lease_that_cannot_be_written_is_none(claims, monkeypatch):
@@ -134,8 +139,11 @@ def test_a_lease_that_cannot_be_written_is_none(claims, monkeypatch):
         with pytest.raises(OSError, match="planted"):
             leases.take("abc")
     assert list(claims.iterdir()) == []
+    assert not leases._held  # or it would keep another driver's lease fresh
     leases.release("abc")
     assert leases.take("abc")
+    with pytest.raises(FileNotFoundError):
+        Leases(claims.parent / "nowhere", stale_s=5).take("abc")
 
 
 def full(*_):
@@ -145,12 +153,13 @@ def full(*_):
 def test_only_ones_own_lease_is_given_back(claims):
     with Leases(claims.parent, stale_s=1e9) as leases:
         assert all(leases.take(key) for key in ("mine", "theirs"))
-        (claims / "theirs").write_text(json.dumps(LIVING))  # taken over while this machine slept
+        # taken over while this machine slept
+        (claims / "theirs").write_text(json.dumps(LIVING), encoding="utf-8")
         leases.release("never taken")
         assert not leases.take("mine")
         leases.release("mine")
         assert leases.take("mine")
-        (claims / "foreign").write_text("")
+        (claims / "foreign").write_text("", encoding="utf-8")
         leases.free("foreign")
     assert {path.name for path in claims.iterdir()} == {"theirs", "foreign"}
 
@@ -168,9 +177,10 @@ def test_leases_are_kept_fresh_five_times_before_they_are_stale(claims, monkeypa
 
 
 def test_a_lease_is_kept_fresh_while_it_is_held(tmp_path):
-    with Leases(tmp_path, stale_s=1) as leases:
+    folder = tmp_path / "of" / "a sweep"
+    with Leases(folder, stale_s=1) as leases:
         leases.take("abc")
-        path = tmp_path / "claims" / "abc"
+        path = folder / "claims" / "abc"
         os.utime(path, (0, 0))
         wait_for(lambda: time.time() - path.stat().st_mtime < 10)
 
@@ -185,18 +195,25 @@ def test_a_job_that_is_taken_twice_over_is_counted_once(claims):
 def test_who_acts_on_an_old_listing_gives_the_lease_back(tmp_path, monkeypatch):
     path = tmp_path / "claims" / "abc"
     path.parent.mkdir()
-    path.write_text("{}")
+    path.write_text("{}", encoding="utf-8")
 
     def meanwhile(leases, seen):  # one took the dead lease's job and gave it back, then another began it
         seen.unlink()
-        seen.write_text('{"machine": "a faster one"}')
+        seen.write_text('{"machine": "a faster one"}', encoding="utf-8")
         return True
 
     monkeypatch.setattr(Leases, "_dead", meanwhile)
     assert not Leases(tmp_path, stale_s=5).take("abc")
-    assert [(p.name, p.read_text()) for p in path.parent.iterdir()] == [
+    assert [(p.name, p.read_text(encoding="utf-8")) for p in path.parent.iterdir()] == [
         ("abc", '{"machine": "a faster one"}')
     ]
+
+
+def test_a_dead_drivers_lease_that_another_clears_away_is_taken_all_the_same(claims, monkeypatch):
+    (claims / "abc").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(Leases, "_dead", lambda leases, seen: seen.unlink() or True)
+    assert Leases(claims.parent, stale_s=5).take("abc")
+    assert [path.name for path in claims.iterdir()] == ["abc.1"]
 
 
 def test_of_many_drivers_that_see_a_stale_lease_one_gets_it(tmp_path):
@@ -204,7 +221,7 @@ def test_of_many_drivers_that_see_a_stale_lease_one_gets_it(tmp_path):
     keys = [f"key{i:02}" for i in range(20)]
     for key in keys:
         path = tmp_path / "claims" / key
-        path.write_text("{}")
+        path.write_text("{}", encoding="utf-8")
         os.utime(path, (0, 0))
     taken, start = [], threading.Barrier(8)
 

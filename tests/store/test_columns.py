@@ -122,8 +122,8 @@ def test_a_short_table_shows_the_columns_in_which_jobs_differ(jobs, names):
 
 
 def test_a_later_probe_wins_and_a_note_is_told_once():
-    gathered = Measurements({"a": 1, "b": 1}, {"x": [1]}, ["first", "both"])
+    gathered = Measurements({"a": 1, "b": 1}, {"w": [0], "x": [1]}, ["first", "both"])
     gathered.add(Measurements({"b": 2, "c": None}, {"x": [2], "y": [3]}, ["both", "second"]))
     assert gathered == Measurements(
-        {"a": 1, "b": 2, "c": None}, {"x": [2], "y": [3]}, ["first", "both", "second"]
+        {"a": 1, "b": 2, "c": None}, {"w": [0], "x": [2], "y": [3]}, ["first", "both", "second"]
     )

@@ -17,13 +17,13 @@ ASKED = Manifest("study ä", ["seed=0,1"], None, {"seed": ["0", "1"]}, ["a1", "b
 def test_a_file_is_seen_by_nobody_before_it_is_whole(tmp_path):
     path = tmp_path / "new" / "folders" / "a.txt"
     with renamed_when_done(path) as part:
-        part.write_text("whole")
+        part.write_text("whole", encoding="utf-8")
         assert not path.exists()
         assert part == path.with_name(f".{os.getpid()}-a.txt")
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
     with renamed_when_done(path) as part:
-        part.write_text("newer")
-    assert path.read_text() == "newer"
+        part.write_text("newer", encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == "newer"
 
 
 def test_what_was_asked_for_is_written_or_the_user_is_told_why_not(tmp_path):
@@ -75,5 +75,5 @@ def test_of_a_manifest_of_another_form_what_is_as_it_should_be_is_read(tmp_path,
 
 def test_a_manifest_that_is_damaged_or_missing_tells_no_keys(tmp_path):
     assert wanted_keys(tmp_path) is None
-    (tmp_path / "sweep.json").write_text('{"keys": [')
+    (tmp_path / "sweep.json").write_text('{"keys": [', encoding="utf-8")
     assert wanted_keys(tmp_path) is None

@@ -111,7 +111,7 @@ def test_files_of_many_writers_are_one_table(tmp_path):
 def test_a_torn_last_line_is_passed_over_and_the_next_row_is_whole(tmp_path):
     store = Store(tmp_path)
     store.append(row(1))
-    with store.path.open("a") as f:
+    with store.path.open("a", encoding="utf-8") as f:
         f.write(row(2).to_json()[:40])
     assert len(store.rows()) == 1
     store.append(row(3))
@@ -167,7 +167,7 @@ DAMAGED = {
 def test_a_damaged_line_costs_only_itself(tmp_path, name):
     store, tail = Store(tmp_path), Tail(tmp_path)
     store.append(row(1))
-    with store.path.open("a") as f:
+    with store.path.open("a", encoding="utf-8") as f:
         f.write(DAMAGED[name] + "\n\n")
     store.append(row(2))
     faults = Faults()
@@ -186,7 +186,7 @@ def test_a_torn_line_is_no_row_wherever_it_is_torn(name):
 def test_rows_of_another_schema_are_read_and_counted(tmp_path):
     store, tail = Store(tmp_path), Tail(tmp_path)
     store.append(row(1))
-    with store.path.open("a") as f:
+    with store.path.open("a", encoding="utf-8") as f:
         f.write(json.dumps(plain_row(schema=0)) + "\n")
     faults = Faults()
     assert [r.job.seed for r in read_rows(tmp_path, faults)] == [r.job.seed for r in tail.new()] == [1, 1]
@@ -243,7 +243,7 @@ def test_a_row_of_an_older_schema_keeps_its_place(tmp_path):
     plain["job"]["forgotten"] = 1
     store = Store(tmp_path)
     store.path.parent.mkdir(parents=True)
-    store.path.write_text(json.dumps(plain) + "\n")
+    store.path.write_text(json.dumps(plain) + "\n", encoding="utf-8")
     (read,) = store.rows().values()
     assert read.key == Job(seed=4).key
 
@@ -267,7 +267,7 @@ def test_killed_in_mid_append_loses_at_most_the_row_in_flight(tmp_path):
     )
     for _ in range(3):
         process = subprocess.Popen(
-            [sys.executable, "-c", writer, str(tmp_path)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", writer, str(tmp_path)], stdout=subprocess.PIPE, encoding="utf-8"
         )
         assert process.stdout is not None
         process.stdout.readline()
@@ -290,6 +290,8 @@ def test_rows_are_followed_in_whole_lines(tmp_path):
         f.write(line[30:])
     assert len(list(tail.new())) == 1
     assert list(tail.new()) == []
+    Store(tmp_path, "b").append(row(7))
+    assert [r.job.seed for r in tail.new()] == [7]
 
 
 def test_of_the_file_that_the_follower_writes_only_what_was_there_at_first_is_news(tmp_path):
