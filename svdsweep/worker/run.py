@@ -55,7 +55,7 @@ class Loaded:
 
 
 class Progress:
-    """Tells the runner in which phase the worker is, and remembers it for the row."""
+    """Tells the runner in which phase the worker is, and remembers it for the row, with the largest peak so far."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -64,7 +64,7 @@ class Progress:
 
     def __call__(self, phase: str, peak_gib: float | None = None) -> None:
         """Enter a phase; the peak is that of the one before."""
-        self.phase, self.peak_gib = phase, peak_gib if peak_gib is not None else self.peak_gib
+        self.phase, self.peak_gib = phase, columns.largest((self.peak_gib, peak_gib))
         self.report(phase, peak_gib)
 
     def quietly(self, _phase: str, peak_gib: float | None) -> None:

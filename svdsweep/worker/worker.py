@@ -112,7 +112,7 @@ class Worker:
         return self.loaded
 
     def _give_up(self, progress: Progress, measurements: Measurements) -> None:
-        """After a failure keep the last peak, and no pipeline, whose state is unknown. What fails here, on a device
+        """After a failure keep the largest peak, and no pipeline, whose state is unknown. What fails here, on a device
         that is lost, becomes a note beside the first error and never takes its place."""
         try:
             peak = vram.read_peak(self.device)

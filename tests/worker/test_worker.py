@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from imageio_ffmpeg import read_frames
 
 from svdsweep.config import Gpu, Image, Job, Measure, Memory, Metrics, Model
 from svdsweep.errors import UserError
 from svdsweep.memory.contract import NoEffect
+from svdsweep.probes.vram import Peak
+from svdsweep.store.measurements import Measurements
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker import baseline as baseline_module
 from svdsweep.worker import run as run_module
@@ -19,11 +22,13 @@ from svdsweep.worker import worker as worker_module
 from svdsweep.worker.baseline import baseline_path, compare_missing
 from svdsweep.worker.contract import Slot
 from svdsweep.worker.measuring import Setup
+from svdsweep.worker.run import Progress
 from svdsweep.worker.worker import Worker, load
 
 PLAIN = Job(
     image=Image(name="rocket", path="rocket.jpg"),
     num_frames=4,
+    width=96,
     num_inference_steps=2,
     max_guidance_scale=1.5,
     metrics=Metrics(families=[]),
@@ -71,8 +76,10 @@ def test_a_row_tells_times_pictures_and_where_it_was_made(
     assert (row.values["loads"], row.values["fps_id"], row.values["decode_frames"]) == (1, 6, 4)
     assert row.values["host_ram_peak_gib"] > 0.1  # type: ignore[operator]
     assert row.values["adj_ssim"] is not None
-    for name in ("video", "contact_sheet"):
-        assert (slot.folder / str(row.values[name])).stat().st_size > 100
+    video = read_frames(str(slot.folder / str(row.values["video"])))
+    assert next(video)["size"] == (96, 64)
+    video.close()
+    assert (slot.folder / str(row.values["contact_sheet"])).stat().st_size > 100
     assert row.provenance["torch"] == torch.__version__.split("+")[0]
     assert row.provenance["device"] == "cpu"
     assert [phase for phase, _ in reports][:5] == [
@@ -246,6 +253,24 @@ def test_weights_are_drawn_on_the_device_that_computes_wherever_they_wait(
     monkeypatch.setattr(worker_module, "load_pipeline", record)
     Worker(slot, torch.device("meta"))(under(offload=offload), 1, lambda *_: None)
     assert asked == [("meta" if offload == "none" else "cpu", "meta")]
+
+
+@pytest.mark.parametrize("peaks_gib", [(7.0, 5.0), (5.0, 7.0), (None, 7.0), (7.0, None)])
+def test_the_row_of_a_job_out_of_memory_tells_the_largest_peak_that_was_seen(
+    slot: Slot, monkeypatch: pytest.MonkeyPatch, peaks_gib: tuple[float | None, float | None]
+) -> None:
+    told, last = peaks_gib
+
+    def full(_self: Worker, _job: Job, progress: Progress, _: Measurements) -> None:
+        progress("vae_encode", told)
+        progress("denoise", told and told - 1)
+        out_of_memory()
+
+    monkeypatch.setattr(Worker, "_run", full)
+    monkeypatch.setattr(worker_module.vram, "read_peak", lambda _: last and Peak(last, None))
+    monkeypatch.setattr(worker_module.vram, "empty_cache", lambda _: None)
+    row = Worker(slot, torch.device("cpu"))(JOB, 1, lambda *_: None)
+    assert (row.status, row.phase, row.values["vram_allocated_peak_gib"]) == ("oom", "denoise", 7.0)
 
 
 def test_a_device_that_is_lost_keeps_the_first_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
