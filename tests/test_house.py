@@ -1,6 +1,7 @@
 """The house: which folder may import which, no circles, nothing too long; CONTRIBUTING.md tells what each is for."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "svdsweep"
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "svdsweep"
 FLOORS = (
     {"errors"},
     {"config"},
@@ -108,8 +110,31 @@ def test_config_needs_nothing_but_omegaconf():
 
 
 def test_no_module_holds_two_things():
-    long = {str(p.relative_to(PACKAGE)): n for p in OURS if (n := len(p.read_text().splitlines())) > LINES}
-    assert not long
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in OURS}
+    assert not [str(path) for path, n in lines.items() if n > LINES]
+
+
+def is_in_the_locales_encoding(call: ast.Call) -> bool:
+    """Whether it reads or writes text as the machine happens to: `open`, `read_text`, `text=True` and their like."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    # the mode is the second argument of the built-in `open` and the first of a path's; that of a picture takes a file
+    mode = call.args[isinstance(call.func, ast.Name) :][:1]
+    is_text = not mode or (isinstance(mode[0], ast.Constant) and set(str(mode[0].value)) <= set("rwax+t"))
+    given = {word.arg for word in call.keywords}
+    reads = (name == "open" and is_text) or name in ("read_text", "write_text") or "text" in given
+    return reads and "encoding" not in given
+
+
+def test_text_is_utf_8_on_every_machine():
+    sources = {p: p.read_text(encoding="utf-8") for top in (PACKAGE, TESTS) for p in top.rglob("*.py")}
+    bare = [
+        f"{path.relative_to(PACKAGE.parent)}:{node.lineno}"
+        for path, source in sources.items()
+        if re.search(r"(\bopen|_text)\((?!.*encoding)|\btext=", source)  # parsing all takes a second
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and is_in_the_locales_encoding(node)
+    ]
+    assert not bare, 'give encoding="utf-8"'
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:

@@ -152,7 +152,7 @@ def test_ci_finds_the_commands_of_the_readme(command, place):
         ["bash", "-ec", f'{function}\nblock "$1"', "-", name],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     assert f"block '{name}'" in source

@@ -109,5 +109,5 @@ def fill(
 
 
 def _config(path: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads(path.read_text())
+    settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return {k: v for k, v in settings.items() if not k.startswith("_") and k not in NOT_SIZES}

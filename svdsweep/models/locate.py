@@ -70,7 +70,7 @@ def _check_folder(folder: Path, model: Model) -> None:
     if not index.is_file():
         raise UserError(f"model.source={folder}: no model_index.json there, so it is no diffusers pipeline.")
     try:
-        kind = json.loads(index.read_text()).get("_class_name")
+        kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
     except ValueError as e:
         raise UserError(f"model.source={folder}: its model_index.json cannot be read ({e}).") from e
     if kind != PIPELINE:

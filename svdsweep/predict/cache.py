@@ -39,7 +39,7 @@ def known(job: Job) -> Prediction | None:
     if job.memory.extra:
         return None  # a user's function may have changed
     try:
-        return Prediction.from_plain(json.loads(_path(job).read_text()))
+        return Prediction.from_plain(json.loads(_path(job).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -55,7 +55,7 @@ def keep(job: Job, prediction: Prediction) -> None:
     if job.memory.extra:
         return
     with contextlib.suppress(OSError), renamed_when_done(_path(job)) as part:
-        part.write_text(json.dumps(asdict(prediction), separators=(",", ":")))
+        part.write_text(json.dumps(asdict(prediction), separators=(",", ":")), encoding="utf-8")
 
 
 def front_key(job: Job) -> str:

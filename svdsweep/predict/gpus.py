@@ -51,7 +51,8 @@ class Gpu:
 @cache
 def known_gpus() -> Mapping[str, Gpu]:
     """Every GPU of the table by the name that one types."""
-    return {name: Gpu(**facts) for name, facts in json.loads(TABLE.read_text())["gpus"].items()}
+    gpus = json.loads(TABLE.read_text(encoding="utf-8"))["gpus"]
+    return {name: Gpu(**facts) for name, facts in gpus.items()}
 
 
 def gpu_named(name: str) -> Gpu:

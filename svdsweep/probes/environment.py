@@ -86,7 +86,7 @@ def _sdpa_kernels(device: torch.device) -> str | None:
 @cache
 def _cpu_name() -> str | None:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or None
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
@@ -101,6 +101,7 @@ def _git_revision() -> str | None:
         return None
     try:
         command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        told = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=10)
+        return told.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -68,7 +68,7 @@ def reset_host_peak() -> bool:
     """Have the kernel begin a new peak of this process's memory; False where it cannot: the peak is then that of the
     process's whole life."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     except OSError:
         return False
     return True
@@ -83,7 +83,7 @@ def host_peak_gib() -> float | None:
 
 def _high_water_bytes(pid: str) -> int | None:
     with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return None

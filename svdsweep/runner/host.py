@@ -10,7 +10,7 @@ from pathlib import Path
 def identity() -> str:
     """A name of this machine for as long as its process numbers hold: two containers, or two boots, have two."""
     boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    boot_id = boot.read_text().strip() if boot.exists() else ""
+    boot_id = boot.read_text(encoding="utf-8").strip() if boot.exists() else ""
     return f"{socket.gethostname()}/{boot_id}/{os.readlink(space) if space.exists() else ''}"
 
 
@@ -27,6 +27,6 @@ def oom_kills() -> int | None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []

@@ -58,7 +58,7 @@ class Leases:
         number = max((int(path.suffix[1:] or 0) for path in before), default=-1) + 1
         path = self.folder / (f"{key}.{number}" if number else key)
         try:
-            with path.open("x") as f:
+            with path.open("x", encoding="utf-8") as f:
                 self._held[key] = path
                 json.dump(self.me, f)
         except FileExistsError:
@@ -115,7 +115,7 @@ class Leases:
 def _content(path: Path) -> dict[str, object]:
     """Who holds a lease; empty when it is gone or not yet written."""
     with contextlib.suppress(OSError, ValueError):
-        plain = json.loads(path.read_text())
+        plain = json.loads(path.read_text(encoding="utf-8"))
         return plain if isinstance(plain, dict) else {}
     return {}
 

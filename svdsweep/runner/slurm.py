@@ -132,7 +132,7 @@ def batch(folder: Path) -> Batch | None:
 def submitted(folder: Path) -> str | None:
     """The array that was submitted last for a sweep."""
     path = folder / "slurm" / "submitted.json"
-    return str(json.loads(path.read_text())["array"]) if path.exists() else None
+    return str(json.loads(path.read_text(encoding="utf-8"))["array"]) if path.exists() else None
 
 
 def in_queue(array: str) -> list[str] | None:
@@ -140,7 +140,7 @@ def in_queue(array: str) -> list[str] | None:
     if shutil.which("squeue") is None:
         return None
     query = ["squeue", "--noheader", "--array", "--format=%T %r", f"--jobs={array}"]
-    asked = subprocess.run(query, capture_output=True, text=True, check=False)
+    asked = subprocess.run(query, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if asked.returncode:
         return [] if "Invalid job id" in asked.stderr else None
     over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
@@ -169,7 +169,8 @@ def _submit(todo: Sequence[Job], load: str, options: Runner, folder: Path, befor
         raise UserError(f"SLURM refused the array: {str(e).strip().splitlines()[-1]}") from e
     note = {"array": array, "shards": len(parts), "keys": [job.key for job in todo]}
     with renamed_when_done(folder / "slurm" / "submitted.json") as part:
-        part.write_text(json.dumps({**note, "at": datetime.now(UTC).isoformat(timespec="seconds")}) + "\n")
+        note = {**note, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        part.write_text(json.dumps(note) + "\n", encoding="utf-8")
     return array
 
 

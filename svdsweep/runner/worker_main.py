@@ -51,6 +51,7 @@ def environment(slot: Slot) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "" if slot.device == "cpu" else slot.device,
         **dict.fromkeys(threads, str(slot.threads)),
         "PYTHONUNBUFFERED": "1",  # so that the log has what a killed process printed
+        "PYTHONIOENCODING": "utf-8:replace",  # as the log is read; a terminal's own would refuse what a loader prints
     }
 
 

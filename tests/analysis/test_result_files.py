@@ -46,7 +46,7 @@ def test_the_files_hold_what_the_tables_do(tmp_path, monkeypatch):
         assert pd.read_parquet(tmp_path / "results.parquet")["status"].tolist() == [
             row.status for row in rows
         ]
-        assert "failed" in (tmp_path / "results.md").read_text()
+        assert "failed" in (tmp_path / "results.md").read_text(encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {
         *("results.csv", "results.parquet", "results.md", "series.parquet")
     }

@@ -106,4 +106,4 @@ def test_of_only_failures_there_is_a_table_and_no_ratio(tmp_path):
     for s in strategies(open_sweep(tmp_path)):
         assert s.total_s is None
         assert s.latency.value is None
-    assert json.loads((tmp_path / "sweep.json").read_text())["name"]
+    assert json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))["name"]

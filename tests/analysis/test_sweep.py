@@ -60,13 +60,14 @@ def test_a_sweep_that_is_being_written_is_read_up_to_its_last_whole_line(tmp_pat
 def test_damage_is_told_and_the_rest_is_read(tmp_path):
     rows = made_up.sweep(tmp_path)
     path = next((tmp_path / "rows").glob("*.jsonl"))
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     old = json.loads(lines[3]) | {"schema": 0}
     old["job"].pop("measure")
     path.write_text(
-        "\n".join([*lines[:3], json.dumps(old), "not json", "[1]", *lines[5:-1], lines[-1][:100]])
+        "\n".join([*lines[:3], json.dumps(old), "not json", "[1]", *lines[5:-1], lines[-1][:100]]),
+        encoding="utf-8",
     )
-    (tmp_path / "sweep.json").write_text("{torn")
+    (tmp_path / "sweep.json").write_text("{torn", encoding="utf-8")
     opened = open_sweep(tmp_path)
     assert len(opened.table) == len(rows) - 2
     said = " ".join(opened.problems)
@@ -87,7 +88,7 @@ def test_an_empty_folder_is_an_empty_sweep_and_no_folder_is_an_error(tmp_path):
 
 def test_jobs_of_the_command_without_a_row_are_waiting(tmp_path):
     made_up.sweep(tmp_path)
-    manifest = json.loads((tmp_path / "sweep.json").read_text())
+    manifest = json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))
     manifest["keys"] += ["aaaaaaaaaaaa", "bbbbbbbbbbbb"]
-    (tmp_path / "sweep.json").write_text(json.dumps(manifest))
+    (tmp_path / "sweep.json").write_text(json.dumps(manifest), encoding="utf-8")
     assert open_sweep(tmp_path).waiting == 2

@@ -35,8 +35,8 @@ def test_a_slower_strategy_stands_first_and_closes_the_gate(tmp_path, capsys):
     assert lines[2].startswith("compile")
     assert "slower" in lines[2]
     assert "latency +20" in lines[2]
-    assert "+20" in (tmp_path / "c.md").read_text()
-    assert "latency +20" in (tmp_path / "c.html").read_text()
+    assert "+20" in (tmp_path / "c.md").read_text(encoding="utf-8")
+    assert "latency +20" in (tmp_path / "c.html").read_text(encoding="utf-8")
     assert cli.main(["compare", *folders, "--fail-above", "0.3"]) == 0
     assert cli.main(["compare", *folders]) == 0
 

@@ -94,7 +94,7 @@ def test_the_rates_of_a_gpu_are_kept_where_predict_finds_them(monkeypatch, tmp_p
 def test_rates_that_cannot_be_kept_are_a_trouble(monkeypatch, tmp_path):
     import torch
 
-    (tmp_path / "svdsweep").write_text("a file where a folder should be")
+    (tmp_path / "svdsweep").write_text("a file where a folder should be", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(rates, "GPU_SIZE", 8)
     monkeypatch.setattr(rates, "GPU_BYTES", 2**10)

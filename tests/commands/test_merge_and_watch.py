@@ -17,7 +17,7 @@ def fill(folder, rows, writer="host-1"):
         store.append(row)
         video = folder / "videos" / f"{row.key}.mp4"
         video.parent.mkdir(exist_ok=True)
-        video.write_text(f"{folder.name} {row.status}")
+        video.write_text(f"{folder.name} {row.status}", encoding="utf-8")
     return folder
 
 
@@ -59,7 +59,7 @@ def test_jobs_finished_twice_are_a_conflict_until_one_is_preferred(tmp_path, cap
         into = tmp_path / prefer
         assert merge.main([str(a), str(b), "--into", str(into), f"--prefer={prefer}"]) == 0
         assert Store(into).rows()[key].status == last_rows(read_rows(into))[key].status == status
-        assert (into / "videos" / f"{key}.mp4").read_text() == video
+        assert (into / "videos" / f"{key}.mp4").read_text(encoding="utf-8") == video
         assert len(Store(into).rows()) == 2
 
 
@@ -70,7 +70,7 @@ def test_a_finished_row_wins_over_a_failed_one_without_a_conflict(tmp_path):
         into = tmp_path / f"{folders[0].name}-first"
         assert merge.main([*map(str, folders), "--into", str(into)]) == 0
         assert [row.status for row in Store(into).rows().values()] == ["ok"]
-        assert next((into / "videos").iterdir()).read_text() == "a ok"
+        assert next((into / "videos").iterdir()).read_text(encoding="utf-8") == "a ok"
 
 
 def test_a_folder_that_is_no_sweep_is_refused(tmp_path):
@@ -81,7 +81,7 @@ def test_a_folder_that_is_no_sweep_is_refused(tmp_path):
 def test_watch_tells_how_a_sweep_stands(tmp_path, capsys):
     jobs = [fakes.job(i) for i in range(3)]
     fill(tmp_path, [ok(0), Row(fakes.job(1), "crashed"), ok(9)])
-    (tmp_path / "sweep.json").write_text(json.dumps({"keys": [job.key for job in jobs]}))
+    (tmp_path / "sweep.json").write_text(json.dumps({"keys": [job.key for job in jobs]}), encoding="utf-8")
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / jobs[2].key).touch()
     assert watch.main([str(tmp_path), "--once"]) == 0
@@ -93,7 +93,7 @@ def test_watch_tells_how_a_sweep_stands(tmp_path, capsys):
 def test_watch_follows_until_every_job_has_a_row(tmp_path, capsys):
     fill(tmp_path, [ok(0)])
     keys = [fakes.job(i).key for i in range(3)]
-    (tmp_path / "sweep.json").write_text(json.dumps({"keys": keys}))
+    (tmp_path / "sweep.json").write_text(json.dumps({"keys": keys}), encoding="utf-8")
     threading.Timer(0.3, fill, [tmp_path, [ok(1), Row(fakes.job(2), "oom")]]).start()
     assert watch.main([str(tmp_path), "--every", "0.05"]) == 0
     heard = capsys.readouterr().err

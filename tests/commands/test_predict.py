@@ -98,7 +98,7 @@ def test_the_gpu_at_hand_is_the_measured_one(
 def test_rates_that_cannot_be_kept_or_read_are_none(cache_home: Path) -> None:
     gpu = Gpu("A", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", measured_at="2026-01-02")
     assert here.keep(gpu)
-    here.rates_file().write_text("{")
+    here.rates_file().write_text("{", encoding="utf-8")
     assert here.measured_gpus() == {}
     here.rates_file().unlink()
     here.rates_file().mkdir()

@@ -12,10 +12,11 @@ import PIL.Image
 import pytest
 from bare_columns import OUTSIDE_THE_CATALOGUE, PURE_NUMBERS
 
+from svdsweep.cli import main
 from svdsweep.metrics import CATALOGUE
 from svdsweep.store.rows import Store
 
-FEW = ("num_inference_steps=2", "runner.devices=cpu")
+FEW = ("num_inference_steps=2", "num_frames=6", "runner.devices=cpu")
 
 
 def svdsweep(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
@@ -27,14 +28,14 @@ def svdsweep(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         cwd=cwd,
         env=env,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """The first command that a stranger runs, with fewer steps."""
+    """The first command that a stranger runs, with fewer steps and frames."""
     cwd = tmp_path_factory.mktemp("first")
     done = svdsweep("motion_bucket_id=60,120,180", *FEW, cwd=cwd)
     (folder,) = (cwd / "runs").iterdir()
@@ -82,7 +83,7 @@ def test_the_tables_have_the_promised_columns_in_all_their_forms(swept):
     for column in ("adj_psnr_db", "adj_ssim", "adj_mae_255"):
         assert csv[column].notna().all(), column
     assert csv["vram_allocated_peak_gib"].isna().all()  # unknown on a CPU, and not 0
-    assert "motion_bucket_id" in (folder / "results.md").read_text()
+    assert "motion_bucket_id" in (folder / "results.md").read_text(encoding="utf-8")
 
 
 def test_every_number_of_a_row_has_a_unit_or_is_bare_on_purpose(swept):
@@ -196,19 +197,23 @@ def test_a_grid_of_twentyfour_loads_once_for_each_settings_and_equal_jobs_have_e
     ],
     ids=" ".join,
 )
-def test_wrong_input_exits_2_with_one_paragraph_and_starts_nothing(arguments, tmp_path):
-    done = svdsweep(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    paragraph = [line for line in done.stderr.splitlines() if line.startswith("svdsweep: ")]
-    assert len(paragraph) == 1
-    assert "Traceback" not in done.stderr
+def test_wrong_input_exits_2_with_one_paragraph_and_starts_nothing(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len([line for line in err.splitlines() if line.startswith("svdsweep: ")]) == 1
+    assert "Traceback" not in err
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["plan", "--help"], ["--version"], ["--cfg", "job"], ["--info", "searchpath"]]
-)
+def test_a_process_that_was_given_wrong_input_ends_with_2(tmp_path):
+    done = svdsweep("motion_bucket_id=300", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]], ids=" ".join)
 def test_help_and_its_kin_answer_without_torch(arguments, tmp_path):
     done = svdsweep(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -216,13 +221,23 @@ def test_help_and_its_kin_answer_without_torch(arguments, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cfg_of_a_sweep_points_to_plan(tmp_path):
-    done = svdsweep("--cfg", "job", "seed=1,2", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "svdsweep plan" in done.stderr
+@pytest.mark.parametrize(
+    "arguments", [["plan", "--help"], ["--version"], ["--info", "searchpath"]], ids=" ".join
+)
+def test_questions_are_answered_and_nothing_is_written(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.strip()
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_odd_height_is_warned_of(tmp_path):
-    done = svdsweep("plan", "height=72", cwd=tmp_path)
-    assert done.returncode == 0
-    assert "warning: 64×72" in done.stderr
+def test_cfg_of_a_sweep_points_to_plan(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--cfg", "job", "seed=1,2"]) == 2
+    assert "svdsweep plan" in capsys.readouterr().err
+
+
+def test_an_odd_height_is_warned_of(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "height=72"]) == 0
+    assert "warning: 64×72" in capsys.readouterr().err

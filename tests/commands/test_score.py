@@ -234,7 +234,8 @@ def test_a_family_of_the_users_own_is_used_by_import_path(tmp_path, frames, monk
     (tmp_path / "mine" / "__init__.py").touch()
     (tmp_path / "mine" / "brightness.py").write_text(
         "from svdsweep.metrics import Measurements\n\n\ndef score(footage, context):\n"
-        "    return Measurements(values={'mean_255': float(footage.frames.mean())})\n"
+        "    return Measurements(values={'mean_255': float(footage.frames.mean())})\n",
+        encoding="utf-8",
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert score(frames, Context(), ["mine.brightness"]).values["mean_255"] == pytest.approx(frames.mean())
@@ -243,7 +244,7 @@ def test_a_family_of_the_users_own_is_used_by_import_path(tmp_path, frames, monk
 def test_the_catalogue_needs_no_torch():
     code = "import sys, svdsweep.metrics as m; print(len(m.COLUMNS), 'torch' in sys.modules)"
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, env=os.environ
     )
     count, with_torch = run.stdout.split()
     assert int(count) == len(COLUMNS) > 35

@@ -63,7 +63,7 @@ def begun(tmp_path: Path, *arguments: str, every_s: float = 0.3) -> "subprocess.
         [sys.executable, "-c", SCRIPT, WRITES, str(every_s), "1", "--out", str(tmp_path / "out"), *arguments],
         env={**os.environ, "PYTHONPATH": paths, "TMPDIR": str(tmp_path / "tmp")},
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
 
 
@@ -165,7 +165,7 @@ def test_archives_of_one_machine_and_of_two_come_together(tmp_path: Path) -> Non
 
 
 def test_an_archive_that_writes_outside_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "evil").write_text("x")
+    (tmp_path / "evil").write_text("x", encoding="utf-8")
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "evil", "../evil-was-here")
     with pytest.raises(tarfile.OutsideDestinationError):
@@ -248,5 +248,7 @@ def test_a_rehearsal_on_the_cpu_comes_home_as_sweeps_that_people_can_read(tmp_pa
     }
     assert "streamed_decode: are the frames" in (home / "first_light.md").read_text(encoding="utf-8")
     assert (home / "first_light" / "report.html").stat().st_size > 10_000
-    assert json.loads((home / "first_light" / "sweep.json").read_text())["name"] == "first_light"
+    assert (
+        json.loads((home / "first_light" / "sweep.json").read_text(encoding="utf-8"))["name"] == "first_light"
+    )
     assert "tests/gpu/first_light.sh" in (home / "README.md").read_text(encoding="utf-8")

@@ -140,7 +140,7 @@ def test_an_image_by_path_by_folder_and_by_glob(tmp_path):
         if name.endswith(".png"):
             PIL.Image.new("RGB", (80, 60), "red" if name == "a.png" else "blue").save(tmp_path / name)
         else:
-            (tmp_path / name).write_text("no picture")
+            (tmp_path / name).write_text("no picture", encoding="utf-8")
     by_file = expand([f"image={tmp_path}/a.png"]).jobs
     by_folder = expand([f"image={tmp_path}"]).jobs
     by_glob = expand([f"image={tmp_path}/*.png,rocket"]).jobs
@@ -163,10 +163,12 @@ def test_presets_bring_a_grid_which_the_command_line_narrows_and_widens(tmp_path
     folder.mkdir()
     (folder / "mine.yaml").write_text(
         "# @package _global_\nnoise_aug_strength: 0.3\n"
-        "hydra:\n  sweeper:\n    params:\n      seed: range(3)\n      fps: 7,14\n"
+        "hydra:\n  sweeper:\n    params:\n      seed: range(3)\n      fps: 7,14\n",
+        encoding="utf-8",
     )
     (folder / "more.yaml").write_text(
-        "# @package _global_\nhydra:\n  sweeper:\n    params:\n      motion_bucket_id: 1,2\n"
+        "# @package _global_\nhydra:\n  sweeper:\n    params:\n      motion_bucket_id: 1,2\n",
+        encoding="utf-8",
     )
     grid = expand(["+experiment=mine"], str(tmp_path))
     assert len(grid.jobs) == 6
@@ -182,7 +184,7 @@ def test_presets_bring_a_grid_which_the_command_line_narrows_and_widens(tmp_path
 
 def test_presets_of_a_users_folder_stand_beside_the_packages(tmp_path):
     (tmp_path / "memory").mkdir()
-    (tmp_path / "memory" / "mine.yaml").write_text("name: mine\noffload: model\n")
+    (tmp_path / "memory" / "mine.yaml").write_text("name: mine\noffload: model\n", encoding="utf-8")
     names = {j.memory.name for j in expand(["memory=glob(*)"], str(tmp_path)).jobs}
     assert {"mine", "baseline"} <= names
 
@@ -204,7 +206,9 @@ def test_every_shipped_strategy_composes_with_every_model():
 
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_preset_begins_with_the_command_that_uses_it(path):
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")
+    ]
     assert lines[0].startswith("# python -m svdsweep")
     assert lines[1].startswith("# ")
 

@@ -30,7 +30,7 @@ def load(slot: Slot) -> Work:
     loaded = []
 
     def work(job: Job, attempt: int, report: Report) -> Row:
-        with (slot.folder / "ran").open("a") as f:
+        with (slot.folder / "ran").open("a", encoding="utf-8") as f:
             f.write(f"{job.key} {os.getpid()} {job.pipeline_key}\n")
         values = {"pid": os.getpid(), "total_s": 0.1, "threads": os.environ["OMP_NUM_THREADS"]}
         if loaded != [job.pipeline_key]:
@@ -38,7 +38,7 @@ def load(slot: Slot) -> Work:
             values |= {"load_s": 0.05, "loads": 1}
             loaded[:] = [job.pipeline_key]
         report("denoise", 1.5)
-        print("working on", job.seed)
+        print(f"working on {job.seed}\n… and on")
         answer = act(job, slot, attempt)
         return answer or Row(job, "ok", values=values)
 

@@ -112,7 +112,7 @@ def sweep(
         "settings": ["seed=0,1", "motion_bucket_id=60,120,180"],
         "keys": [r.key for r in rows],
     }
-    (folder / "sweep.json").write_text(json.dumps(manifest))
+    (folder / "sweep.json").write_text(json.dumps(manifest), encoding="utf-8")
     return rows
 
 

@@ -51,7 +51,8 @@ def stored(folder):
 def ran(folder):
     """How often each key was begun."""
     path = folder / "ran"
-    return Counter(line.split()[0] for line in path.read_text().splitlines()) if path.exists() else Counter()
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return Counter(line.split()[0] for line in lines)
 
 
 def start_driver(folder, jobs, **options):
@@ -62,7 +63,7 @@ def start_driver(folder, jobs, **options):
         [sys.executable, str(HERE / "driver.py"), plan],
         env={**environment, "SVDSWEEP_TEST_FOLDER": str(folder)},
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
 
 

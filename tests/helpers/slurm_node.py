@@ -60,7 +60,7 @@ def slurm(at: Path):
     key.chmod(0o600)
     conf = at / "slurm.conf"
     text = CONF.format(host=host, at=at, ctld=_port(), slurmd=_port(), cpus=os.cpu_count())
-    conf.write_text(text)
+    conf.write_text(text, encoding="utf-8")
     environment = {**os.environ, "SLURM_CONF": str(conf), "PATH": _path()}
     own = [f"--pid-file={at}/munged.pid", f"--log-file={at}/munged.log", f"--seed-file={at}/munged.seed"]
     daemons = [
@@ -71,18 +71,22 @@ def slurm(at: Path):
     running = []
     try:
         for command in daemons:
-            log = (at / f"{command[0]}.out").open("w")
+            log = (at / f"{command[0]}.out").open("w", encoding="utf-8")
             running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
             time.sleep(1)
         for _ in range(60):
             seen = subprocess.run(
-                ["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True, check=False
+                ["sinfo", "-h", "-o", "%T"],
+                env=environment,
+                capture_output=True,
+                encoding="utf-8",
+                check=False,
             )
             if seen.stdout.strip() == "idle":
                 break
             time.sleep(0.5)
         else:
-            logs = "\n".join(path.read_text()[-600:] for path in at.glob("*.out"))
+            logs = "\n".join(path.read_text(encoding="utf-8")[-600:] for path in at.glob("*.out"))
             raise RuntimeError(f"no idle node: {seen.stdout} {seen.stderr}\n{logs}")
         yield environment
         subprocess.run(["scancel", "--user=root"], env=environment, check=False)

@@ -15,7 +15,7 @@ PACKAGED = sorted(p for p in images.PACKAGED.iterdir() if p.suffix in images.SUF
 def test_packaged_pictures_open_and_their_licence_is_recorded(path):
     picture = images.open_image(Image(path=path.name, sha256=images.identify(path)), height=64, width=128)
     assert (picture.size, picture.mode) == ((128, 64), "RGB")
-    text = (images.PACKAGED / "README.md").read_text()
+    text = (images.PACKAGED / "README.md").read_text(encoding="utf-8")
     assert path.name in text or path.stem.rstrip("0123456789") in text
 
 
@@ -48,7 +48,7 @@ def test_a_picture_changed_since_the_plan_is_refused(tmp_path):
 
 def test_what_is_no_picture_is_refused(tmp_path):
     path = tmp_path / "a.png"
-    path.write_text("hello")
+    path.write_text("hello", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be read as a picture"):
         images.identify(path)
     path.write_bytes(b"")

@@ -70,10 +70,10 @@ def test_what_needs_cuda_is_refused_here_with_the_reason_and_not_there(preset: s
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda p: p.stem)
 def test_a_preset_begins_with_its_command_and_a_sentence(path: Path) -> None:
-    lines = [line for line in path.read_text().splitlines() if line != "# @package _global_"]
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line != "# @package _global_"]
     assert lines[0].startswith(f"# python -m svdsweep memory={path.stem}")
     assert lines[1].startswith("# ")
-    assert f"name: {path.stem}" in path.read_text()
+    assert f"name: {path.stem}" in path.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,10 @@ def test_a_variant_that_is_not_there_is_refused_with_what_there_is(folder):
 
 def test_another_pipeline_is_refused(folder):
     index = folder / "model_index.json"
-    index.write_text(json.dumps({**json.loads(index.read_text()), "_class_name": "FluxPipeline"}))
+    index.write_text(
+        json.dumps({**json.loads(index.read_text(encoding="utf-8")), "_class_name": "FluxPipeline"}),
+        encoding="utf-8",
+    )
     with pytest.raises(UserError, match="FluxPipeline"):
         resolve(Model(source=str(folder)))
 
@@ -71,7 +74,7 @@ def test_weights_in_the_hubs_cache_are_found_offline_and_pinned_to_their_commit(
     repo = tmp_path / "models--someone--svd"
     shutil.copytree(TINY, repo / "snapshots" / commit)
     (repo / "refs").mkdir()
-    (repo / "refs" / "main").write_text(commit)
+    (repo / "refs" / "main").write_text(commit, encoding="utf-8")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     resolve.cache_clear()
     resolved = resolve(Model(source="someone/svd"))

@@ -25,7 +25,7 @@ def train(out: Path, *more: str) -> str:
         "2",
         *more,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=500)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -127,7 +127,7 @@ def write_presets(folder: Path, device: str) -> None:
             memory = {"name": f"{number:02} {step.name}", **(on_the_cpu(knobs) if device == "cpu" else knobs)}
             lines = ["# @package _global_", f"# {step.name}", f"memory: {json.dumps(memory)}"]
             text = "\n".join([*lines, f"decode_chunk_size: {step.chunk}", ""])
-            (folder / "memory" / f"{name}.yaml").write_text(text)
+            (folder / "memory" / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 
 def equalities(steps: list[tuple[Step, dict[str, object]]]) -> list[tuple[str, object]]:

@@ -46,7 +46,7 @@ def publish(folder: Path, name: str, title: str, note: str, table: Sequence[dict
 
 def peak_gib() -> float:
     """Peak resident memory of this process: VmHWM, for getrusage's survives exec."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20
+    return int(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) / 2**20
 
 
 def in_a_process(script: str, *arguments: str, **environment: str) -> Any:
@@ -54,7 +54,7 @@ def in_a_process(script: str, *arguments: str, **environment: str) -> Any:
     done = subprocess.run(
         [sys.executable, script, *arguments],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         env={**os.environ, **environment},
     )
@@ -68,7 +68,8 @@ def _shown(value: object) -> str:
 
 
 def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+    cpus = Path("/proc/cpuinfo")
+    for line in cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else ():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

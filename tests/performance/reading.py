@@ -45,8 +45,8 @@ def make(folder: Path, count: int) -> int:
             }
             keys.append(key)
             size += file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
-    manifest = json.loads((TINY / "sweep.json").read_text()) | {"keys": keys}
-    (folder / "sweep.json").write_text(json.dumps(manifest))
+    manifest = json.loads((TINY / "sweep.json").read_text(encoding="utf-8")) | {"keys": keys}
+    (folder / "sweep.json").write_text(json.dumps(manifest), encoding="utf-8")
     return size
 
 

@@ -48,7 +48,7 @@ def test_other_versions_predict_anew(tiny_job: Job, monkeypatch: pytest.MonkeyPa
 def test_a_damaged_file_is_no_prediction(tiny_job: Job, cache_home: Path) -> None:
     cache.keep(tiny_job, made_up(3.0))
     for path in cache_home.rglob("*.json"):
-        path.write_text(path.read_text()[:-9])
+        path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
     assert cache.known(tiny_job) is None
 
 
@@ -96,7 +96,7 @@ def test_every_module_that_a_simulation_runs_through_makes_another_folder() -> N
     code = (
         "import sys, svdsweep.predict.simulate; print(*(n for n in sys.modules if n.startswith('svdsweep.')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
     paths = {Path(*name.split(".")[1:]).with_suffix(".py") for name in done.stdout.split()}
     modules = {path for path in paths if (cache.PACKAGE / path).is_file() and path.parts[0] != "config"}
     sources = {

@@ -62,12 +62,12 @@ def made_up_page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "a sweep"
     strategies = {**made_up.STRATEGIES, "evil": Memory(name=EVIL, fused_qkv=True)}
     made_up.sweep(folder, strategies=strategies, videos=True, change=spoil)
-    manifest = json.loads((folder / "sweep.json").read_text())
+    manifest = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
     (folder / "sweep.json").write_text(
-        json.dumps(manifest | {"name": f"sweep {EVIL}", "settings": [f"x={EVIL}"]})
+        json.dumps(manifest | {"name": f"sweep {EVIL}", "settings": [f"x={EVIL}"]}), encoding="utf-8"
     )
     (folder / "logs").mkdir()
-    (folder / "logs" / "bench-1-cpu0.log").write_text(EVIL)
+    (folder / "logs" / "bench-1-cpu0.log").write_text(EVIL, encoding="utf-8")
     return write(folder)
 
 

@@ -67,7 +67,7 @@ def test_an_oom_and_a_failure_stand_in_table_and_markdown(tmp_path):
 
     made_up.sweep(tmp_path, change=spoil)
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "w-1.log").write_text("first\n" * 100 + "the last words")
+    (tmp_path / "logs" / "w-1.log").write_text("first\n" * 100 + "the last words", encoding="utf-8")
     page = text_of(write(tmp_path))
     assert '<td class="oom"' in page
     assert "tried to allocate 20 GiB" in page
@@ -108,11 +108,15 @@ def make(folder, what):
     rows = made_up.sweep(folder, change=change)
     path = next((folder / "rows").glob("*.jsonl"))
     if what == "torn":
-        path.write_text(path.read_text()[:-200])
+        path.write_text(path.read_text(encoding="utf-8")[:-200], encoding="utf-8")
     if what == "old":
-        path.write_text(path.read_text().replace('"schema": 1', '"schema": 0'))
+        path.write_text(
+            path.read_text(encoding="utf-8").replace('"schema": 1', '"schema": 0'), encoding="utf-8"
+        )
     if what == "under_way":
-        path.write_text("".join(path.read_text().splitlines(keepends=True)[:10]))
+        path.write_text(
+            "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:10]), encoding="utf-8"
+        )
     return rows
 
 
@@ -154,7 +158,7 @@ def test_a_hundred_thousand_rows_fit_and_the_page_says_what_it_leaves_out(tmp_pa
     lines = [json.loads(row.to_json()) for row in rows]
     path = tmp_path / "many" / "rows" / "w-1.jsonl"
     path.parent.mkdir(parents=True)
-    with path.open("w") as f:
+    with path.open("w", encoding="utf-8") as f:
         for seed in range(1000):
             base = {}
             for row, line in zip(rows, lines, strict=True):

@@ -35,7 +35,7 @@ def test_ratios_and_the_constant_of_the_gpu_stand_on_the_page_and_beside_the_row
     foresee("model_offload", 1.25)
     foresee("compile", 1.5, ["predicted as the eager run"])
     made_up.sweep(tmp_path / "a")
-    page = write(tmp_path / "a").read_text()
+    page = write(tmp_path / "a").read_text(encoding="utf-8")
     assert 'id="prediction"' in page
     assert "1.020" in page
     assert 'class="num worse" data-sort="1.25"' in page
@@ -47,7 +47,7 @@ def test_ratios_and_the_constant_of_the_gpu_stand_on_the_page_and_beside_the_row
     assert f"{fitted.constant_gib:.2f} GiB" in page
     table = pd.read_csv(tmp_path / "a" / "predictions.csv")
     assert len(table) == 3 * 6 * 3  # strategies, jobs; denoise, decode and the whole run
-    markdown = (tmp_path / "a" / "report.md").read_text()
+    markdown = (tmp_path / "a" / "report.md").read_text(encoding="utf-8")
     assert "## Prediction against measurement" in markdown
     assert "plots/prediction.png" in markdown
     assert (tmp_path / "a" / "plots" / "prediction.png").stat().st_size > 3000
@@ -62,7 +62,7 @@ def test_gpus_are_told_apart(tmp_path):
         )
 
     made_up.sweep(tmp_path, strategies={"baseline": made_up.STRATEGIES["baseline"]}, change=other_gpu)
-    page = write(tmp_path).read_text()
+    page = write(tmp_path).read_text(encoding="utf-8")
     assert "<th>GPU</th>" in page
     assert set(read(tmp_path)) == {"NVIDIA L4", "NVIDIA RTX 4090"}
 
@@ -71,9 +71,9 @@ def test_nothing_is_simulated_unless_asked_for(tmp_path):
     made_up.sweep(tmp_path, strategies={"baseline": made_up.STRATEGIES["baseline"]})
     code = "import sys; from svdsweep.cli import main; main(sys.argv[1:]); print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, "report", str(tmp_path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
     assert told.splitlines()[-1] == "False"
-    assert "svdsweep report --predict" in (tmp_path / "report.html").read_text()
+    assert "svdsweep report --predict" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not (tmp_path / "calibration.json").exists()
     assert not (tmp_path / "predictions.csv").exists()
 
@@ -84,7 +84,7 @@ def test_what_was_not_predicted_is_on_request(tmp_path, capsys):
     made_up.sweep(tmp_path, strategies={"baseline": made_up.STRATEGIES["baseline"]}, **small)
     assert cli.main(["report", "--predict", "--json", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)
-    assert "not predicted" not in (tmp_path / "report.html").read_text()
+    assert "not predicted" not in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert read(tmp_path)["NVIDIA RTX 4090"].rows == 6
 
 
@@ -98,12 +98,12 @@ def test_without_a_gpu_that_counted_there_is_no_section_but_its_reason(tmp_path)
             provenance={"cpu": "a processor"},
         ),
     )
-    page = write(tmp_path).read_text()
+    page = write(tmp_path).read_text(encoding="utf-8")
     assert 'id="prediction"' not in page
     assert "nor about predictions of VRAM" in page
-    assert "Prediction against" not in (tmp_path / "report.md").read_text()
+    assert "Prediction against" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_decode_that_follows_free_memory_has_no_prediction_to_meet(tmp_path):
     made_up.sweep(tmp_path, decode_chunk_size="auto")
-    assert "decode_chunk_size=auto decodes, only the run knows" in write(tmp_path).read_text()
+    assert "decode_chunk_size=auto decodes, only the run knows" in write(tmp_path).read_text(encoding="utf-8")

@@ -43,7 +43,7 @@ def test_videos_are_named_by_picture_and_counted_by_seed_in_a_folder_a_setting(t
         *("coffee-0.mp4", "coffee-1.mp4", "rocket-0.mp4", "rocket-1.mp4")
     ]
     first = next(j for j in made if (j.image.name, j.seed, j.motion_bucket_id) == ("rocket", 3, 60))
-    assert (videos / "rocket-0.mp4").read_text() == first.key
+    assert (videos / "rocket-0.mp4").read_text(encoding="utf-8") == first.key
     assert len(commands) == 2
     assert "--full_json_dir" in commands[0]
 
@@ -51,7 +51,7 @@ def test_videos_are_named_by_picture_and_counted_by_seed_in_a_folder_a_setting(t
 def test_the_json_names_each_picture_as_the_pipeline_saw_it(tmp_path):
     export(sweep(tmp_path / "sweep", jobs(buckets=(60,))), tmp_path / "out")
     cell = tmp_path / "out" / "all"
-    entries = json.loads((cell / "full_info.json").read_text())
+    entries = json.loads((cell / "full_info.json").read_text(encoding="utf-8"))
     assert [e["prompt_en"] for e in entries] == ["rocket", "coffee"]
     assert "i2v_subject" in entries[0]["dimension"]
     with Pictures.open(entries[0]["custom_image_path"]) as seen:

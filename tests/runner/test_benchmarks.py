@@ -27,7 +27,7 @@ def test_ten_thousand_jobs_that_do_nothing(folder):
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}", str(folder)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     jobs, seconds, gib = map(float, done.stdout.split())

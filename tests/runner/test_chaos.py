@@ -40,7 +40,7 @@ def test_after_thirty_kills_every_job_has_one_final_row_and_nothing_finished_ran
     assert final == dict.fromkeys(keys, 1)
     assert pending([fakes.job(i) for i in range(JOBS)], Store(folder).rows(), Runner()) == []
     begun = defaultdict(int)
-    for line in (folder / "ran").read_text().splitlines():
+    for line in (folder / "ran").read_text(encoding="utf-8").splitlines():
         begun[line.split()[0]] += 1
     crashed = Counter(row.key for row in rows if row.status == "crashed")
     lost_in_flight = sum(begun[key] - 1 - crashed[key] for key in keys)

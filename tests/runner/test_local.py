@@ -50,9 +50,11 @@ def test_a_killed_driver_leaves_no_orphan_and_no_lost_row_and_the_next_goes_on_a
 
 def test_workers_share_the_cores_fairly_and_log_apart(folder, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # a terminal that cannot show what a worker prints
     rows = sweep(folder, [fakes.job(i, "sleep 0.2") for i in range(4)])
     assert {row.values["threads"] for row in rows} == {"3"}
-    assert len(list((folder / "logs").iterdir())) == 2
+    logs = [log.read_text(encoding="utf-8") for log in (folder / "logs").iterdir()]
+    assert ["… and on" in log for log in logs] == [True, True]
 
 
 def test_threads_that_wait_do_not_spin_unless_the_user_says_so(folder, monkeypatch):

@@ -48,7 +48,7 @@ def test_strategies_take_turns_and_the_last_row_holds_every_round(folder):
     text = io.StringIO()
     rows = sweep(folder, jobs(), cpu(workers=1), watch=Lines(text))
     assert len(rows) == 12
-    order = [line.split() for line in (folder / "ran").read_text().splitlines()]
+    order = [line.split() for line in (folder / "ran").read_text(encoding="utf-8").splitlines()]
     turns = [len(list(group)) for _, group in groupby(settings for _, _, settings in order)]
     assert turns in (
         [2, 2, 2, 2, 2, 2],

@@ -95,7 +95,7 @@ def test_a_load_that_always_fails_ends_the_sweep_after_two_starts_with_its_cause
     assert str(caught.value).count(why) == 1
     assert "12 jobs are left" in str(caught.value)
     assert stored(folder) == []
-    assert sum(log.read_text().count("UTC, cpu") for log in (folder / "logs").iterdir()) == 4
+    assert sum(log.read_text(encoding="utf-8").count("UTC, cpu") for log in (folder / "logs").iterdir()) == 4
 
 
 def test_a_start_that_hangs_is_given_up(folder):
@@ -141,7 +141,7 @@ def test_a_full_disk_under_the_rows_stops_the_sweep(folder):
 
 
 def test_a_folder_that_cannot_be_written_is_refused(folder):
-    (folder / "logs").write_text("in the way")
+    (folder / "logs").write_text("in the way", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):
         sweep(folder, [fakes.job()])
 

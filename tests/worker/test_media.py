@@ -43,7 +43,7 @@ def test_the_stream_says_which_colours_it_has(tmp_path):
     write_video(tmp_path / "a.mp4", clip(), fps=7)
     tool = imageio_ffmpeg.get_ffmpeg_exe()
     said = subprocess.run(
-        [tool, "-i", str(tmp_path / "a.mp4")], capture_output=True, text=True, check=False
+        [tool, "-i", str(tmp_path / "a.mp4")], capture_output=True, encoding="utf-8", check=False
     ).stderr
     assert re.search(r"yuv420p\(.*bt709", said)
 
@@ -60,7 +60,7 @@ def test_a_contact_sheet_shows_every_frame(tmp_path):
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
     def write():
         with renamed_when_done(tmp_path / "a.txt") as part:
-            part.write_text("half")
+            part.write_text("half", encoding="utf-8")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

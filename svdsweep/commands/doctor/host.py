@@ -82,7 +82,7 @@ def ffmpeg() -> Finding:
 
         path = imageio_ffmpeg.get_ffmpeg_exe()
         command = [path, "-hide_banner", "-encoders"]
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        listed = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30)
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as e:
         return trouble("ffmpeg", f"does not start ({e})", FFMPEG_CURE)
     if "libx264" not in listed.stdout:

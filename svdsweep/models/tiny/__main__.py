@@ -138,7 +138,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     result = evaluate(arguments.weights, arguments.photograph, arguments.images, arguments.processes)
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1))
+        arguments.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
     print(summary(result))
 
 
