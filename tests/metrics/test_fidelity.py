@@ -58,11 +58,13 @@ def test_of_a_large_picture_every_second_point_is_enough(height, step):
     assert score(footage, Context()).values["color_drift_de"] == colour_drift(footage, (0,), step)
 
 
-def test_a_pair_whose_flow_holds_between_the_points_only_adds_nothing():
+def test_a_pair_whose_flow_holds_at_a_single_point_counts_by_it_and_at_none_not_at_all():
     footage = made_up(2, 288, 288)
     footage.masks[0][0] = True
     footage.masks[0][0, ::2, ::2] = False
     assert score(footage, Context()).values["color_drift_de"] == 0
+    footage.masks[0][0, 6, 8] = True
+    assert score(footage, Context()).values["color_drift_de"] == colour_drift(footage, (0,), 2)
 
 
 def test_without_trusted_flow_no_drift_of_colour_is_made_up():

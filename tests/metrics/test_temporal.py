@@ -8,12 +8,12 @@ from svdsweep.metrics import Context
 from svdsweep.metrics.temporal import COLUMNS, score
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def footage():
     return uncover(made_up(6), 0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def scores(footage):
     return score(footage, Context())
 
@@ -25,6 +25,8 @@ def test_neighbours_differ_by_their_mean_and_mean_squared_difference(footage, sc
     assert scores.values["adj_mae_255"] == pytest.approx(truth.mean())
     assert scores.values["adj_psnr_db"] == pytest.approx(-10 * np.log10(np.square(change / 255).mean()))
     assert scores.values["dup_frac"] == 0
+    assert scores.values["adj_ssim"] == pytest.approx(np.mean(scores.series["adj_ssim"]))
+    assert len(scores.series["adj_ssim"]) == 5
 
 
 def test_flicker_is_the_difference_from_the_mean_of_the_warped_neighbours_where_both_hold(footage, scores):
