@@ -70,11 +70,11 @@ def compiling(sweep: Sweep, compared: Sequence[Strategy]) -> Claim:
         return _unanswerable(text, "the claim is about a GPU, and none ran this sweep")
     names = set(sweep.table.loc[_only_compiled(sweep.table), "memory"])
     compiled = next((s for s in compared if s.name in names and s.latency.value is not None), None)
-    if compiled is None:
+    if compiled is None or (ratio := compiled.latency.value) is None:
         return _unanswerable(text, "no job with compile=whole and its baseline ended well", sweep, "compile")
     e, m = compiled.latency, compiled.memory
     vram = f", {m.value - 1:+.1%} VRAM" if m.value is not None else ""
-    measured = f"{_percent_faster(e.value)} in {compiled.workload}{vram}"
+    measured = f"{_percent_faster(ratio)} in {compiled.workload}{vram}"
     if e.low is None or e.high is None:
         return Claim(text, measured, "", "not sure", e.method)
     interval = f"{_percent_faster(e.high)} to {_percent_faster(e.low)} ({e.method})"
@@ -198,9 +198,7 @@ def _on_gpu(sweep: Sweep) -> bool:
     return "gpu" in sweep.ok and bool(sweep.ok["gpu"].notna().any())
 
 
-def _percent_faster(ratio: float | None) -> str:
-    if ratio is None:
-        return "unknown"
+def _percent_faster(ratio: float) -> str:
     return f"{1 - ratio:.1%} faster" if ratio <= 1 else f"{ratio - 1:.1%} slower"
 
 

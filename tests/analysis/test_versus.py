@@ -2,24 +2,17 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import made_up
 import pytest
+from made_up import in_memory
 
 from svdsweep.analysis.pairs import NO_PAIR, Estimate
-from svdsweep.analysis.sweep import Sweep
-from svdsweep.analysis.table import for_comparison, table_of
 from svdsweep.analysis.versus import Change, compare_sweeps, flattened, settings_apart
 from svdsweep.config import Image, Job, Memory
 from svdsweep.store.rows import Row
 
 COMPILE = made_up.STRATEGIES["compile"]
-
-
-def sweep_of(*rows: Row) -> Sweep:
-    table = table_of(map(for_comparison, rows))
-    return Sweep(Path("runs"), {}, table, {row.key: row.job for row in rows}, {}, {})
 
 
 def jobs(*found: Job) -> dict[str, Job]:
@@ -72,7 +65,7 @@ def test_every_strategy_is_a_change_with_its_ratios_metrics_and_jobs_lost_and_wo
             ),
         ]
 
-    first, second = sweep_of(*rows(1, 20.0, 2.0, {0})), sweep_of(*rows(1.5, 30.0, 2.0, {1, 2}))
+    first, second = in_memory(*rows(1, 20.0, 2.0, {0})), in_memory(*rows(1.5, 30.0, 2.0, {1, 2}))
     result = compare_sweeps(first, second)
     worse, same = result.changes
     assert (worse.strategy, worse.pairs, worse.lost, worse.won) == ("compile", 3, 2, 1)
@@ -99,7 +92,7 @@ def test_a_slower_strategy_stands_before_a_larger_one_and_a_lost_job_before_both
         ]
 
     first, second = rows({}, {}), rows({"slower": 11.0, "slowest": 12.0}, {"larger": 50.0}, "lost")
-    found = [c.strategy for c in compare_sweeps(sweep_of(*first), sweep_of(*second)).changes]
+    found = [c.strategy for c in compare_sweeps(in_memory(*first), in_memory(*second)).changes]
     assert found == ["lost", "slowest", "slower", "larger", "same"]
 
 
@@ -110,11 +103,11 @@ def test_metrics_are_compared_where_both_sweeps_have_them_and_are_no_comparisons
             for s in range(3)
         ]
 
-    first = sweep_of(*rows("mc_flicker_255", "warp_psnr_db", "no_metric"))
-    second = sweep_of(*rows("mc_flicker_255", "motion_px", "no_metric"))
+    first = in_memory(*rows("mc_flicker_255", "warp_psnr_db", "no_metric"))
+    second = in_memory(*rows("mc_flicker_255", "motion_px", "no_metric"))
     (found,) = compare_sweeps(first, second).changes
     assert list(found.metrics) == ["mc_flicker_255"]
-    unmeasured = sweep_of(
+    unmeasured = in_memory(
         *(dataclasses.replace(r, values={**r.values, "mc_flicker_255": None}) for r in rows("mc_flicker_255"))
     )
     assert compare_sweeps(first, unmeasured).changes[0].metrics == {}
@@ -124,8 +117,8 @@ def test_jobs_without_a_partner_are_counted_and_workloads_are_told_apart():
     def row(**settings):
         return made_up.ok(made_up.job(**settings))
 
-    first = sweep_of(row(seed=1), row(seed=2), row(seed=3), row(num_frames=7))
-    second = sweep_of(row(num_frames=7), row(seed=4), row(seed=3))
+    first = in_memory(row(seed=1), row(seed=2), row(seed=3), row(num_frames=7))
+    second = in_memory(row(num_frames=7), row(seed=4), row(seed=3))
     result = compare_sweeps(first, second)
     assert [c.pairs for c in result.changes] == [1, 1]
     assert len({c.workload for c in result.changes}) == 2
@@ -133,15 +126,15 @@ def test_jobs_without_a_partner_are_counted_and_workloads_are_told_apart():
 
 
 def test_sweeps_without_a_common_job_have_no_change():
-    first = sweep_of(*(made_up.ok(made_up.job(seed=s)) for s in (1, 2)))
-    second = sweep_of(*(made_up.ok(made_up.job(seed=s)) for s in (3, 4, 5)))
+    first = in_memory(*(made_up.ok(made_up.job(seed=s)) for s in (1, 2)))
+    second = in_memory(*(made_up.ok(made_up.job(seed=s)) for s in (3, 4, 5)))
     result = compare_sweeps(first, second)
     assert (result.changes, result.only_first, result.only_second) == ([], 2, 3)
 
 
 def test_where_one_setting_differs_throughout_jobs_are_paired_by_the_rest():
-    first = sweep_of(*(made_up.ok(made_up.job(seed=s, fps=7), [10.0 + s]) for s in (1, 2, 3)))
-    second = sweep_of(*(made_up.ok(made_up.job(seed=s, fps=8), [5.0 + s / 2]) for s in (3, 2, 1)))
+    first = in_memory(*(made_up.ok(made_up.job(seed=s, fps=7), [10.0 + s]) for s in (1, 2, 3)))
+    second = in_memory(*(made_up.ok(made_up.job(seed=s, fps=8), [5.0 + s / 2]) for s in (3, 2, 1)))
     result = compare_sweeps(first, second)
     (found,) = result.changes
     assert (found.pairs, found.latency.value, found.latency.p) == (3, pytest.approx(0.5), pytest.approx(0))
@@ -172,7 +165,7 @@ def test_a_job_is_flattened_to_what_it_has_off_its_defaults():
 
 def test_places_that_differ_are_told_with_all_their_values_and_what_is_unknown_by_a_dash():
     def sweep(*places):
-        return sweep_of(
+        return in_memory(
             *(made_up.ok(made_up.job(seed=s), provenance=place) for s, place in enumerate(places))
         )
 

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from svdsweep.analysis.pairs import NO_PAIR
+from svdsweep.analysis.strategies import Strategy
+from svdsweep.analysis.sweep import Sweep
+from svdsweep.analysis.table import for_comparison, table_of
 from svdsweep.config import Image, Job, Memory, Model
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker.media import write_contact_sheet, write_video
@@ -59,6 +63,19 @@ def ok(
         **values,
     }
     return Row(job, "ok", values=plain, series={"total_s": runs}, provenance=dict(provenance or GPU))
+
+
+def in_memory(*rows: Row) -> Sweep:
+    """What a sweep's folder with these rows is read as."""
+    table = table_of(map(for_comparison, rows))
+    return Sweep(Path("runs/made_up"), {}, table, {row.key: row.job for row in rows}, {}, {})
+
+
+def strategy(name: str, **facts: object) -> Strategy:
+    """A strategy of one finished job, nothing else known of it."""
+    unknown = dict.fromkeys(("total_s", "memory_gib", "reserved_gib", "psnr_db", "equality"))
+    told = {"workload": "a clip", "machine": "a card", "statuses": {"ok": 1}, "metrics": {}, "faults": 0}
+    return Strategy(name, **{**unknown, **told, "latency": NO_PAIR, "memory": NO_PAIR, **facts})
 
 
 def sweep(
