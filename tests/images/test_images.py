@@ -1,8 +1,10 @@
 """Conditioning images of every kind reach the pipeline as RGB of the right size; the rest is refused."""
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import pytest
+from PIL.Image import Transpose as Turn
 
 from svdsweep import images
 from svdsweep.config import Image
@@ -29,6 +31,20 @@ def test_other_modes_become_rgb(tmp_path, mode):
 def test_transparent_parts_are_white(tmp_path):
     PIL.Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(tmp_path / "a.png")
     assert images.open_image(Image(path=str(tmp_path / "a.png")), 64, 64).getpixel((5, 5)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "held"), [(1, None), (3, Turn.ROTATE_180), (6, Turn.ROTATE_90), (8, Turn.ROTATE_270)]
+)
+def test_a_picture_is_turned_as_its_camera_was_held(tmp_path, orientation, held):
+    upright = PIL.Image.new("RGB", (96, 64), "red")
+    upright.paste("blue", (0, 0, 96, 32))
+    tag = PIL.Image.Exif()
+    tag[PIL.ExifTags.Base.Orientation] = orientation
+    stored = upright.transpose(held) if held is not None else upright
+    stored.save(tmp_path / "a.png", exif=tag)
+    opened = images.open_image(Image(path=str(tmp_path / "a.png")), height=64, width=96)
+    assert np.array_equal(opened, upright)
 
 
 def test_cropping_is_about_the_centre(tmp_path):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -30,9 +31,10 @@ def test_as_many_frames_as_fit_a_card(free_gib: float, frames: int) -> None:
 
 
 def test_a_plain_job_gives_its_own_arguments() -> None:
-    given = arguments(JOB, sigma_min=0.002)
-    assert (given["num_inference_steps"], given["max_guidance_scale"], given["fps"]) == (25, 3.0, 7)
-    assert "sigmas" not in given
+    told: dict[str, Any] = {"height": 64, "width": 96, "num_frames": 5, "num_inference_steps": 6, "fps": 8}
+    told |= {"motion_bucket_id": 9, "noise_aug_strength": 0.5}
+    told |= {"min_guidance_scale": 1.5, "max_guidance_scale": 2.5}
+    assert arguments(Job(**told), sigma_min=0.002) == told
     assert is_guided(JOB)
 
 

@@ -1,6 +1,7 @@
 """Which devices there are, from a made-up NVML."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,6 +71,16 @@ class Nvml:
     def __getattr__(self, name):
         return {"nvmlInit": lambda: None, "nvmlShutdown": lambda: None, "nvmlDeviceGetCount": lambda: 4}[name]
 
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        if uuid != "UUID-gpu0":
+            raise self.NVMLError("not found")
+
+    def nvmlDeviceGetMemoryInfo(self, handle):
+        return SimpleNamespace(total=24 * 2**30, used=2**30)
+
+    def nvmlDeviceGetName(self, handle):
+        return b"NVIDIA X"
+
     def nvmlDeviceGetHandleByIndex(self, i):
         if i == 3:
             raise self.NVMLError("GPU is lost")
@@ -95,6 +106,12 @@ class Nvml:
 def test_nvml_is_asked_for_gpus_and_mig_instances(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", Nvml())
     assert devices.installed() == [["UUID-gpu0"], ["UUID-gpu1.0", "UUID-gpu1.2"], ["UUID-gpu2"], []]
+
+
+def test_a_gpu_has_a_name_and_memory_in_gib_and_the_cpu_has_neither(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml())
+    assert (devices.gpu_name("UUID-gpu0"), devices.vram_gib("UUID-gpu0")) == ("NVIDIA X", 24.0)
+    assert (devices.gpu_name("cpu"), devices.vram_gib("cpu")) == (None, None)
 
 
 def test_a_machine_without_a_driver_has_no_gpu(monkeypatch):

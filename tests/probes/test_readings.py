@@ -98,6 +98,26 @@ def test_the_cap_is_a_share_of_the_card_and_is_taken_back(monkeypatch: pytest.Mo
     assert len(shares) == 3
 
 
+def test_what_the_allocator_counts_is_told_in_gib(monkeypatch: pytest.MonkeyPatch) -> None:
+    bytes_of = {"memory_allocated": 2**30, "max_memory_allocated": 2**31, "max_memory_reserved": 3 * 2**30}
+    for name, value in bytes_of.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
+    pinned = {"allocated_bytes.peak": 2**29}
+    monkeypatch.setattr(torch.cuda, "host_memory_stats", lambda: pinned, raising=False)
+    assert vram.read_peak(GPU) == vram.Peak(allocated_gib=2.0, reserved_gib=3.0)
+    assert (vram.allocated_gib(GPU), vram.pinned_peak_gib(GPU)) == (1.0, 0.5)
+    assert (vram.read_peak(CPU), vram.allocated_gib(CPU), vram.pinned_peak_gib(CPU)) == (None, None, None)
+
+
+def test_provenance_tells_memory_in_gib(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver()
+    card = SimpleNamespace(name="X", total_memory=24 * 2**30, major=8, minor=9, uuid="1")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=64 * 2**30))
+    facts = provenance(GPU)
+    assert (facts["gpu"], facts["gpu_memory_gib"], facts["host_ram_gib"]) == ("X", 24.0, 64.0)
+
+
 def test_the_hosts_peak_follows_what_is_held_and_starts_afresh() -> None:
     if not vram.reset_host_peak():
         pytest.skip("the kernel would not reset it here")

@@ -15,8 +15,8 @@ from svdsweep.probes.stages import ProbeFault, StageProbe, hooks_on
 from svdsweep.worker.measuring import Setup, decode, generate, measure, run_once, warm_up
 
 CPU = torch.device("cpu")
-JOB = Job(num_frames=4, num_inference_steps=3, max_guidance_scale=1.5)
-PICTURE = PIL.Image.fromarray(np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3))
+JOB = Job(num_frames=4, height=32, width=64, num_inference_steps=3, max_guidance_scale=1.5)
+PICTURE = PIL.Image.fromarray(np.arange(32 * 64 * 3, dtype=np.uint8).reshape(32, 64, 3))
 
 
 def silent(phase: str, peak_gib: float | None) -> None:
@@ -68,7 +68,7 @@ def test_probing_changes_no_frame_and_leaves_no_hook(pipe: Any) -> None:
     assert hooks_on(pipe) == before
     plain = pipe(
         PICTURE,
-        height=64,
+        height=32,
         width=64,
         num_frames=4,
         num_inference_steps=3,

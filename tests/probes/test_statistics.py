@@ -21,11 +21,13 @@ def test_too_few_values_have_no_interval() -> None:
 
 
 def test_three_values_have_one_about_their_geometric_mean() -> None:
-    summary = summarize([1.0, 2.0, 4.0])
-    assert summary.geometric_mean == pytest.approx(2.0)
-    half = 4.3027 * math.log(2) / math.sqrt(3)
-    assert summary.low == pytest.approx(2 * math.exp(-half), rel=1e-4)
-    assert summary.high == pytest.approx(2 * math.exp(half), rel=1e-4)
+    summary = summarize([1.0, 2.0, 32.0])
+    assert (summary.minimum, summary.median, summary.maximum) == (1.0, 2.0, 32.0)
+    assert summary.geometric_mean == pytest.approx(4.0)
+    # to base 2 the logarithms are 0, 1 and 5, whose variance is 7
+    half = 4.3027 * math.log(2) * math.sqrt(7 / 3)
+    assert summary.low == pytest.approx(4 * math.exp(-half), rel=1e-4)
+    assert summary.high == pytest.approx(4 * math.exp(half), rel=1e-4)
 
 
 def test_a_value_that_is_not_positive_leaves_the_geometric_mean_empty() -> None:

@@ -8,15 +8,15 @@ import pytest
 from svdsweep.config import Runner
 from svdsweep.errors import UserError
 from svdsweep.runner.pending import from_other_machines, pending
-from svdsweep.store.rows import FINAL, STATUSES, Row, last_rows
+from svdsweep.store.rows import STATUSES, Row, last_rows
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_final_rows_are_done_and_others_are_tried_up_to_the_attempts(status):
+def test_findings_are_done_and_faults_are_tried_up_to_the_attempts(status):
     job = fakes.job()
     for attempt in (1, 2, 3, 4):
         again = pending([job], {job.key: Row(job, status, attempt)}, Runner(attempts=3))
-        assert bool(again) == (status not in FINAL and attempt < 3)
+        assert bool(again) == (status in ("failed", "crashed", "timeout") and attempt < 3)
 
 
 @pytest.mark.parametrize("status", STATUSES)

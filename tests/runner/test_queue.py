@@ -11,7 +11,8 @@ from running import Heard, cpu, ran, stored, sweep
 from svdsweep.config import Measure, Runner
 from svdsweep.runner.pending import pending
 from svdsweep.runner.progress import Lines
-from svdsweep.store.rows import Row, Store, last_rows
+from svdsweep.runner.queue import open_queue
+from svdsweep.store.rows import STATUSES, Row, Store, last_rows
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -28,6 +29,17 @@ def test_rows_of_another_torch_are_kept_and_the_user_is_told_once(folder):
     assert len(told) == 1
     sweep(folder, [fakes.job(5, "torch 2.7")], watch=(again := Heard()))
     assert any("made elsewhere" in text for text in again.texts)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_fail_fast_stops_at_a_fault_and_at_no_finding(tmp_path, status):
+    grid, heard = [fakes.job(0), fakes.job(1)], Heard()
+    with open_queue(grid, cpu(fail_fast=True), tmp_path, heard, signals=False) as queue:
+        row = Row(queue.take("a"), status, provenance={"worker": "a"})
+        queue.keep(row, seconds=1.0, workers=1, under_way=[])
+        is_fault = status in ("failed", "crashed", "timeout")
+        assert (queue.stopped, len(queue)) == (is_fault, 0 if is_fault else 1)
+    assert any("fail_fast" in text for text in heard.texts) == is_fault
 
 
 def test_fresh_runs_all_again_and_counts_the_attempts(folder):

@@ -31,6 +31,15 @@ def test_every_number_that_a_gpu_adds_has_a_unit_or_is_bare_on_purpose() -> None
             assert CATALOGUE[name].unit or name in PURE_NUMBERS, name
 
 
+def test_times_are_medians_and_the_geometric_mean_stands_beside_them() -> None:
+    runs, steps = [1.0, 2.0, 32.0], [[1.0, 2.0], [2.0, 40.0], [2.0, 40.0]]
+    series = {"total_s": runs, "step_s": steps, **{f"{stage}_s": runs for stage in STAGES}}
+    values = time_columns(series, num_frames=14).values
+    assert {values[f"{part}_s"] for part in ("total", "step", *STAGES)} == {2.0}
+    assert (values["total_s_min"], values["total_s_max"], values["frames_per_s"]) == (1.0, 32.0, 7.0)
+    assert values["total_s_geometric_mean"] == pytest.approx(4.0)
+
+
 def test_energy_is_that_of_one_run_and_company_is_flagged() -> None:
     before, after = State(energy_j=100.0), State(energy_j=500.0, throttle="power cap", other_processes=2)
     columns = device_columns(before, after, total_s=[1.0, 1.0], warmup_s=[2.0])
