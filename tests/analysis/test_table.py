@@ -1,12 +1,23 @@
 """The table is what pandas makes of one dictionary a line, however the lines differ."""
 
+import dataclasses
 import math
 
 import made_up
+import numpy as np
 import pandas as pd
 import pytest
 
-from svdsweep.analysis.table import for_comparison, machine, mean_and_variance, table_of, workload
+from svdsweep.analysis.table import (
+    first_measured,
+    for_comparison,
+    machine,
+    mean_and_variance,
+    table_of,
+    timed_runs,
+    workload,
+)
+from svdsweep.config import Gpu, Memory, Model
 from svdsweep.store.rows import Row
 
 MIXED = [
@@ -62,6 +73,36 @@ def test_measured_values_count_over_provenance_and_settings_of_the_same_name():
 def test_a_row_without_runs_has_no_mean_and_one_run_no_variance():
     assert mean_and_variance([]) == mean_and_variance([0.0]) == (None, None)
     assert mean_and_variance([1.0]) == (0.0, None)
+    logs = np.log([1.0, 2.0, 5.0])
+    assert mean_and_variance([1.0, 2.0, 0.0, 5.0]) == pytest.approx((logs.mean(), logs.var(ddof=1)))
+
+
+def test_runs_that_are_no_numbers_are_no_runs():
+    row = made_up.ok(made_up.job(), [2.0])
+    assert timed_runs(dataclasses.replace(row, series={"total_s": [2.0, None, 3, "word"]})) == [2.0, 3]
+    assert timed_runs(dataclasses.replace(row, series={})) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "tiny float32, 14 × 64×64 px, 10 steps"),
+        ({"height": 576, "width": 1024, "num_frames": 25}, "tiny float32, 25 × 1024×576 px, 10 steps"),
+        (
+            {"model": Model(dtype="float16", weights="random"), "gpu": Gpu(memory_limit_gib=7.5)},
+            "tiny float16, 14 × 64×64 px, 10 steps, random weights, at most 7.5 GiB",
+        ),
+    ],
+)
+def test_a_workload_is_all_that_decides_the_cost_beside_the_strategy(settings, told):
+    assert workload(made_up.job(**settings)) == workload(made_up.job(Memory(offload="model"), **settings))
+    assert workload(made_up.job(**settings)) == told
+
+
+def test_of_some_columns_the_first_with_a_number_counts():
+    table = pd.DataFrame({"empty": [None, None], "words": ["a", "b"], "some": ["3", None], "all": [1, 2]})
+    assert first_measured(table, ["absent", "empty", "words", "some", "all"]) == "some"
+    assert first_measured(table, ["empty", "absent"]) is None
 
 
 def test_a_machine_is_its_gpu_else_its_processor():
