@@ -10,7 +10,8 @@ from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from svdsweep.metrics import Context, score
-from svdsweep.metrics.shared.likeness import lab
+from svdsweep.metrics.shared.footage import as_tensor
+from svdsweep.metrics.shared.likeness import Windowed, lab, luma, ssim
 
 HERE = Surface("textured")
 
@@ -87,11 +88,56 @@ def test_without_a_baseline_nothing_is_said_of_it():
 def test_a_baseline_of_another_length_is_not_compared():
     frames = pan(HERE, 4, 1).frames
     scores = score(frames, Context(reference=frames[:3]), ["baseline"])
-    assert scores.values == {}
-    assert "another number of frames" in scores.notes[0]
+    assert (scores.values, scores.series) == ({}, {})
+    assert scores.notes == ["the baseline has another number of frames: not compared"]
+
+
+def test_the_baseline_is_compared_frame_by_frame_whichever_is_brighter():
+    frames = noise(pan(HERE, 3, 1.5), 6).frames
+    reference = frames.copy()
+    reference[0] = noise(static(HERE, 1), 5).frames[0]
+    reference[1, 0, 0], frames[1, 0, 0] = (220, 9, 9), (9, 20, 9)
+    scores = score(frames, Context(reference=reference), ["baseline"])
+    for family, truth in (
+        (
+            "psnr_to_baseline_db",
+            [peak_signal_noise_ratio(b, a) for a, b in zip(frames[:2], reference, strict=False)],
+        ),
+        ("ssim_to_baseline", [oracle(a, b) for a, b in zip(frames[:2], reference, strict=False)]),
+    ):
+        assert scores.series[family][:2] == pytest.approx(truth, abs=1e-3)
+    assert scores.series["psnr_to_baseline_db"][2] == 100
+    assert scores.values["max_abs_diff_to_baseline"] == 211
+    assert scores.values["psnr_to_baseline_db"] == pytest.approx(
+        peak_signal_noise_ratio(reference, frames), abs=1e-3
+    )
+    assert scores.values["ssim_to_baseline"] == pytest.approx(np.mean(scores.series["ssim_to_baseline"]))
+
+
+@pytest.mark.parametrize(("side", "known"), [(10, False), (11, True)])
+def test_ssim_needs_a_whole_window(side, known):
+    pictures = torch.rand(2, 1, 3, side, 32, generator=torch.Generator().manual_seed(0))
+    a, b = map(Windowed, pictures)
+    assert (ssim(a, b) is not None) is known
+    assert a.mean.shape == ((1, 3, 1, 22) if known else (1, 3, 0, 0))
+
+
+def test_ssim_of_dark_and_faint_pictures_is_that_of_scikit_image():
+    """Where the constants of the formula weigh most."""
+    frames = np.random.default_rng(0).integers(0, [[[[3]]], [[[6]]]], (2, 16, 24, 3), dtype=np.uint8)
+    a, b = (Windowed(as_tensor(frame[None], torch.device("cpu"))) for frame in frames)
+    assert ssim(a, b) == pytest.approx(oracle(*frames), abs=1e-5)
+
+
+def test_luma_weighs_the_colours_by_bt_601():
+    pure = torch.eye(3).view(3, 3, 1, 1)
+    assert luma(pure).flatten().tolist() == pytest.approx([0.299, 0.587, 0.114])
+    assert luma(pure).shape == (3, 1, 1, 1)
 
 
 def test_lab_is_that_of_scikit_image():
     colours = np.random.default_rng(0).random((16, 16, 3))
+    colours[:4] /= 30  # both formulas have a straight part near black
+    colours[0, 0] = 0
     mine = lab(torch.from_numpy(colours).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
-    assert mine.numpy() == pytest.approx(rgb2lab(colours), abs=2e-2)
+    assert mine.numpy() == pytest.approx(rgb2lab(colours), abs=1e-2)
