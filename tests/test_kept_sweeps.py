@@ -76,13 +76,16 @@ def test_what_did_not_end_well_is_to_do_again_and_nothing_else(
     assert sorted(states) == ["ok", "oom", "to do", "to do", "to do"]
 
 
-def test_a_job_that_failed_is_tried_again_with_its_next_attempt(runs: Path) -> None:
-    done = again(runs, "endings", "memory.extra=[endings.error]")
+def test_a_wider_grid_runs_only_what_is_new_or_failed(runs: Path) -> None:
+    before = Store(runs / "endings").rows()
+    done = again(runs, "endings", "memory.extra=[],[endings.error]", "seed=0,1")
     assert done.returncode == 1, done.stderr
-    assert "1 failed, 1 to do" in done.stderr
+    assert "1 ok, 1 failed, 3 to do" in done.stderr
     rows = Store(runs / "endings").rows()
-    attempts = {row.status: row.attempt for row in rows.values()}
-    assert attempts == {"ok": 1, "oom": 1, "failed": 2, "crashed": 1, "timeout": 1}
+    changed = {
+        key: (row.job.seed, row.status, row.attempt) for key, row in rows.items() if row != before.get(key)
+    }
+    assert sorted(changed.values()) == [(0, "failed", 2), (1, "failed", 1), (1, "ok", 1)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -93,7 +93,8 @@ class Worker:
         measurements.values["loads"] = 0
         if self.loaded and self.loaded.pipeline_key == job.pipeline_key:
             return self.loaded
-        self._unload()
+        if self.loaded:
+            self._unload()
         progress("load")
         vram.cap(self.device, job.gpu.memory_limit_gib)
         vram.reset_peak(self.device)

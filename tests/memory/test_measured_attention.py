@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from svdsweep.config import Image, Job, Measure, Memory, Metrics, Model
+from svdsweep.config import Image, Job, Measure, Memory, Metrics
 from svdsweep.memory import measured_attention
 from svdsweep.memory.measured_attention import (
     DEFAULT,
@@ -19,7 +19,6 @@ from svdsweep.memory.measured_attention import (
     extra_bytes,
     products,
 )
-from svdsweep.models.load import load_pipeline
 from svdsweep.predict.simulate import runnable
 from svdsweep.worker.contract import Slot
 from svdsweep.worker.worker import load
@@ -37,11 +36,6 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("eager", {"offload": "group_leaf"}),
     ("eager", {"offload": "model", "forward_chunk_size": 2}),
 ]
-
-
-@pytest.fixture(scope="module")
-def plain() -> Any:
-    return load_pipeline(Model(), torch.device("cpu"))
 
 
 def sizes(batch: int, heads: int, tokens: int, size: int, dtype: torch.dtype) -> Any:

@@ -11,10 +11,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKLTemporalDecoder
 
-from svdsweep.config import Memory, Model
+from svdsweep.config import Memory
 from svdsweep.memory.streamed_decode import Moments, apply, layers_of
 from svdsweep.memory.streamed_frames import ALIGNED, LARGEST_SLAB, Arena, Frames, Shelf
-from svdsweep.models.load import load_pipeline
 
 CPU = torch.device("cpu")
 GIB = 2**30
@@ -43,8 +42,8 @@ def like_svd() -> Any:
 
 
 @pytest.fixture(scope="module")
-def tiny() -> Any:
-    return load_pipeline(Model(), CPU).vae
+def tiny(plain: Any) -> Any:
+    return plain.vae
 
 
 @pytest.fixture(autouse=True)
