@@ -139,8 +139,8 @@ def _check(presets: Configs, override: Override) -> None:
         return
     if override.is_add():
         raise UserError(f"{override.input_line}: this setting exists already; leave out the `+`.")
-    check_key(key, presets.groups())
-    if key in presets.groups():
+    check_key(key, presets.groups)
+    if key in presets.groups:
         for value in _elements(override):
             if not (key == "image" and images.is_file_name(value)):
                 _check_option(presets, key, value)
@@ -181,7 +181,7 @@ def _sweep_config(presets: Configs, asked: _Asked) -> Config:
         if len(values) > 1 and key != DEVICES:
             raise UserError(f"{override.input_line}: {key} holds for the whole sweep; give it one value.")
         value = f"'{','.join(values)}'" if key == DEVICES else values[0]
-        (choices if key in presets.groups() else plain).append(f"{key}={value}")
+        (choices if key in presets.groups else plain).append(f"{key}={value}")
     cfg = presets.compose([*asked.experiments, *choices])
     for override in presets.parse(plain):
         converted(cfg, override.key_or_group, override.value())

@@ -41,7 +41,7 @@ class Points:
     def __init__(self, presets: Configs, experiments: Sequence[str]) -> None:
         self._presets = presets
         self._experiments = list(experiments)
-        self._groups = presets.groups()
+        self._groups = presets.groups
         self._bases: dict[tuple[tuple[str, str], ...], Base] = {}
         self._baselines: dict[tuple[tuple[str, str], ...], str] = {}
 
