@@ -172,7 +172,7 @@ def _by_keys(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         raise UserError(
             "Several jobs of one setting are equal in all else: give the results of one sweep at a time."
         )
-    return rows.set_index(pd.Index(names, dtype=str))
+    return rows.set_index(pd.Index(names))
 
 
 def _bootstrap_means(values: Array, images: Sequence[Hashable]) -> Array:

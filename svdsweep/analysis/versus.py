@@ -72,7 +72,7 @@ def compare_sweeps(first: Sweep, second: Sweep) -> Comparison:
     keys = [{_rest(job, apart): key for key, job in sweep.jobs.items()} for sweep in (first, second)]
     common = [name for name in keys[0] if name in keys[1]]
     was, now = (
-        sweep.table.set_index("key", drop=False).loc[[key_of[name] for name in common]]
+        sweep.table.set_index("key").loc[[key_of[name] for name in common]]
         for sweep, key_of in zip((first, second), keys, strict=True)
     )
     metrics = [n for n in COLUMNS if n in was and n in now and n not in NOT_COMPARED]

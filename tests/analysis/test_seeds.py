@@ -93,7 +93,8 @@ def test_seeds_and_images_are_averaged_over_and_nothing_else():
     assert (flicker["metric"], flicker["n"], flicker["mean"]) == ("mc_flicker_255", 2, 1.0)
     alike = over_seeds(frame[frame["fps"] == 7], ["motion_px"])
     assert (next(iter(alike)), list(alike["n"])) == ("metric", [3])
-    assert over_seeds(frame[:0]).empty
+    assert over_seeds(frame[::-1])["mean"].tolist() == [6.0, 1.0, pytest.approx(7 / 3)]
+    assert list(over_seeds(frame[:0])) == list(alike)
 
 
 @pytest.mark.parametrize(
@@ -240,9 +241,12 @@ def test_a_setting_that_another_decides_may_differ_and_one_that_it_does_not_deci
 def test_images_and_seeds_of_a_pair_are_the_same_even_where_a_setting_seems_to_decide_them(name):
     frame = pairs(motion_px=EIGHT[:1])
     said = "There is no pair of finished jobs with memory=a and memory=b that are equal in all else."
+    frame = frame.assign(**{name: ["1", "2"]})
     with pytest.raises(UserError) as refused:
-        paired_differences(frame.assign(**{name: ["1", "2"]}), "memory", "a", "b")
+        paired_differences(frame, "memory", "a", "b")
     assert str(refused.value) == said
+    with pytest.raises(UserError, match="memory=a and memory=absent"):
+        paired_differences(frame, "memory", "a", "absent")
 
 
 def test_an_unknown_setting_or_metric_and_a_mixture_of_sweeps_are_one_sentence():
@@ -274,8 +278,9 @@ def test_the_signed_rank_test_is_that_of_scipy(n):
 
 
 def test_ties_share_their_ranks_and_nothing_but_equal_pairs_shows_nothing():
-    tied = np.array([1.0, 1, -1, 2, 2, 3])
-    assert signed_rank_p(tied) == stats.wilcoxon(tied, method=stats.PermutationMethod()).pvalue
+    for tied in (np.array([1.0, 1, -1, 2, 2, 3]), np.array([1.0, -1, 2, 2, -3, 3, 4])):
+        exact = stats.wilcoxon(tied, method=stats.PermutationMethod()).pvalue
+        assert signed_rank_p(tied) == signed_rank_p(-tied) == exact
     assert signed_rank_p(np.array([2.0, -2.0])) == signed_rank_p(np.zeros(5)) == signed_rank_p(tied[:0]) == 1
 
 

@@ -117,11 +117,11 @@ def test_jobs_without_a_partner_are_counted_and_workloads_are_told_apart():
     def row(**settings):
         return made_up.ok(made_up.job(**settings))
 
-    first = in_memory(row(seed=1), row(seed=2), row(seed=3), row(num_frames=7))
+    first = in_memory(row(num_frames=7), row(seed=1), row(seed=2), row(seed=3))
     second = in_memory(row(num_frames=7), row(seed=4), row(seed=3))
     result = compare_sweeps(first, second)
     assert [c.pairs for c in result.changes] == [1, 1]
-    assert len({c.workload for c in result.changes}) == 2
+    assert [c.workload[14:16] for c in result.changes] == ["7 ", "14"]
     assert (result.only_first, result.only_second) == (2, 1)
 
 
