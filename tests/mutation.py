@@ -23,7 +23,7 @@ GROUPS = {
     "statistics": (["probes/statistics.py"], ["probes/test_statistics.py"]),
     "pairs": (
         ["analysis/pairs.py", "analysis/versus.py", "analysis/seeds.py"],
-        ["analysis/test_pairs.py", "analysis/test_seeds.py", "commands/test_compare.py"],
+        ["analysis/test_pairs.py", "analysis/test_versus.py", "analysis/test_seeds.py"],
     ),
     "keys": (["config/keys.py", "worker/baseline.py"], ["config", "worker/test_baseline.py"]),
     "grid": (["grid/*.py"], ["grid"]),
@@ -50,7 +50,12 @@ GROUPS = {
             "analysis/strategies.py",
             "analysis/table.py",
         ],
-        ["analysis", "report/test_prediction.py"],
+        [
+            "analysis/test_prediction.py",
+            "analysis/test_documentation.py",
+            "analysis/test_strategies.py",
+            "analysis/test_table.py",
+        ],
     ),
 }
 KILLED = {"1", "3", "36", "24", "-24", "152", "255", "37"}
