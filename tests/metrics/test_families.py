@@ -86,18 +86,22 @@ def test_a_device_without_room_leaves_the_rest_to_the_cpu_and_says_so(own):
             raise torch.OutOfMemoryError
         return Measurements({context.device: footage.frames.shape[0]})
 
-    families = [own("mine.large", answer), own("mine.later", answer)]
+    families = [own("mine.own.large", answer), own("mine.later", answer)]
     scores = score(FRAMES, Context(device="meta"), families)
     assert scores.values == {"meta": 2}
     assert scores.notes == ["metrics from large on ran on the CPU: no room"]
 
 
 def test_a_cpu_without_room_is_an_error(own):
+    tries = []
+
     def answer(footage, context):
+        tries.append(footage.device)
         raise torch.OutOfMemoryError
 
     with pytest.raises(torch.OutOfMemoryError):
         score(FRAMES, Context(), [own("mine.large", answer)])
+    assert tries == [torch.device("cpu")]
 
 
 def test_the_pictures_beside_the_frames_are_checked_before_any_family(own):

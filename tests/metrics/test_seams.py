@@ -107,6 +107,7 @@ def test_a_seam_is_told_with_its_rank_and_the_largest_ratio_of_another_phase():
         ({"_7": 1.6}, 1, False),  # of 1.48
         ({"_7": 3.0, "_3": 2.5}, 1, False),  # 1.18 times the next
         ({"_7": 3.0, "_3": 2.4}, 1, True),  # 1.23 times
+        ({"_7": 3.0, "_8": 7.0}, 1, False),  # the next phase has 5.8 there and 1 at its other border
         ({"_7": 3.0, "_3": 4.0}, 2, False),
         ({"_7": 3.0, "_3": 4.0, "_4": 5.0}, 3, False),
         ({}, 1, False),  # of equal ratios none is before the other
@@ -118,7 +119,8 @@ def test_a_seam_is_flagged_that_is_large_the_first_and_well_before_the_next(chan
 
 
 def test_of_the_pairs_beside_a_border_four_count_and_none_across_another_border():
-    assert ratio_at([9, 2, 4, 7, 3, 2, 9], 4, 0) == ratio(7, 2.5)
+    assert ratio_at([9, 5, 4, 7, 3, 2, 9], 4, 0) == ratio(7, 3.5)
+    assert ratio_at([4, 6, 2], 2, 0) == ratio(6, 3)
     assert ratio_at([9, 8, 9, 8, 9, 8], 2, 0) == ratio(8, 9)
     assert ratio_at([3, 1, 1, 1, 1, 5], 5, 1) == pytest.approx(math.sqrt((3.25 / 1.25) * (5.25 / 1.25)))
     assert ratio_at([None, None, 5, None, None], 3, 0) is None
