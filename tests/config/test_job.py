@@ -2,14 +2,14 @@
 
 import dataclasses
 import pickle
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import make_dataclass
 
 import pytest
 from settings import SETTINGS, with_another
 
 from svdsweep.config import Config, Image, Job, Memory, Model, job_from
-from svdsweep.config.keys import canonical, default_of, digest
-from svdsweep.config.rules import knob, rule_of, rules
+from svdsweep.config.keys import canonical, digest
+from svdsweep.config.rules import knob, rules
 from svdsweep.errors import UserError
 
 
@@ -88,14 +88,3 @@ def test_decode_chunk_size_as_a_number_of_frames():
     assert Job(num_frames=14).frames_per_decode == 14
     assert Job(num_frames=14, decode_chunk_size=4).frames_per_decode == 4
     assert Job(num_frames=14, decode_chunk_size=99).frames_per_decode == 14
-
-
-def test_each_instance_has_its_own_list():
-    @dataclass(frozen=True)
-    class Part:
-        words: list[str] = knob(["a"], "Words.")
-        plain: int = field(default=1)
-
-    assert Part().words is not Part().words
-    assert default_of(dataclasses.fields(Part)[0]) == ["a"]
-    assert rule_of(dataclasses.fields(Part)[1]) is None
