@@ -179,6 +179,7 @@ def test_leases_are_kept_fresh_five_times_before_they_are_stale(claims, monkeypa
 def test_a_lease_is_kept_fresh_while_it_is_held(tmp_path):
     folder = tmp_path / "of" / "a sweep"
     with Leases(folder, stale_s=1) as leases:
+        assert set(leases.me) == {"machine", "pid", "born", "token"}
         leases.take("abc")
         path = folder / "claims" / "abc"
         os.utime(path, (0, 0))
