@@ -10,6 +10,7 @@ import pytest
 from svdsweep.config import Job, Memory, Metrics
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker.baseline import (
+    WAITING,
     Kept,
     against_baseline,
     baseline_of,
@@ -40,31 +41,79 @@ def under(**knobs: Any) -> Job:
 
 
 def test_equal_frames_are_exact() -> None:
-    values = compare(BASE, BASE).values
-    assert values["equality"] == "exact"
-    assert values["bit_equal_to_baseline"] is True
-    assert values["psnr_to_baseline_db"] == 100
-    assert values["latents_bit_equal_to_baseline"] is True
+    columns = compare(BASE, BASE)
+    assert columns.values == {
+        "equality": "exact",
+        "bit_equal_to_baseline": True,
+        "max_abs_diff_to_baseline": 0,
+        "psnr_to_baseline_db": 100.0,
+        "psnr_min_to_baseline_db": 100.0,
+        "ssim_to_baseline": pytest.approx(1.0),
+        "worst_frame": None,
+        "latents_max_abs_diff_to_baseline": 0.0,
+        "latents_bit_equal_to_baseline": True,
+    }
 
 
-def test_one_level_everywhere_is_equivalent() -> None:
-    values = compare(changed(1), BASE).values
-    assert (values["equality"], values["max_abs_diff_to_baseline"]) == ("equivalent", 1)
-    assert values["psnr_to_baseline_db"] == pytest.approx(48.13, abs=0.01)
-
-
-def test_a_few_levels_of_noise_are_near_and_many_are_different() -> None:
-    assert compare(changed(rng.integers(-3, 4, FRAMES.shape)), BASE).values["equality"] == "near"
-    assert compare(changed(rng.integers(-40, 41, FRAMES.shape)), BASE).values["equality"] == "different"
-    assert compare(replace(BASE, frames=FRAMES[:2]), BASE).values["equality"] == "different"
-
-
-def test_one_bad_frame_is_found() -> None:
+def some(levels: int, frames: Any = slice(None), rows: int = 32) -> Any:
     by = np.zeros(FRAMES.shape, int)
-    by[2] = 3
-    values = compare(changed(by), BASE).values
-    assert values["worst_frame"] == 2
-    assert values["equality"] != "equivalent"
+    by[frames, :rows] = levels
+    return by
+
+
+@pytest.mark.parametrize(
+    ("by", "equality", "worst_db"),
+    [
+        (some(1), "equivalent", 48.13),
+        (some(2, 1, 4), "equivalent", 51.14),  # an eighth of a frame
+        (some(2, 1), "near", 42.11),
+        (some(3, 1, 1), "near", 53.64),
+        (some(5), "different", 34.15),
+        (some(20, 1), "near", 22.11),
+    ],
+)
+def test_a_class_is_told_by_the_largest_difference_the_worst_frame_and_the_mean(
+    by: Any, equality: str, worst_db: float
+) -> None:
+    flat = replace(BASE, frames=np.full(FRAMES.shape, 128, np.uint8))
+    columns = compare(replace(flat, frames=(flat.frames + by).astype(np.uint8)), flat)
+    assert columns.values["equality"] == equality
+    assert columns.values["psnr_min_to_baseline_db"] == pytest.approx(worst_db, abs=0.01)
+    assert columns.values["worst_frame"] == (1 if by[0].max() == 0 else 0)
+    assert columns.values["max_abs_diff_to_baseline"] == by.max()
+
+
+def test_frames_are_near_if_their_likeness_is_too() -> None:
+    grey = replace(BASE, frames=np.full(FRAMES.shape, 128, np.uint8))
+    noise = np.random.default_rng(1).integers(-3, 4, FRAMES.shape)
+    values = compare(replace(grey, frames=(grey.frames + noise).astype(np.uint8)), grey).values
+    assert float(str(values["psnr_to_baseline_db"])) > 40
+    assert float(str(values["ssim_to_baseline"])) < 0.97
+    assert values["equality"] == "different"
+    assert compare(changed(noise), BASE).values["equality"] == "near"
+    assert compare(changed(some(100)), BASE).values["equality"] == "different"
+
+
+def test_another_number_of_frames_is_different_and_nothing_else_is_told() -> None:
+    columns = compare(replace(BASE, frames=FRAMES[:2]), BASE)
+    assert columns.values == {"equality": "different", "bit_equal_to_baseline": False}
+    floor = replace(BASE, noise_floor_db=15.0)
+    assert (
+        judged(under(split_guidance=True), replace(BASE, frames=FRAMES[:2]), floor).values == columns.values
+    )
+
+
+def test_latents_differ_by_their_largest_gap_unless_one_is_not_finite_or_has_no_partner() -> None:
+    largest, bits = "latents_max_abs_diff_to_baseline", "latents_bit_equal_to_baseline"
+    latents = LATENTS.copy()
+    latents[0, 0, 0, 0, 0] -= 2
+    latents[0, 1, 0, 0, 0] += 1
+    values = compare(replace(BASE, latents=latents), BASE).values
+    assert (values[largest], values[bits]) == (pytest.approx(2), False)
+    latents[0, 2, 0, 0, 0] = np.nan
+    values = compare(replace(BASE, latents=latents), BASE).values
+    assert (values[largest], values[bits]) == (None, False)
+    assert not {largest, bits} & compare(replace(BASE, latents=LATENTS[:, :2]), BASE).values.keys()
 
 
 def test_similarity_is_that_of_the_reference_implementation() -> None:
@@ -87,15 +136,24 @@ def test_similarity_is_that_of_the_reference_implementation() -> None:
 
 def test_kept_frames_come_back_as_they_were(tmp_path: Path) -> None:
     for floor in (None, 61.5):
-        write_kept(tmp_path / "a.npz", replace(BASE, noise_floor_db=floor))
-        again = read_kept(tmp_path / "a.npz")
+        write_kept(tmp_path / "new" / "a.npz", replace(BASE, noise_floor_db=floor))
+        again = read_kept(tmp_path / "new" / "a.npz")
         assert again is not None
         assert np.array_equal(again.frames, FRAMES)
         assert np.array_equal(again.latents, LATENTS)
         assert (again.decoded, again.device, again.noise_floor_db) == (4, "card", floor)
-    (tmp_path / "torn.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])
-    assert read_kept(tmp_path / "torn.npz") is None
-    assert read_kept(tmp_path / "none.npz") is None
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.npz"]
+
+
+def test_what_cannot_be_read_is_not_there(tmp_path: Path) -> None:
+    write_kept(tmp_path / "a.npz", BASE)
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "torn.npz").write_bytes(whole[:100])
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "words.npz").write_bytes(b"no numbers")
+    np.savez(tmp_path / "less.npz", frames=FRAMES, latents=LATENTS, decoded=4, device="card")
+    for name in ("torn", "empty", "words", "less", "none"):
+        assert read_kept(tmp_path / f"{name}.npz") is None
 
 
 def test_a_job_that_names_no_baseline_keeps_nothing(tmp_path: Path) -> None:
@@ -116,24 +174,34 @@ def test_a_job_ahead_of_its_baseline_is_compared_later(tmp_path: Path) -> None:
     job, mine = under(forward_chunk_size=2), changed(1)
     assert baseline_of(tmp_path, job) is None
     columns = against_baseline(tmp_path, job, mine, None)
-    assert "has not run" in columns.notes[0]
+    assert (columns.values, columns.notes) == ({}, [WAITING])
+    assert "has not run" in WAITING
+    assert "runner.fresh=true" in WAITING
     store = Store(tmp_path)
-    store.append(Row(job, "ok", values={"total_s": 1.0}, notes=columns.notes))
+    series = {"total_s": [1.0]}
+    store.append(Row(replace(job, seed=9), "failed", error="boom"))
+    store.append(Row(replace(job, seed=8), "ok"))
+    store.append(Row(job, "ok", values={"total_s": 1.0}, series=series, notes=["warm", WAITING]))
     assert compare_missing(tmp_path) == []
     write_kept(baseline_path(tmp_path, BASELINE.key), BASE)
+    write_kept(waiting_path(tmp_path, replace(job, seed=9).key), mine)
     [row] = compare_missing(tmp_path)
-    assert row.values["equality"] == "equivalent"
+    assert (row.job, row.status, row.values["equality"]) == (job, "ok", "equivalent")
     assert row.values["total_s"] == 1.0
-    assert row.notes == []
+    assert (row.series["total_s"], row.notes) == ([1.0], ["warm"])
     assert not waiting_path(tmp_path, job.key).exists()
     assert compare_missing(tmp_path) == []
 
 
 def test_an_offload_that_changes_a_frame_is_a_fault() -> None:
-    columns = judged(under(offload="model"), changed(1), BASE)
-    assert "only moves weights" in str(columns.values["fault"])
-    assert "FAULT" in columns.notes[0]
-    assert "fault" not in judged(under(offload="model"), BASE, BASE).values
+    columns = judged(under(name="any", offload="model", offload_to_disk=True), changed(1), BASE)
+    fault = "frames differ from the baseline's, though the strategy only moves weights"
+    assert columns.values["fault"] == fault
+    assert columns.notes == [f"FAULT of the strategy: {fault}"]
+    kept = judged(under(offload="model"), BASE, BASE)
+    assert ("fault" in kept.values, kept.notes) == (False, [])
+    also = judged(under(offload="model", compile="whole"), changed(1), BASE)
+    assert ("fault" in also.values, also.notes) == (False, [])
 
 
 def test_a_strategy_that_may_differ_is_none() -> None:
@@ -144,24 +212,39 @@ def test_another_decode_is_held_to_its_latents() -> None:
     job = replace(under(offload="model"), decode_chunk_size=2)
     assert "fault" not in judged(job, changed(1, decoded=2), BASE).values
     spoilt = changed(1, decoded=2, latents=LATENTS + 1)
-    assert "latents differ" in str(judged(job, spoilt, BASE).values["fault"])
+    fault = "latents differ from the baseline's, though the strategy only moves weights"
+    assert judged(job, spoilt, BASE).values["fault"] == fault
     assert "frames differ" in str(
         judged(job, changed(1, decoded=2), replace(BASE, decoded=2)).values["fault"]
     )
 
 
-def test_no_fault_is_seen_across_devices_or_below_the_noise_floor() -> None:
-    job = under(offload="model")
-    elsewhere = judged(job, changed(1, device="other card"), BASE)
+def test_no_fault_is_seen_across_devices() -> None:
+    elsewhere = judged(under(offload="model"), changed(1, device="other card"), BASE)
     assert "fault" not in elsewhere.values
-    assert "another device" in elsewhere.notes[0]
-    assert "fault" not in judged(job, changed(1), replace(BASE, noise_floor_db=45.0)).values
+    assert elsewhere.notes == ["its baseline ran on another device (card): bits may differ"]
+
+
+@pytest.mark.parametrize(("floor", "fault"), [(None, True), (100.0, True), (99.9, False), (45.0, False)])
+def test_only_a_baseline_that_repeats_itself_convicts(floor: float | None, fault: bool) -> None:
+    columns = judged(under(offload="model"), changed(1), replace(BASE, noise_floor_db=floor))
+    assert ("fault" in columns.values) is fault
 
 
 def test_what_the_baseline_itself_does_is_not_called_different() -> None:
-    far = changed(rng.integers(-40, 41, FRAMES.shape))
-    noisy = replace(BASE, noise_floor_db=15.0)
-    assert judged(under(unet_weights="fp8"), far, noisy).values["equality"] == "near"
+    job, far = under(unet_weights="fp8"), changed(rng.integers(-40, 41, FRAMES.shape))
+    psnr = float(str(compare(far, BASE).values["psnr_to_baseline_db"]))
+    for floor, equality in (
+        (psnr, "near"),
+        (psnr + 0.1, "different"),
+        (psnr - 1, "near"),
+        (None, "different"),
+    ):
+        assert judged(job, far, replace(BASE, noise_floor_db=floor)).values["equality"] == equality
+    said = "as far from its baseline as that is from its own repetition (15.0 dB)"
+    assert judged(job, far, replace(BASE, noise_floor_db=15.0)).notes == [said]
+    exact = judged(job, changed(1), replace(BASE, noise_floor_db=15.0))
+    assert (exact.values["equality"], exact.notes) == ("equivalent", [])
 
 
 def test_likeness_and_values_a_frame_are_for_those_who_ask_for_the_family() -> None:
