@@ -1,13 +1,16 @@
 """Every preset of conf/memory: run on the CPU where one can, against its baseline; the others named with the reason."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pipelines
 import pytest
 
 from svdsweep.config import Job
 from svdsweep.grid.expand import expand
 from svdsweep.memory.conflicts import why_not
 from svdsweep.store.rows import Row
+from svdsweep.worker import worker
 from svdsweep.worker.contract import Slot
 from svdsweep.worker.worker import load
 
@@ -42,13 +45,12 @@ NEED_CUDA = {
 }
 PACKAGE = {"int8": "torchao", "deepcache": "DeepCache"}
 COMPILED = ("compile", "compile_regional", "fastest")
-LONG = ("compile", "fastest")
 HERE = {
     "fastest": ["memory.cudnn_benchmark=false"],
     "smallest": ["memory.offload_stream=false", "memory.offload_record_stream=false"],
 }
 """What of a preset that needs a GPU can be run without one."""
-ON_THE_LINE = ("num_frames=9", "num_inference_steps=3", "metrics=none")
+ON_THE_LINE = ("num_frames=9", "num_inference_steps=3", "height=32", "width=64", "metrics=none")
 
 
 def job_of(preset: str, *more: str) -> Job:
@@ -76,6 +78,13 @@ def test_a_preset_begins_with_its_command_and_a_sentence(path: Path) -> None:
     assert f"name: {path.stem}" in path.read_text(encoding="utf-8")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def copied_pipelines() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(worker, "load_pipeline", pipelines.copied)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("presets")
@@ -89,7 +98,7 @@ def run(folder: Path, job: Job) -> Row:
 
 
 @pytest.mark.parametrize(
-    "preset", [pytest.param(p, marks=pytest.mark.slow) if p in LONG else p for p in RUN_HERE]
+    "preset", [pytest.param(p, marks=pytest.mark.slow) if p in COMPILED else p for p in RUN_HERE]
 )
 def test_a_preset_runs_takes_effect_and_keeps_what_it_promises(folder: Path, preset: str) -> None:
     if preset in PACKAGE:
@@ -117,7 +126,7 @@ def test_the_smallest_without_streams_keeps_the_frames_where_a_chunked_decode_do
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    "preset", [pytest.param(p, marks=pytest.mark.by_hand) if p in LONG else p for p in COMPILED]
+    "preset", [pytest.param(p, marks=pytest.mark.by_hand) if p != "compile_regional" else p for p in COMPILED]
 )
 def test_inductor_keeps_the_frames_too(folder: Path, preset: str) -> None:
     row = run(folder, job_of(preset, *HERE.get(preset, ())))
