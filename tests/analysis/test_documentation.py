@@ -271,10 +271,26 @@ def test_a_rise_is_judged_over_images_and_seeds_from_the_lowest_to_the_highest(s
 
 
 def test_two_seeds_are_not_enough_for_a_verdict_on_motion():
-    assert claims(moving(seeds=2))[4].verdict == "not sure"
-    assert [claims(moving())[n].verdict for n in (4, 5, 6)] == ["holds", "unanswerable", "unanswerable"]
-    said = "motion_bucket_id was not swept under the baseline strategy, or motion_px is not there"
-    assert claims(moving(metric="dynamic"))[4].why == said
+    claim = rising(moving(seeds=2), "motion_bucket_id", "gives more motion", "motion_px", "higher")
+    assert (claim.verdict, claim.interval) == ("not sure", "needs 3 pairs of image and seed, has 2")
+
+
+def test_every_rise_that_is_claimed_is_looked_for():
+    sweep = in_memory(
+        *(
+            made_up.ok(
+                made_up.job(seed=s, motion_bucket_id=bucket, noise_aug_strength=noise),
+                motion_px=bucket / 60 + 10 * noise + s * bucket * (1 + noise) / 10_000,
+                first_psnr_db=30 - 100 * noise - s * noise,
+            )
+            for s in range(3)
+            for bucket in (60, 120)
+            for noise in (0.02, 0.1)
+        )
+    )
+    assert [c.verdict for c in claims(sweep)] == ["unanswerable"] * 4 + ["holds"] * 3
+    said = "motion_bucket_id was not swept under the baseline strategy, or dynamic is not there"
+    assert rising(sweep, "motion_bucket_id", "", "dynamic", "higher").why == said
 
 
 def test_answers_name_every_model_and_machine_they_rest_on():
