@@ -83,7 +83,6 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Measure:
 def test_a_pipeline_is_warm_for_a_shape_and_cold_for_every_other(measure: Measure) -> None:
     measure(JOB)
     others = {name: with_another(JOB, name) for name in SETTINGS}
-    others["decode_chunk_size"] = replace(JOB, decode_chunk_size=2)
     others["max_guidance_scale"] = replace(JOB, max_guidance_scale=1.0)
     same_pipeline = {name: job for name, job in others.items() if job.pipeline_key == JOB.pipeline_key}
     cold = {name for name, job in same_pipeline.items() if measure(job)[0]}
