@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from foreseen import made_up, under
+from settings import SETTINGS, with_another
 
 from svdsweep.config import Job
 from svdsweep.predict import cache
@@ -23,20 +24,20 @@ def test_what_was_kept_is_known(tiny_job: Job, cache_home: Path) -> None:
 
 def test_only_what_matters_tells_predictions_apart(tiny_job: Job) -> None:
     cache.keep(tiny_job, made_up(3.0))
-    replace = dataclasses.replace
-    same = [replace(tiny_job, seed=9), replace(tiny_job, motion_bucket_id=3), replace(tiny_job, fps=9)]
-    other = [
-        replace(tiny_job, decode_chunk_size=1),
-        replace(tiny_job, num_frames=5),
-        replace(tiny_job, width=128),
-        replace(tiny_job, max_guidance_scale=1.0),
-        replace(tiny_job, num_inference_steps=5),
-        under(tiny_job, offload="model"),
-        under(tiny_job, guidance=False),
-        under(tiny_job, extra=["a.b"]),
-    ]
-    assert all(cache.known(job) for job in same)
-    assert not any(cache.known(job) for job in other)
+    others = {name: with_another(tiny_job, name) for name in SETTINGS}
+    others["max_guidance_scale"] = dataclasses.replace(tiny_job, max_guidance_scale=1.0)
+    apart = {name for name, job in others.items() if cache.known(job) is None}
+    sizes = {
+        "num_frames",
+        "height",
+        "width",
+        "num_inference_steps",
+        "max_guidance_scale",
+        "decode_chunk_size",
+    }
+    strategy = {name for name in SETTINGS if name.startswith("memory.")}
+    strategy -= {"memory.sigmas", "memory.offload_to_disk"}
+    assert apart == {"model.architecture", "model.dtype", *sizes, *strategy}
 
 
 def test_other_versions_predict_anew(tiny_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
