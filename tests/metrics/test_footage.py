@@ -44,7 +44,7 @@ def test_an_array_that_is_no_clip_is_refused_in_a_sentence(frames, sentence):
             "The conditioning image is 8×8 and the frames are 12×8: give it as the pipeline saw it.",
         ),
         (
-            Context(image=FRAMES[0], reference=np.repeat(FRAMES, 2, 1)),
+            Context(reference=np.repeat(FRAMES, 2, 1)),
             "The baseline is 12×16 and the frames are 12×8: give it as the pipeline saw it.",
         ),
         (
@@ -89,8 +89,11 @@ def test_flow_is_the_same_however_many_pairs_are_taken_at_once(monkeypatch):
     frames = pan(Surface("textured", (24, 36)), 4, 1).frames
     several = Footage(frames).flows
     monkeypatch.setattr(module, "PAIRS_AT_ONCE", 2)
-    for one, other in zip(several, Footage(frames).flows, strict=True):
+    for one, other, sign in zip(several, Footage(frames).flows, (1, -1), strict=True):
         assert one.shape == (3, 2, 24, 36)
+        assert one[:, :, 8:-8, 8:-8].mean((0, 2, 3)).tolist() == pytest.approx(
+            [sign * 0.894, sign * 0.447], abs=0.2
+        )
         assert one.numpy() == pytest.approx(other.numpy(), abs=1e-4)
 
 
@@ -108,6 +111,19 @@ def test_warps_lay_the_neighbour_over_a_frame_and_masks_say_where():
     assert seen_behind.float().mean((0, 1)).tolist() == [0.0] + [1.0] * 11
     assert footage.coverage == pytest.approx([11 / 12] * 2)
     assert footage.warp_mse == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_warps_between_pixels_are_cubic_and_stay_in_range():
+    """Half a pixel by cubic convolution: the four pixels about it, weighed by −3/32, 19/32, 19/32 and −3/32."""
+    footage = Footage(FRAMES)
+    half = torch.tensor([0.5, 0.0])[:, None, None].expand(2, 2, 8, 12)
+    footage.flows = (half, -half)
+    x = FRAMES.transpose(0, 3, 1, 2) / 255
+    between = (19 * (x[..., 1:-2] + x[..., 2:-1]) - 3 * (x[..., :-3] + x[..., 3:])) / 32
+    assert between.min() < 0 < 1 < between.max()
+    ahead, behind = footage.warps
+    assert ahead[..., 1:-2].numpy() == pytest.approx(between[1:].clip(0, 1), abs=1e-4)
+    assert behind[..., 2:-1].numpy() == pytest.approx(between[:-1].clip(0, 1), abs=1e-4)
 
 
 def test_a_pair_is_covered_from_three_tenths_of_the_picture_on():

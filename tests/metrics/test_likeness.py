@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from clips import Surface, noise, pan, static
+from scipy.ndimage import correlate
 from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from svdsweep.metrics import Context, score
 from svdsweep.metrics.shared.footage import as_tensor
-from svdsweep.metrics.shared.likeness import Windowed, lab, luma, ssim
+from svdsweep.metrics.shared.likeness import Windowed, lab, laplacian_variance, luma, ssim
 
 HERE = Surface("textured")
 
@@ -135,9 +136,17 @@ def test_luma_weighs_the_colours_by_bt_601():
     assert luma(pure).shape == (3, 1, 1, 1)
 
 
+def test_sharpness_is_the_variance_of_the_laplacian():
+    y = np.random.default_rng(0).random((9, 14)).astype(np.float32)
+    kernel = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+    truth = correlate(255 * y.astype(float), kernel)[1:-1, 1:-1].var()
+    assert laplacian_variance(torch.from_numpy(y)[None, None]) == pytest.approx(truth, rel=1e-4)
+
+
 def test_lab_is_that_of_scikit_image():
     colours = np.random.default_rng(0).random((16, 16, 3))
-    colours[:4] /= 30  # both formulas have a straight part near black
+    colours[:4] /= 8  # both formulas have a straight part near black
+    colours[:2] /= 4
     colours[0, 0] = 0
     mine = lab(torch.from_numpy(colours).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
     assert mine.numpy() == pytest.approx(rgb2lab(colours), abs=1e-2)
