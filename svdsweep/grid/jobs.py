@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from svdsweep import images
 from svdsweep.config import Config, Job
 from svdsweep.errors import UserError
-from svdsweep.grid.presets import Configs, converted
+from svdsweep.grid.presets import Configs, converted, reason_of
 from svdsweep.models.locate import resolve
 
 NOT_IN_BASELINE = ("memory.", "gpu.")
@@ -70,7 +71,7 @@ class Points:
         if "image" in point and "image" not in groups:
             values |= {"image.path": point["image"], "image.name": Path(point["image"]).stem}
         values |= more
-        if base.job is None or any("${" in text for text in point.values()):
+        if base.job is None or any("${" in str(value) for value in values.values()):
             return _set(base.cfg, values)
         job: Job = _replaced(base.job, values)
         return job
@@ -120,9 +121,12 @@ def _replaced(part: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _set(base: DictConfig, values: Mapping[str, Any]) -> Job:
-    """The slow road, by OmegaConf, which also resolves values that refer to one another."""
+    """The slow road, by OmegaConf, which also resolves values that refer to one another. Raises UserError."""
     cfg = base.copy()
-    for key, value in values.items():
-        OmegaConf.update(cfg, key, value)
-    config: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
+    try:
+        for key, value in values.items():
+            OmegaConf.update(cfg, key, value)
+        config: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
+    except OmegaConfBaseException as e:
+        raise UserError(reason_of(e)) from e
     return config.job

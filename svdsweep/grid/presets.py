@@ -74,9 +74,13 @@ class Configs:
             try:
                 overrides += self._parser.parse_overrides([argument])
             except HydraException as e:
-                hint = " Settings have the form key=value, lists are a=1,2,3; quote values with blanks or brackets."
-                reason = str(e).splitlines()[-1] if "=" in argument else "that is no setting."
-                raise UserError(f"{argument}: {reason}{hint}") from e
+                reason = (
+                    str(e).splitlines()[0].partition(" expecting ")[0]
+                    if "=" in argument
+                    else "that is no setting"
+                )
+                form = "Settings have the form key=value, lists are a=1,2,3; quote values with blanks or brackets."
+                raise UserError(f"{argument}: {reason}. {form}") from e
         return overrides
 
     @functools.cached_property
@@ -90,7 +94,7 @@ class Configs:
             if asked not in self.composed:
                 self.composed[asked] = compose(MAIN, list(arguments), return_hydra_config=with_hydra)
         except (HydraException, OmegaConfBaseException) as e:
-            raise UserError(_reason(e)) from e
+            raise UserError(reason_of(e)) from e
         return self.composed[asked].copy()
 
 
@@ -130,7 +134,7 @@ def converted(cfg: DictConfig, key: str, value: Any) -> Any:
         node = OmegaConf.select(cfg, key)
     except OmegaConfBaseException as e:
         if key not in (settings := rules(Config)):
-            raise UserError(_reason(e)) from e
+            raise UserError(reason_of(e)) from e
         rule, field = settings[key]
         kind = getattr(field.type, "__name__", str(field.type))
         wanted = " or ".join(text for word, text in NUMBERS.items() if word in kind)
@@ -139,7 +143,7 @@ def converted(cfg: DictConfig, key: str, value: Any) -> Any:
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else cast(Any, node)
 
 
-def _reason(e: Exception) -> str:
+def reason_of(e: Exception) -> str:
     """Hydra's own words without what only its authors need."""
     lines = [line.strip() for line in str(e).splitlines() if line.strip()]
     inner = ("full_key", "object_type", "reference_type")

@@ -1,0 +1,30 @@
+"""What is shipped in `conf/`: every experiment expands, every preset says how it is used."""
+
+import pytest
+
+from svdsweep.grid.expand import expand
+from svdsweep.grid.presets import CONF
+
+
+@pytest.mark.parametrize("preset", sorted(p.stem for p in (CONF / "experiment").glob("*.yaml")))
+def test_every_shipped_experiment_expands(preset):
+    assert expand([f"+experiment={preset}", "model.weights=random"]).jobs
+
+
+@pytest.mark.slow
+def test_every_shipped_strategy_composes_with_every_model():
+    jobs = expand(["memory=glob(*)", "model=glob(*)", "model.weights=random"]).jobs
+    strategies = {p.stem for p in (CONF / "memory").glob("*.yaml")}
+    models = {p.stem for p in (CONF / "model").glob("*.yaml")} - {
+        "svd_xt_1_1"
+    }  # without weights it is svd_xt
+    assert {(j.memory.name, j.model.name) for j in jobs} == {(s, m) for s in strategies for m in models}
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_preset_begins_with_the_command_that_uses_it(path):
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")
+    ]
+    assert lines[0].startswith("# python -m svdsweep")
+    assert lines[1].startswith("# ")
