@@ -25,6 +25,15 @@ COMPILE = made_up.STRATEGIES["compile"]
 TRICKS = Memory(name="under_8gb", offload="model", forward_chunk_size=1)
 ON_THE_CARD = "model svd_xt on NVIDIA RTX 4090"
 ON_A_TOY = "model tiny (a toy: it says nothing about the true model) on NVIDIA RTX 4090"
+TEXTS = [
+    "Compiling the UNet makes it 20–25 % faster for slightly more memory.",
+    "Model offload, forward chunking and decode_chunk_size=2 together need less than 8 GB of VRAM.",
+    "decode_chunk_size=1 uses the least memory.",
+    "decode_chunk_size=1 may flicker.",
+    "A higher motion_bucket_id gives more motion.",
+    "A higher noise_aug_strength gives more motion.",
+    "A higher noise_aug_strength makes the video less like the image.",
+]
 
 
 def test_every_claim_of_an_empty_sweep_is_there_and_unanswerable(tmp_path):
@@ -33,15 +42,7 @@ def test_every_claim_of_an_empty_sweep_is_there_and_unanswerable(tmp_path):
         assert [c.verdict for c in found] == ["unanswerable"] * 7
         assert {(c.measured, c.interval) for c in found} == {("", "")}
         assert all(c.why for c in found)
-        assert [c.text for c in found] == [
-            "Compiling the UNet makes it 20–25 % faster for slightly more memory.",
-            "Model offload, forward chunking and decode_chunk_size=2 together need less than 8 GB of VRAM.",
-            "decode_chunk_size=1 uses the least memory.",
-            "decode_chunk_size=1 may flicker.",
-            "A higher motion_bucket_id gives more motion.",
-            "A higher noise_aug_strength gives more motion.",
-            "A higher noise_aug_strength makes the video less like the image.",
-        ]
+        assert [c.text for c in found] == TEXTS
 
 
 def test_a_processor_answers_nothing_about_gpus():
@@ -73,12 +74,14 @@ def compiled(value, low=None, high=None, vram=None, name="compile"):
 def test_compiling_is_judged_by_its_interval(low, high, verdict, interval):
     claim = compiling(COMPILED, [compiled(0.78, low, high, 1.05)])
     assert (claim.verdict, claim.interval) == (verdict, interval)
+    assert claim.text == TEXTS[0]
     assert claim.measured == "22.0% faster in a clip, +5.0% VRAM"
     assert claim.why == ON_THE_CARD
 
 
 def test_compiling_without_an_interval_is_not_sure():
-    claim = compiling(COMPILED, [compiled(0.78)])
+    claim = claims(COMPILED, [compiled(0.78)])[0]
+    assert claim.text == TEXTS[0]
     assert (claim.measured, claim.interval) == ("22.0% faster in a clip", "")
     assert (claim.verdict, claim.why) == ("not sure", "a test")
 
@@ -91,6 +94,7 @@ def test_of_the_strategies_the_first_that_compiles_and_has_a_ratio_answers():
         "unanswerable",
         "no job with compile=whole and its baseline ended well",
     )
+    assert claim.text == TEXTS[0]
 
 
 def test_a_failed_compilation_says_why_it_answers_nothing():
@@ -135,6 +139,7 @@ def test_eight_gigabytes_are_gigabytes(peak, verdict):
         in_memory(*(made_up.ok(small(seed=s), vram_reserved_peak_gib=peak - s / 2) for s in (0, 1)))
     )
     gb = peak * 2**30 / 1e9
+    assert claim.text == TEXTS[1]
     assert claim.measured == f"{peak:.2f} GiB ({gb:.2f} GB), the largest vram_reserved_peak_gib of 2 jobs"
     assert claim.interval == f"{peak - 0.5:.2f}–{peak:.2f} GiB over the jobs"
     assert (claim.verdict, claim.why) == (verdict, ON_THE_CARD)
@@ -172,6 +177,7 @@ def test_a_prediction_is_called_one(gib, side):
     claim = under_8gb(
         in_memory(*(Row(small(seed=s), "failed", values={"predicted_vram_gib": gib - s}) for s in (0, 1)))
     )
+    assert claim.text == TEXTS[1]
     assert claim.measured == f"{gib:.2f} GiB predicted: {side} 8 GB"
     assert (claim.interval, claim.verdict, claim.why) == ("", "predicted", "no GPU measured it")
 
@@ -194,6 +200,7 @@ def chunks(values, seeds=range(4), provenance=None, metric="vae_decode_vram_allo
 @pytest.mark.parametrize(("one", "verdict"), [(8.0, "holds"), (8.08, "holds"), (8.09, "does not hold")])
 def test_frame_by_frame_takes_the_least_memory_within_one_percent(one, verdict):
     claim = one_frame_memory(chunks({"all": 30.0, 1: lambda seed: one - seed / 8, 4: 8.0}))
+    assert claim.text == TEXTS[2]
     assert claim.measured == f"decode peak {one:.2f} GiB at 1, 8.00 GiB at 4, 30.00 GiB at 14"
     assert (claim.interval, claim.verdict, claim.why) == ("an allocator's peak", verdict, ON_A_TOY)
 
@@ -216,6 +223,7 @@ def test_decodes_are_compared_over_jobs_that_have_all_sizes_and_else_the_same_se
     ]
     claim = one_frame_flicker(in_memory(*rows))
     e = mean_difference([0.5, 0.5, 0.625], "lower")
+    assert claim.text == TEXTS[3]
     assert claim.measured == "+0.542 levels of mc_flicker_255 against all frames at once"
     assert claim.interval == f"{e.low:+.3g} to {e.high:+.3g} (paired t on 3 (image, seed))"
     assert (claim.verdict, claim.why) == ("holds", ON_A_TOY)
@@ -260,6 +268,7 @@ def moving(sign=1, seeds=3, metric="motion_px"):
         (1, "higher", "holds", "+1.21"),
         (-1, "higher", "does not hold", "-1.19"),
         (-1, "lower", "holds", "-1.19"),
+        (1, "lower", "does not hold", "+1.21"),
     ],
 )
 def test_a_rise_is_judged_over_images_and_seeds_from_the_lowest_to_the_highest(sign, wanted, verdict, change):

@@ -205,6 +205,7 @@ def test_the_best_for_a_card_is_the_quickest_that_fits_and_the_quickest_that_kee
         known("slow", 9, None, reserved_gib=6.0, equality="exact"),
         known("base", 8, None, reserved_gib=30.0, equality="baseline"),
         known("quick", 5, None, reserved_gib=8.0, equality="near"),
+        known("as quick", 5, None, reserved_gib=9.0, equality="different"),
         known("middle", 7, None, reserved_gib=16.0, equality="equivalent"),
         known("untold", 1, None),
         known("untimed", None, None, reserved_gib=1.0, equality="exact"),
