@@ -48,13 +48,15 @@ def test_the_stream_says_which_colours_it_has(tmp_path):
     assert re.search(r"yuv420p\(.*bt709", said)
 
 
-def test_a_contact_sheet_shows_every_frame(tmp_path):
-    frames = np.zeros((14, 64, 64, 3), np.uint8)
+def test_a_contact_sheet_shows_every_frame_in_its_proportions(tmp_path):
+    frames = np.zeros((14, 64, 96, 3), np.uint8)
     frames[:] = np.arange(10, 150, 10, dtype=np.uint8)[:, None, None, None]
     write_contact_sheet(tmp_path / "a.png", frames)
     sheet = np.asarray(PIL.Image.open(tmp_path / "a.png"))
     assert set(range(10, 150, 10)) <= set(np.unique(sheet))
     assert sheet.shape[1] <= 1300
+    first = sheet[..., 0] == 10
+    assert first.any(0).sum() / first.any(1).sum() == pytest.approx(96 / 64, rel=0.02)
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
