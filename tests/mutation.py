@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PREDICTION = ("prediction", "cost", "calibration", "allowance", "forecast", "repeats")
 GROUPS = {
     "metrics": (["metrics/*.py", "metrics/shared/f*.py", "metrics/shared/likeness.py"], ["metrics"]),
     "statistics": (["probes/statistics.py"], ["probes/test_statistics.py"]),
@@ -26,7 +27,7 @@ GROUPS = {
         ["analysis/test_pairs.py", "analysis/test_versus.py", "analysis/test_seeds.py"],
     ),
     "keys": (["config/keys.py", "worker/baseline.py"], ["config", "worker/test_baseline.py"]),
-    "grid": (["grid/*.py"], ["grid"]),
+    "grid": (["grid/*.py"], ["grid/test_expand.py", "grid/test_help.py"]),
     "measuring": (
         [
             "probes/latency.py",
@@ -42,7 +43,14 @@ GROUPS = {
         ["store/*.py", "runner/leases.py", "runner/pending.py"],
         ["store", "runner/test_leases.py", "runner/test_pending.py"],
     ),
-    "prediction": (["predict/*.py"], ["predict"]),
+    "prediction": (
+        [f"predict/{name}.py" for name in PREDICTION],
+        ["predict/test_sums.py", *(f"predict/test_{name}.py" for name in PREDICTION[1:])],
+    ),
+    "simulation": (
+        [f"predict/{name}.py" for name in ("tracker", "simulate", "op_cache", "fake_gpu", "without_cuda")],
+        ["predict/test_tracker.py", "predict/test_op_cache.py", "predict/test_simulate.py"],
+    ),
     "verdicts": (
         [
             "analysis/prediction.py",

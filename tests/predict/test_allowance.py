@@ -43,6 +43,7 @@ def test_a_fitted_constant_replaces_the_allowance_for_its_gpu_alone(tmp_path: Pa
         "the decode) for workspaces and fragmentation, fitted to no measurement"
     )
     assert allowance.least_gib == ALLOWANCE.least_gib == 0.5
+    assert verdict(made_up(10.0), 10.6, allowance) == "tight"
     assert allowance_for("NVIDIA L4", tmp_path / "runs" / "b") == ALLOWANCE
     assert allowance_for(None, tmp_path / "runs" / "b") == ALLOWANCE
     assert "fitted to no measurement" in ALLOWANCE.words

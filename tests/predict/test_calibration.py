@@ -48,13 +48,13 @@ def test_what_holds_less_than_predicted_needs_no_workspace_and_the_largest_predi
 
 
 def test_the_context_is_the_middle_of_what_processes_used_beyond_their_reserved_memory(tiny_job: Job) -> None:
-    used = [(11.5, 11.0), (11.25, 11.0), (13.0, 12.0), (11.0, 11.0), (9.0, 11.0), (None, 11.0), (14.0, None)]
+    used = [(11.75, 11.0), (11.25, 11.0), (13.0, 12.0), (11.0, 11.0), (9.0, 11.0), (None, 11.0), (14.0, None)]
     rows = [
         measured(tiny_job, 10.25, vram_process_peak_gib=process, vram_reserved_peak_gib=reserved)
         for process, reserved in used
     ]
     fitted = calibration.calibrate((row, made_up(10.0)) for row in rows)
-    assert fitted == {"NVIDIA X": Calibration("NVIDIA X", 0.75, 0.25, 0.5, True, len(used), 10.0)}
+    assert fitted == {"NVIDIA X": Calibration("NVIDIA X", 1.0, 0.25, 0.75, True, len(used), 10.0)}
 
 
 def test_only_successes_on_a_gpu_that_counted_are_measured(tiny_job: Job) -> None:

@@ -110,7 +110,7 @@ def test_loops_within_a_block_are_cut_short_and_whole_again_afterwards(tracker: 
     before = attention._chunked_feed_forward, transformer_parts.in_turn
     layer = Noted()
     with shortened_loops(tracker):
-        out = attention._chunked_feed_forward(layer, there(1, 24, 64), 1, 4)
+        out = attention._chunked_feed_forward(layer, there(1, 24, 64), 1, chunk_size=4)
         assert [x.shape for x, _, _ in layer.given] == [(1, 4, 64)] * 2
         assert out.shape == (1, 24, 64)
         assert transformer_parts.in_turn is not before[1]
