@@ -1,5 +1,7 @@
 """Likeness by the pipeline's own CLIP encoder: a small random one shows that it is called as the pipeline calls it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from PIL import Image
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from svdsweep.metrics import Context, score
-from svdsweep.metrics.clip import embed
+from svdsweep.metrics.clip import _device_of, embed
 from svdsweep.metrics.shared.footage import as_tensor
 
 HERE = Surface("textured")
@@ -32,10 +34,36 @@ def parts():
 
 
 def test_without_the_encoder_there_is_a_status(parts):
-    scores = score(pan(HERE, 3, 1).frames, Context(), ["clip"])
-    assert scores.values["clip_consistency"] is None
-    assert scores.values["clip_status"] == "unavailable: no image encoder"
-    assert "pipeline" in scores.notes[0]
+    for part in parts:
+        scores = score(static(HERE, 1).frames, Context(**{part: parts[part]}), ["clip"])
+        assert scores.values == {
+            "clip_consistency": None,
+            "clip_to_image": None,
+            "clip_to_image_drift": None,
+            "clip_status": "unavailable: no image encoder",
+        }
+        assert scores.notes == [
+            "clip is unavailable: it needs the pipeline's image encoder, so only a sweep has it"
+        ]
+
+
+def test_one_frame_is_like_the_image_only_and_without_an_image_the_frames_are_like_one_another(parts):
+    frames = static(HERE, 2).frames
+    one = score(frames[:1], Context(image=frames[0], **parts), ["clip"]).values
+    assert (one["clip_consistency"], one["clip_to_image_drift"]) == (None, None)
+    assert one["clip_to_image"] == pytest.approx(1, abs=1e-5)
+    two = score(frames, Context(**parts), ["clip"])
+    assert two.values["clip_consistency"] == pytest.approx(1, abs=1e-5)
+    assert (two.values["clip_to_image"], two.values["clip_to_image_drift"], two.series) == (None, None, {})
+
+
+def test_an_offloaded_encoder_is_given_its_pictures_where_it_computes(parts):
+    assert _device_of(parts["image_encoder"]) == torch.device("cpu")
+    encoder = SimpleNamespace(_hf_hook=SimpleNamespace(execution_device="cuda:3"), parameters=None)
+    assert _device_of(encoder) == "cuda:3"
+    encoder._hf_hook.execution_device = None
+    encoder.parameters = parts["image_encoder"].parameters
+    assert _device_of(encoder) == torch.device("cpu")
 
 
 def test_a_picture_is_embedded_as_the_pipeline_embeds_it(parts):
@@ -71,6 +99,8 @@ def test_the_formula_is_the_mean_of_the_likeness_to_the_frame_before_and_to_the_
     truth = np.mean([(cosine[t - 1, t] + cosine[0, t]) / 2 for t in range(1, 4)])
     assert scores.values["clip_consistency"] == pytest.approx(truth, abs=1e-5)
     assert scores.series["clip_to_image"] == pytest.approx(cosine[0], abs=1e-5)
+    assert scores.values["clip_to_image"] == pytest.approx(cosine[0].mean(), abs=1e-5)
+    assert scores.values["clip_to_image_drift"] == pytest.approx(cosine[0, 3] - 1, abs=1e-5)
 
 
 def test_an_encoder_in_half_precision_answers_in_float32(parts):
