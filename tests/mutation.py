@@ -19,8 +19,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PREDICTION = ("prediction", "cost", "calibration", "allowance", "forecast", "repeats")
+FAMILIES = ("temporal", "motion", "fidelity", "defects", "seams", "baseline")
+LIKENESS = "metrics/test_likeness.py"
 GROUPS = {
-    "metrics": (["metrics/*.py", "metrics/shared/f*.py", "metrics/shared/likeness.py"], ["metrics"]),
+    "metrics": (
+        [f"metrics/{name}.py" for name in (*FAMILIES, "contract", "__init__")],
+        [*(f"metrics/test_{name}.py" for name in FAMILIES[:-1]), "metrics/test_families.py", LIKENESS],
+    ),
+    "pictures": (
+        [f"metrics/shared/{name}.py" for name in ("files", "flow", "footage", "likeness")],
+        [*(f"metrics/test_{name}.py" for name in ("clip_files", "flow", "footage")), LIKENESS],
+    ),
+    "networks": (["metrics/clip.py", "metrics/lpips.py"], ["metrics/test_clip.py", "metrics/test_lpips.py"]),
     "statistics": (["probes/statistics.py"], ["probes/test_statistics.py"]),
     "pairs": (
         ["analysis/pairs.py", "analysis/versus.py", "analysis/seeds.py"],
@@ -148,6 +158,8 @@ def main() -> int:
     into = Path(tempfile.gettempdir()) / "svdsweep-mutation" / given.what[0].replace("/", ".")
     copy_tree(into)
     configure(into, modules, tests)
+    if given.survivors:  # which test runs which function is asked anew
+        (into / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     again = [m for found in outcomes(into).values() for m, killed in found.items() if not killed]
     command = ["mutmut", "run", "--max-children", str(given.processes)]
     code = subprocess.run([*command, *(again if given.survivors else [])], cwd=into, check=False).returncode
