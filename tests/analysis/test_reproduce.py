@@ -11,7 +11,7 @@ from svdsweep.grid.expand import expand
 @pytest.mark.parametrize(
     "line",
     [
-        ["seed=7", "motion_bucket_id=60", "noise_aug_strength=0.07"],
+        ["seed=7", "motion_bucket_id=60", "noise_aug_strength=0.0712345678"],
         ["memory=under_8gb", "image=coffee", "measure=standard"],
         ["memory=smallest", "metrics=none", "gpu.memory_limit_gib=8"],
         ["model=svd_xt", "model.weights=random", "memory=compile", "decode_chunk_size=auto"],

@@ -1,5 +1,7 @@
 """The table of strategies, and LaTeX that no name can break."""
 
+from dataclasses import replace
+
 import made_up
 
 from svdsweep.analysis.responses import response, rises, swept
@@ -41,3 +43,10 @@ def test_responses_are_means_over_seeds_with_intervals_from_three_on(tmp_path):
         assert abs(mean - truth) < 0.1
     assert rises(five, "motion_bucket_id", "motion_px").verdict == "higher"
     assert rises(five, "fps", "motion_px").verdict == "not swept"
+
+
+def test_a_rise_is_told_from_values_of_one_machine():
+    low, high = (made_up.ok(made_up.job(motion_bucket_id=b), motion_px=b / 60) for b in (60, 180))
+    assert rises(made_up.in_memory(low, high), "motion_bucket_id", "motion_px").value == 2.0
+    elsewhere = replace(high, provenance={**made_up.GPU, "gpu": "NVIDIA L4"})
+    assert rises(made_up.in_memory(low, elsewhere), "motion_bucket_id", "motion_px").n == 0

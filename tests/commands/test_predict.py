@@ -64,10 +64,11 @@ def test_what_measured_sweeps_say_of_a_gpu_counts_for_it_and_is_told(
     }
     calibration.write(tmp_path / "measured", fitted)
     asked = ["model=svd_xt", "memory=baseline", f"runs_dir={tmp_path}", "--json"]
-    for flags, needed in ([], 11.0 * 1.05 + 0.5), (["--gpu", "rtx4090"], 11.9):
+    for flags, needed, on_12_gb in ([], 11.0 * 1.05 + 0.5, "tight"), (["--gpu", "rtx4090"], 11.9, "yes"):
         predict.main([*asked, *flags])
         (one,) = json.loads(capsys.readouterr().out)
         assert one["needed_vram_gib"] == pytest.approx(needed)
+        assert one["fits"]["12 GB"] == on_12_gb
     assert "calibration.json" in one["allowance"]
     predict.main([*asked[:-1], "--gpu", "rtx4090"])
     assert "fitted to 12 measured rows of NVIDIA GeForce RTX 4090" in capsys.readouterr().out

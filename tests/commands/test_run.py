@@ -13,8 +13,9 @@ import pytest
 from bare_columns import OUTSIDE_THE_CATALOGUE, PURE_NUMBERS
 
 from svdsweep.cli import main
+from svdsweep.commands import run
 from svdsweep.metrics import CATALOGUE
-from svdsweep.store.rows import Store
+from svdsweep.store.rows import Row, Store
 
 FEW = ("num_inference_steps=2", "num_frames=6", "runner.devices=cpu")
 
@@ -217,3 +218,16 @@ def test_an_odd_height_is_warned_of(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["plan", "height=72"]) == 0
     assert "warning: 64×72" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [(["ok", "ok"], 0), (["oom", "rejected"], 0), (["ok"], 1), (["ok", "failed"], 1), (["ok", "timeout"], 1)],
+    ids=str,
+)
+def test_the_exit_code_is_0_when_every_job_has_a_final_row(statuses, code, tmp_path, monkeypatch):
+    def finished(grid, *_):
+        return {job.key: Row(job, status) for job, status in zip(grid.jobs, statuses, strict=False)}
+
+    monkeypatch.setattr(run, "finish", finished)
+    assert main(["seed=0,1", f"runs_dir={tmp_path}"]) == code

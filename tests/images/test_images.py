@@ -55,6 +55,13 @@ def test_cropping_is_about_the_centre(tmp_path):
     assert opened.min() == 255
 
 
+def test_a_picture_is_resized_by_lanczos(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    PIL.Image.fromarray(noise).save(tmp_path / "a.png")
+    opened = images.open_image(Image(path=str(tmp_path / "a.png")), height=32, width=48)
+    assert np.array_equal(opened, PIL.Image.fromarray(noise).resize((48, 32), PIL.Image.Resampling.LANCZOS))
+
+
 def test_a_picture_changed_since_the_plan_is_refused(tmp_path):
     path = tmp_path / "a.png"
     PIL.Image.new("RGB", (64, 64), "red").save(path)

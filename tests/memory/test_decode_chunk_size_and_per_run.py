@@ -13,8 +13,12 @@ from svdsweep.memory.decode_chunk_size import frames_that_fit
 from svdsweep.memory.per_run import arguments, guidance_of, is_guided, sigmas_of, steps_of
 
 JOB = Job(num_inference_steps=25, max_guidance_scale=3.0)
-SVD = SimpleNamespace(
-    vae=SimpleNamespace(config=SimpleNamespace(block_out_channels=(128,)), dtype=torch.float16)
+SVD, PRECISE = (
+    SimpleNamespace(
+        vae=SimpleNamespace(config=SimpleNamespace(block_out_channels=(128,)), dtype=dtype),
+        unet=SimpleNamespace(dtype=torch.float16),
+    )
+    for dtype in (torch.float16, torch.float32)
 )
 
 
@@ -28,6 +32,11 @@ def under(**knobs: object) -> Job:
 def test_as_many_frames_as_fit_a_card(free_gib: float, frames: int) -> None:
     assert frames_that_fit(SVD, 25, 576, 1024, free_gib) == frames
     assert 1.125 * frames < free_gib or frames == 1
+
+
+def test_a_frame_takes_the_precision_of_the_decoder_whatever_the_unet_has() -> None:
+    assert frames_that_fit(SVD, 25, 576, 1024, 12) == 9
+    assert frames_that_fit(PRECISE, 25, 576, 1024, 12) == 4
 
 
 def test_a_plain_job_gives_its_own_arguments() -> None:

@@ -127,11 +127,24 @@ def test_a_missing_folder_is_refused_in_a_sentence(capsys):
     assert "there is no such folder" in capsys.readouterr().err
 
 
-def test_two_swept_settings_give_heatmaps(tmp_path):
-    made_up.sweep(tmp_path, noise_aug_strength=0.02)
-    made_up.sweep(tmp_path, noise_aug_strength=0.2)
-    write(tmp_path)
-    assert (tmp_path / "plots" / "heat_motion_bucket_id_noise_aug_strength.png").exists()
+def test_two_swept_settings_give_a_heatmap_with_each_mean_in_its_place(monkeypatch):
+    rows = [
+        made_up.ok(made_up.job(motion_bucket_id=b, noise_aug_strength=n, seed=s), motion_px=b * n + s)
+        for b in (60, 120, 180)
+        for n in (0.1, 0.2)
+        for s in (0, 1)
+    ]
+    sweep = made_up.in_memory(*rows)
+    plots = {plot.name: plot for plot in draw_all(sweep, strategies(sweep))}
+    plot = plots["heat_motion_bucket_id_noise_aug_strength"]
+    axes = plot.figure.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("motion_bucket_id", "noise_aug_strength")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["60", "120", "180"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0.1", "0.2"]
+    fields = {text.get_position(): text.get_text() for text in axes.texts}
+    assert fields == {
+        (c, r): f"{b * n + 0.5:.3g}" for c, b in enumerate((60, 120, 180)) for r, n in enumerate((0.1, 0.2))
+    }
 
 
 def test_a_headline_of_ones_own_is_drawn_where_its_module_is_imported_and_nothing_is_imported_for_it(

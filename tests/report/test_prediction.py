@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from svdsweep import cli
+from svdsweep.analysis.prediction import Ratio
 from svdsweep.predict import cache
 from svdsweep.predict.calibration import read
 from svdsweep.predict.prediction import Prediction, Stage
 from svdsweep.report import write
+from svdsweep.report.prediction import is_far
 from svdsweep.store.columns import STAGES
 
 
@@ -51,6 +53,14 @@ def test_ratios_and_the_constant_of_the_gpu_stand_on_the_page_and_beside_the_row
     assert "## Prediction against measurement" in markdown
     assert "plots/prediction.png" in markdown
     assert (tmp_path / "a" / "plots" / "prediction.png").stat().st_size > 3000
+
+
+@pytest.mark.parametrize(
+    ("stage", "median", "far"),
+    [("denoise", 0.9, True), ("denoise", 0.99, False), ("denoise", 1.1, True), ("run", 0.8, True)],
+)
+def test_what_misses_its_prediction_to_either_side_is_marked(stage, median, far):
+    assert is_far(stage, Ratio(median, median, median, 1)) == far
 
 
 def test_gpus_are_told_apart(tmp_path):

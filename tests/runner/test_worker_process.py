@@ -2,12 +2,14 @@
 
 import os
 from collections import Counter
+from types import SimpleNamespace
 
 import fakes
 import pytest
 from running import Heard, cpu, ran, stored, sweep
 
 from svdsweep.errors import UserError
+from svdsweep.runner.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -83,6 +85,15 @@ def test_a_device_gets_a_fresh_process_after_out_of_memory_and_after_a_cuda_erro
     pids = [row.values["pid"] for row in rows if row.status == "ok"]
     assert len(set(pids)) == 3
     assert pids[2] == pids[3]  # a plain failure spoils nothing
+
+
+@pytest.mark.parametrize("earlier", [{"compile": "whole"}, {}], ids=str)
+@pytest.mark.parametrize("later", [{"cudnn_benchmark": True}, {}], ids=str)
+def test_a_process_is_spent_by_a_strategy_that_changes_it_and_not_fit_for_one(earlier, later):
+    last, job = fakes.job(0, **earlier), fakes.job(1, **later, fused_qkv=True)
+    process = SimpleNamespace(given=SimpleNamespace(job=last), options=cpu(), _spoilt=False)
+    assert WorkerProcess.needs_fresh_process(process, job) == bool(earlier or later)
+    assert not WorkerProcess.needs_fresh_process(process, fakes.job(2, **earlier)), "the same pipeline"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from settings import SETTINGS, with_another
 
 from svdsweep.config import Gpu, Image, Job
+from svdsweep.config import Measure as Repeats
 from svdsweep.probes.stages import Timing
 from svdsweep.store.columns import STAGES
 from svdsweep.store.measurements import Measurements
@@ -104,3 +105,21 @@ def test_the_noise_floor_is_found_for_each_shape_of_a_baseline(measure: Measure)
     baselines = {name: replace(job, baseline=job.key) for name, job in jobs.items()}
     found = {name for name, job in baselines.items() if "noise_floor_psnr_db" in measure(job)[1]}
     assert found == {"", "num_frames", "height", "width", "decode_chunk_size"}
+
+
+def test_shared_latents_are_decoded_as_often_as_their_denoise_was_timed(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_module.measure
+    timed = whole(None, None, True)
+    monkeypatch.setattr(run_module, "measure", lambda *_: replace(timed, timings=timed.timings * 3))
+    repeats = []
+
+    def decoded(_setup: Any, _latents: Any, times: int, *_: Any) -> Measured:
+        repeats.append(times)
+        return replace(timed, timings=timed.timings * times)
+
+    monkeypatch.setattr(run_module, "measure_decode", decoded)
+    measure(replace(JOB, measure=Repeats(within=0.01)))
+    measure(replace(JOB, measure=Repeats(within=0.01), decode_chunk_size=1))
+    assert repeats == [3]
