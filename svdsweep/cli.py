@@ -1,6 +1,7 @@
 """The front door: which verb, and what the process answers with. No torch here."""
 
 import importlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ GRID_VERBS = ("run", "plan")
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    print_what_the_terminal_can()
     try:
         verb, arguments = split_verb(arguments)
         if "--version" in arguments:
@@ -32,6 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("svdsweep: interrupted; what is finished is kept, the same command goes on.", file=sys.stderr)
         return INTERRUPTED
+
+
+def print_what_the_terminal_can() -> None:
+    """From now on, print `?` for a character that the terminal's encoding lacks (`…` in Latin-1), and go on."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def split_verb(arguments: list[str]) -> tuple[str, list[str]]:

@@ -2,12 +2,15 @@
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+import svdsweep
 
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "svdsweep"
@@ -174,3 +177,10 @@ def test_no_function_is_longer_than_a_screen():
 def test_no_function_has_more_branches_than_one_remembers():
     crooked = {name: n for name, f in functions() if (n := branches(f)) > BRANCHES}
     assert not crooked
+
+
+def test_the_tests_and_what_they_start_use_the_tree_that_they_lie_in(tmp_path):
+    assert Path(svdsweep.__file__).parent == PACKAGE
+    code = "from importlib.util import find_spec; print(find_spec('svdsweep').origin)"
+    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert Path(told.stdout.strip()).parent == PACKAGE

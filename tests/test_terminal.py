@@ -1,6 +1,13 @@
-"""The terminal counts what ended and how, and tells each reason once."""
+"""The terminal counts what ended and how, tells each reason once, and shows what its encoding can."""
 
-from svdsweep import terminal
+import contextlib
+import io
+import sys
+
+import pytest
+
+from svdsweep import cli, terminal
+from svdsweep.commands import VERBS
 from svdsweep.config import Job
 from svdsweep.store.rows import Row
 
@@ -17,3 +24,24 @@ def test_statuses_are_counted_and_their_reasons_told_once():
 
 def test_no_rows_is_said():
     assert terminal.counts([]) == "nothing yet"
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        ([["--help"]], "VALUE?] ?]"),
+        ([[verb, "--help"] for verb in VERBS if verb not in cli.GRID_VERBS], "B ? A"),
+        ([["motion_bücket_id=3"]], "motion_b?cket_id"),
+    ],
+    ids=["help", "help of verbs", "an error"],
+)
+def test_what_a_terminal_cannot_show_is_a_question_mark(lines, shown, monkeypatch):
+    monkeypatch.setattr(sys, "argv", sys.argv)  # the help page sets it
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, terminal)
+    for arguments in lines:
+        with contextlib.suppress(SystemExit):
+            cli.main(arguments)
+    terminal.seek(0)
+    assert shown in terminal.read()

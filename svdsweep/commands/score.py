@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"svdsweep score: {problem}", file=sys.stderr)
     if asked.json:
         document = [one.plain() for one in judged]
-        print(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1))
+        print(json.dumps(document, allow_nan=False, indent=1))
     elif judged:
         print(one_table(judged[0]) if len(judged) == 1 else lines_table(judged))
     return WRONG_INPUT if problems else DONE

@@ -15,7 +15,7 @@ from svdsweep.store.rows import Row
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 needs_chromium = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no Chromium here: apt install chromium chromium-driver"
+    not (CHROMIUM and DRIVER), reason="no Chromium here: apt-get install chromium chromium-driver"
 )
 EVIL = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 
