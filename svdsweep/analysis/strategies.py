@@ -58,8 +58,8 @@ def strategies(sweep: Sweep, metrics: Sequence[str] = ()) -> list[Strategy]:
     if table.empty:
         return []
     names = [name for name in metrics or COLUMNS if name in table and name not in NOT_COMPARED]
-    by_key = table[table["status"] == "ok"].drop_duplicates("key").set_index("key", drop=False)
-    groups = table.groupby(["workload", "machine", "memory"], sort=False, dropna=False)
+    by_key = table[table["status"] == "ok"].set_index("key")
+    groups = table.groupby(["workload", "machine", "memory"], sort=False)
     return sorted(
         (_strategy(sweep, tuple(map(str, place)), group, by_key, names) for place, group in groups),
         key=lambda s: (s.workload, s.machine, s.name != BASELINE, s.total_s is None, s.total_s or 0),

@@ -58,10 +58,11 @@ def test_a_strategy_tells_how_its_jobs_ended_what_they_took_and_how_far_its_fram
     chunked = made_up.STRATEGIES["forward_chunking"]
     figures = (
         (9.0, 10.0, 20.0, 60.0, "exact"),
-        (12.0, 14.0, 24.0, 50.0, "near"),
-        (11.0, 12.0, 22.0, 70.0, "equivalent"),
+        (12.0, 14.0, 24.0, 50.0, "different"),
+        (11.0, 12.0, 22.0, 70.0, "near"),
     )
-    rows = [made_up.ok(made_up.job(seed=s), [20.0], vram_allocated_peak_gib=40.0) for s in range(3)]
+    known_of_base = {"vram_allocated_peak_gib": 40.0, "psnr_to_baseline_db": 90.0}
+    rows = [made_up.ok(made_up.job(seed=s), [20.0], **known_of_base) for s in range(3)]
     for seed, (total_s, allocated, process, psnr, equality) in enumerate(figures):
         row = made_up.ok(
             made_up.job(chunked, seed=seed),
@@ -87,7 +88,7 @@ def test_a_strategy_tells_how_its_jobs_ended_what_they_took_and_how_far_its_fram
     assert found.statuses == {"ok": 3, "oom": 1}
     assert list(found.statuses) == ["ok", "oom"]
     assert (found.total_s, found.memory_gib, found.reserved_gib) == (11.0, 30.0, 24.0)
-    assert (found.psnr_db, found.equality, found.faults) == (50.0, "near", 2)
+    assert (found.psnr_db, found.equality, found.faults) == (50.0, "different", 2)
     assert found.latency.value == pytest.approx((9 * 12 * 11) ** (1 / 3) / 20)
     assert (found.memory.value, found.memory.n) == (0.3, 3)
     assert not found.complete
@@ -111,16 +112,18 @@ def test_what_no_row_knows_is_unknown():
     row = untold(row, total_s=None, psnr_to_baseline_db=None, equality="odd")
     (found,) = strategies(in_memory(row))
     assert (found.total_s, found.memory_gib, found.reserved_gib, found.psnr_db) == (None,) * 4
-    assert found.equality is None
+    assert (found.equality, found.faults) == (None, 0)
     assert strategies(in_memory()) == []
 
 
 def test_the_baseline_is_first_of_each_workload_and_machine_then_the_quickest_and_the_untimed_last():
     def row(name, seconds, **settings):
-        return untold(made_up.ok(made_up.job(made_up.STRATEGIES[name], **settings)), total_s=seconds)
+        memory = made_up.STRATEGIES.get(name) or Memory(name=name, extra=[name])
+        return untold(made_up.ok(made_up.job(memory, **settings)), total_s=seconds)
 
     elsewhere = dataclasses.replace(row("compile", 1.0, seed=2), provenance={"cpu": "A"})
     rows = [
+        row("untimed", None),
         row("compile", None),
         row("forward_chunking", 8.0),
         row("compile", 1.0, num_frames=7),
@@ -134,6 +137,7 @@ def test_the_baseline_is_first_of_each_workload_and_machine_then_the_quickest_an
         ("14", "N", "baseline", 9.0),
         ("14", "N", "model_offload", 5.0),
         ("14", "N", "forward_chunking", 8.0),
+        ("14", "N", "untimed", None),
         ("14", "N", "compile", None),
         ("7 ", "N", "compile", 1.0),
     ]
@@ -159,7 +163,7 @@ def test_pairs_are_of_one_machine_whose_baseline_ended_well():
         *(made_up.ok(made_up.job(compiled, seed=s)) for s in (0, 2, 3)),
         made_up.ok(made_up.job(compiled, seed=1), provenance=at),
     )
-    by_key = sweep.ok.set_index("key", drop=False)
+    by_key = sweep.ok.set_index("key")
     pairs = paired(sweep.ok[sweep.ok["memory"] == "compile"], by_key)
     assert (list(pairs["seed"]), list(pairs["partner"])) == ([0], [made_up.job(seed=0).key])
     counted = {s.machine: s.latency.n for s in strategies(sweep) if s.name == "compile"}
