@@ -38,7 +38,7 @@ def again(runs: Path, name: str, *more: str) -> "subprocess.CompletedProcess[str
     """The command that made a sweep, typed once more; what is given again takes the place of what was."""
     given = {setting.partition("=")[0]: setting for setting in (*settings(name), *more)}
     return subprocess.run(
-        [sys.executable, "-m", "svdsweep", *given.values(), f"runs_dir={runs}", "runner.devices=cpu"],
+        [sys.executable, "-m", "svdsweep", *given.values(), f"runs_dir='{runs}'", "runner.devices=cpu"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(KEPT), *sys.path])},
         capture_output=True,
         encoding="utf-8",
@@ -71,7 +71,7 @@ def test_what_did_not_end_well_is_to_do_again_and_nothing_else(
     runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(KEPT))
-    assert main(["plan", *settings("endings"), f"runs_dir={runs}", "runner.devices=cpu", "--json"]) == 0
+    assert main(["plan", *settings("endings"), f"runs_dir='{runs}'", "runner.devices=cpu", "--json"]) == 0
     states = [job["state"] for job in json.loads(capsys.readouterr().out)["jobs"]]
     assert sorted(states) == ["ok", "oom", "to do", "to do", "to do"]
 

@@ -35,7 +35,7 @@ def outputs(folder, monkeypatch):
 def test_it_runs_on_a_fresh_sweep(tmp_path, monkeypatch):
     grid = ["seed=0,1,2", "motion_bucket_id=20,220", "memory=baseline,chunked_decode"]
     few = ["num_inference_steps=1", "num_frames=9"]
-    assert main([*grid, *few, f"runs_dir={tmp_path}", "name=fresh", "runner.devices=cpu"]) == 0
+    assert main([*grid, *few, f"runs_dir='{tmp_path}'", "name=fresh", "runner.devices=cpu"]) == 0
     told = outputs(tmp_path / "fresh", monkeypatch)
     for part in ("chunked_decode", "motion_px", "tabular", "image/png", "python -m svdsweep"):
         assert part in told

@@ -79,8 +79,9 @@ class Configs:
                     if "=" in argument
                     else "that is no setting"
                 )
-                form = "Settings have the form key=value, lists are a=1,2,3; quote values with blanks or brackets."
-                raise UserError(f"{argument}: {reason}. {form}") from e
+                form = "Settings have the form key=value, lists are a=1,2,3"
+                unlike = "values with blanks, brackets or umlauts stand in quotes, key=\"'a b'\""
+                raise UserError(f"{argument}: {reason}. {form}; {unlike}.") from e
         return overrides
 
     @functools.cached_property

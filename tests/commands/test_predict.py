@@ -63,7 +63,7 @@ def test_what_measured_sweeps_say_of_a_gpu_counts_for_it_and_is_told(
         "NVIDIA GeForce RTX 4090": Calibration("NVIDIA GeForce RTX 4090", 0.9, 0.5, 0.4, True, 12, 30.0)
     }
     calibration.write(tmp_path / "measured", fitted)
-    asked = ["model=svd_xt", "memory=baseline", f"runs_dir={tmp_path}", "--json"]
+    asked = ["model=svd_xt", "memory=baseline", f"runs_dir='{tmp_path}'", "--json"]
     for flags, needed, on_12_gb in ([], 11.0 * 1.05 + 0.5, "tight"), (["--gpu", "rtx4090"], 11.9, "yes"):
         predict.main([*asked, *flags])
         (one,) = json.loads(capsys.readouterr().out)

@@ -55,7 +55,7 @@ def test_what_is_missing_is_told(capsys):
 
 
 def test_settings_and_flags_may_stand_in_any_order(tmp_path, capsys):
-    settings = ["motion_bucket_id=60,120", f"runs_dir={tmp_path}"]
+    settings = ["motion_bucket_id=60,120", f"runs_dir='{tmp_path}'"]
     assert main(["plan", "--json", *settings]) == 0
     first = capsys.readouterr().out
     assert main(["plan", settings[0], "--json", settings[1], "-m"]) == 0

@@ -230,4 +230,4 @@ def test_the_exit_code_is_0_when_every_job_has_a_final_row(statuses, code, tmp_p
         return {job.key: Row(job, status) for job, status in zip(grid.jobs, statuses, strict=False)}
 
     monkeypatch.setattr(run, "finish", finished)
-    assert main(["seed=0,1", f"runs_dir={tmp_path}"]) == code
+    assert main(["seed=0,1", f"runs_dir='{tmp_path}'"]) == code

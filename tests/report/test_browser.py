@@ -227,7 +227,7 @@ def test_the_page_of_a_sweep_that_really_ran(browser, tmp_path):
     from svdsweep.store.rows import Store
 
     few = ["num_inference_steps=1", "num_frames=9"]
-    sweep = [*few, f"runs_dir={tmp_path}", "name=real", "runner.devices=cpu"]
+    sweep = [*few, f"runs_dir='{tmp_path}'", "name=real", "runner.devices=cpu"]
     strategies = "memory=baseline,chunked_decode,forward_chunking,split_guidance"
     main([*sweep, "seed=0,1", "motion_bucket_id=20,120,220", strategies])
     folder = tmp_path / "real"
