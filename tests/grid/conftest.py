@@ -10,4 +10,5 @@ def nothing_composed():
     """So a composition that is wrong is seen here, whoever composed the same line before."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(presets, "PACKAGED", {})
+        presets.register_schema.cache_clear()
         yield

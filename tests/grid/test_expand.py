@@ -16,7 +16,7 @@ from svdsweep.config.rules import typed
 from svdsweep.errors import UserError
 from svdsweep.grid.expand import _product, expand, expand_without_weights
 from svdsweep.grid.jobs import Points
-from svdsweep.grid.presets import CONF, configs
+from svdsweep.grid.presets import CONF, configs, reason_of
 
 
 def refusal(*arguments: str) -> str:
@@ -146,9 +146,9 @@ def test_an_image_by_path_by_folder_and_by_glob(tmp_path):
             PIL.Image.new("RGB", (80, 60), "red" if name == "a.png" else "blue").save(tmp_path / name)
         else:
             (tmp_path / name).write_text("no picture", encoding="utf-8")
-    by_file = expand([f"image={tmp_path}/a.png"]).jobs
-    by_folder = expand([f"image={tmp_path}"]).jobs
-    by_glob = expand([f"image={tmp_path}/*.png,rocket"]).jobs
+    by_file = expand([f"image='{tmp_path}/a.png'"]).jobs
+    by_folder = expand([f"image='{tmp_path}'"]).jobs
+    by_glob = expand([f"image='{tmp_path}/*.png',rocket"]).jobs
     assert [j.image.name for j in by_file] == ["a"]
     assert [j.image.name for j in by_folder] == ["a", "b"]
     assert [j.image.name for j in by_glob] == ["a", "b", "rocket"]
@@ -159,7 +159,7 @@ def test_a_moved_picture_is_the_same_job_and_a_changed_one_another(tmp_path):
     PIL.Image.new("RGB", (80, 60), "red").save(tmp_path / "a.png")
     PIL.Image.new("RGB", (80, 60), "red").save(tmp_path / "b.png")
     PIL.Image.new("RGB", (80, 60), "blue").save(tmp_path / "c.png")
-    a, c = expand([f"image={tmp_path}/a.png,{tmp_path}/b.png,{tmp_path}/c.png"]).jobs
+    a, c = expand([f"image='{tmp_path}/a.png','{tmp_path}/b.png','{tmp_path}/c.png'"]).jobs
     assert (a.image.name, c.image.name) == ("a", "c")
 
 
@@ -192,9 +192,14 @@ def test_presets_of_a_users_folder_stand_beside_the_packages(tmp_path):
     (tmp_path / "memory" / "mine.yaml").write_text("name: mine\noffload: model\n", encoding="utf-8")
     names = [j.memory.name for j in expand(["memory=glob([mi*,base*])"], str(tmp_path)).jobs]
     assert names == ["baseline", "mine"]
+    (job,) = expand_without_weights(["memory=mine"], str(tmp_path)).jobs
+    assert job.memory.name == "mine"
 
 
-FORM = "Settings have the form key=value, lists are a=1,2,3; quote values with blanks or brackets."
+FORM = (
+    "Settings have the form key=value, lists are a=1,2,3; values with blanks, brackets or umlauts stand in quotes, "
+    "key=\"'a b'\"."
+)
 EXPERIMENTS = "Allowed is decode_chunk, docs_claims, memory_showdown, motion, noise_aug."
 
 
@@ -293,6 +298,11 @@ def test_wrong_input_is_one_paragraph_that_says_what_is_allowed(arguments, told)
     assert "\n" not in text
 
 
+def test_of_hydras_words_only_those_for_its_authors_are_left_out():
+    words = "cannot be\n\n    full_key: seed\n  object_type=Job\nreference_type=Job\n  said full_key"
+    assert reason_of(ValueError(words)) == "cannot be said full_key"
+
+
 def test_a_folder_of_presets_that_is_not_there_is_told(tmp_path):
     with pytest.raises(UserError) as refused:
         expand([], str(tmp_path / "nowhere"))
@@ -315,7 +325,7 @@ def test_devices_are_one_value_not_a_sweep():
 
 def test_without_weights_only_the_architecture_of_a_model_matters():
     grid = expand_without_weights(
-        ["model=svd_xt", "model.source=nowhere", "model.weights=pretrained", "seed=0,1"]
+        ["model=svd_xt", "model.source=nowhere,else", "model.weights=pretrained", "seed=0,1"]
     )
     assert [(job.model.name, job.model.weights, job.seed) for job in grid.jobs] == [
         ("svd_xt", "random", 0),
