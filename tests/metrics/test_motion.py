@@ -55,7 +55,7 @@ def test_the_fastest_twentieth_of_few_points_is_the_fastest_one():
     ("speeds_px", "dynamic"),
     [
         ([FAST_PX], False),
-        ([FAST_PX + 0.01], True),
+        ([FAST_PX + 0.001], True),
         ([0.0] * 3 + [0.2], True),  # a quarter of 5 frames is one
         ([0.0] * 5 + [0.2], False),  # and of 7 it is two
         ([0.0] * 4 + [0.2] * 2, True),
