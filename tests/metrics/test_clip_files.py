@@ -6,7 +6,6 @@ from PIL import Image
 
 from svdsweep.errors import UserError
 from svdsweep.metrics.shared.files import clips_in, in_order, read
-from svdsweep.worker.media import write_video
 
 GREYS = [np.full((16, 24, 3), level, np.uint8) for level in (10, 90, 170, 250)]
 
@@ -26,10 +25,19 @@ def refusal(path):
 
 
 def test_numbers_in_names_are_numbers_in_the_order(tmp_path):
-    names = ["b2.png", "frame_10.png", "frame_2.png", "2_a.png", "10_a.png", "frame_2_b.png", "b.png"]
+    names = [
+        "1²2.png",
+        "b2.png",
+        "frame_10.png",
+        "frame_2.png",
+        "2_a.png",
+        "10_a.png",
+        "frame_2_b.png",
+        "b.png",
+    ]
     ordered = sorted((tmp_path / name for name in names), key=in_order)
     assert [path.name for path in ordered] == [
-        *("2_a.png", "10_a.png", "b2.png", "b.png", "frame_2.png", "frame_2_b.png", "frame_10.png")
+        *("1²2.png", "2_a.png", "10_a.png", "b2.png", "b.png", "frame_2.png", "frame_2_b.png", "frame_10.png")
     ]
 
 
@@ -109,10 +117,17 @@ def test_a_file_that_is_no_video_is_refused_in_a_sentence(tmp_path):
     assert refusal(tmp_path / "noise.mp4") == "PATH: this file cannot be read as a video."
 
 
-def test_a_video_has_each_coded_frame_once_whatever_its_rate(tmp_path):
-    write_video(tmp_path / "clip.mp4", np.stack(GREYS), 3)
-    clip = read(tmp_path / "clip.mp4", 9)
+def test_what_follows_the_frames_that_are_asked_for_is_not_read(tmp_path):
+    save(tmp_path, **{str(t): grey for t, grey in enumerate(GREYS)})
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    assert read(tmp_path, 2).cut_short
+
+
+def test_a_video_has_each_coded_frame_once_however_long_it_is_shown(tmp_path):
+    first, *others = map(Image.fromarray, GREYS)
+    first.save(tmp_path / "clip.gif", save_all=True, append_images=others, duration=[100, 100, 700, 100])
+    clip = read(tmp_path / "clip.gif", 9)
     assert clip.frames.shape == (4, 16, 24, 3)
     assert clip.frames.mean((1, 2, 3)) == pytest.approx([10, 90, 170, 250], abs=2)
     assert not clip.cut_short
-    assert read(tmp_path / "clip.mp4", 3).cut_short
+    assert read(tmp_path / "clip.gif", 3).cut_short

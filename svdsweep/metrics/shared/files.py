@@ -52,9 +52,10 @@ def read(path: Path, at_most: int) -> Read:
     return Read(np.stack(frames[:at_most]), len(frames) > at_most)
 
 
-def in_order(path: Path) -> list[tuple[int, int | str]]:
+def in_order(path: Path) -> list[int | str]:
     """A key that sorts `frame_2` before `frame_10`."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.name)]
+    parts = re.split(r"(\d+)", path.name)  # every second one is a number
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def _pictures(folder: Path) -> list[Path]:
