@@ -98,6 +98,8 @@ def test_another_number_of_frames_is_different_and_nothing_else_is_told() -> Non
     columns = compare(replace(BASE, frames=FRAMES[:2]), BASE)
     assert columns.values == {"equality": "different", "bit_equal_to_baseline": False}
     floor = replace(BASE, noise_floor_db=15.0)
+    spared = replace(under(split_guidance=True), metrics=Metrics(families=[]))
+    assert judged(spared, replace(BASE, frames=FRAMES[:2]), BASE).values == columns.values
     assert (
         judged(under(split_guidance=True), replace(BASE, frames=FRAMES[:2]), floor).values == columns.values
     )
@@ -145,6 +147,11 @@ def test_kept_frames_come_back_as_they_were(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.npz"]
 
 
+def test_frames_lie_where_a_later_version_looks_for_them() -> None:
+    assert baseline_path(Path("runs"), "key") == Path("runs/baselines/key.npz")
+    assert waiting_path(Path("runs"), "key") == Path("runs/baselines/waiting/key.npz")
+
+
 def test_what_cannot_be_read_is_not_there(tmp_path: Path) -> None:
     write_kept(tmp_path / "a.npz", BASE)
     whole = (tmp_path / "a.npz").read_bytes()
@@ -189,6 +196,7 @@ def test_a_job_ahead_of_its_baseline_is_compared_later(tmp_path: Path) -> None:
     assert (row.job, row.status, row.values["equality"]) == (job, "ok", "equivalent")
     assert row.values["total_s"] == 1.0
     assert (row.series["total_s"], row.notes) == ([1.0], ["warm"])
+    assert len(row.series["psnr_to_baseline_db"]) == 4
     assert not waiting_path(tmp_path, job.key).exists()
     assert compare_missing(tmp_path) == []
 
