@@ -76,7 +76,8 @@ def test_a_folder_that_is_none_is_one_sentence(tmp_path):
 def test_a_grid_is_run_and_opened(tmp_path, capfd):
     settings = [
         *("motion_bucket_id=60,120", "num_inference_steps=1", "num_frames=2", "height=32", "width=64"),
-        *("model.weights=random", "metrics=none", "runner.devices=cpu", f"runs_dir='{tmp_path}'", "name=face"),
+        *("model.weights=random", "metrics=none", "runner.devices=cpu"),
+        *(f"runs_dir='{tmp_path}'", "name=face"),
     ]
     sweep = svdsweep.run(settings)
     assert list(sweep.table["status"]) == ["ok", "ok"]
