@@ -13,9 +13,9 @@ FAST_PX = 6 / 256 * 8
 
 
 def at_speeds(*speeds_px):
-    """The values of footage 8 px high and 16 wide whose pairs move as a whole, each at its speed."""
-    footage = made_up(len(speeds_px) + 1, 8)
-    footage.speed_px = torch.tensor(speeds_px)[:, None, None].expand(-1, 8, 16)
+    """The values of footage 8 px wide and 16 high whose pairs move as a whole, each at its speed."""
+    footage = made_up(len(speeds_px) + 1, 16, 8)
+    footage.speed_px = torch.tensor(speeds_px)[:, None, None].expand(-1, 16, 8)
     return score(footage, Context()).values
 
 
