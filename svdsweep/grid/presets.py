@@ -137,9 +137,8 @@ def converted(cfg: DictConfig, key: str, value: Any) -> Any:
         if key not in (settings := rules(Config)):
             raise UserError(reason_of(e)) from e
         rule, field = settings[key]
-        kind = getattr(field.type, "__name__", str(field.type))
-        wanted = " or ".join(text for word, text in NUMBERS.items() if word in kind)
-        reason = f"allowed is {wanted or 'text'}{f' ({rule.allowed})' if rule.allowed else ''}"
+        wanted = next((text for word, text in NUMBERS.items() if word in str(field.type)), "text")
+        reason = f"allowed is {wanted}{f' ({rule.allowed})' if rule.allowed else ''}"
         raise UserError(f"{key}={value} is not possible: {reason}. {rule.help}") from e
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else cast(Any, node)
 

@@ -223,6 +223,10 @@ EXPERIMENTS = "Allowed is decode_chunk, docs_claims, memory_showdown, motion, no
             ["memory.compile_vae=3x"],
             "memory.compile_vae=3x is not possible: allowed is true or false. Compile the VAE's decoder too.",
         ),
+        (
+            ["decode_chunk_size=1.5"],
+            "decode_chunk_size=1.5 is not possible: allowed is a whole number (≥ 1 frames or all, auto). Frames decoded",
+        ),
         (["runs_dir=[1]"], "runs_dir=[1] is not possible: allowed is text. Folder of all sweeps."),
         (["runner=nonexistent"], "runner=nonexistent: no such runner. Allowed is local, ray, slurm."),
         (["metrics=fst"], "metrics=fst: no such metrics. Allowed is fast, full, none. Did you mean fast?"),
@@ -313,6 +317,8 @@ def test_a_value_may_refer_to_another(tmp_path):
     jobs = expand(["motion_bucket_id=${seed},7", "seed=3,5", "metrics.families=['${memory.name}']"]).jobs
     assert [(job.motion_bucket_id, job.seed) for job in jobs] == [(3, 3), (5, 5), (7, 3), (7, 5)]
     assert jobs[0].metrics.families == ["baseline"]
+    plain, chunked = expand(["memory=baseline,under_8gb", "motion_bucket_id=${fps}"]).jobs
+    assert (chunked.motion_bucket_id, chunked.baseline) == (7, plain.key)
 
 
 def test_devices_are_one_value_not_a_sweep():
