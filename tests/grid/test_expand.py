@@ -225,7 +225,7 @@ EXPERIMENTS = "Allowed is decode_chunk, docs_claims, memory_showdown, motion, no
         ),
         (
             ["decode_chunk_size=1.5"],
-            "decode_chunk_size=1.5 is not possible: allowed is a whole number (≥ 1 frames or all, auto). Frames decoded",
+            "decode_chunk_size=1.5 is not possible: allowed is a whole number (≥ 1 frames or all, auto). Frames",
         ),
         (["runs_dir=[1]"], "runs_dir=[1] is not possible: allowed is text. Folder of all sweeps."),
         (["runner=nonexistent"], "runner=nonexistent: no such runner. Allowed is local, ray, slurm."),
