@@ -79,7 +79,7 @@ def test_where_noise_hides_ten_percent_the_pairs_that_would_show_it_are_named_an
     assert found.count("slower") / CASES >= 0.87
 
 
-@pytest.mark.parametrize("deviation", [0.001, 0.04, 0.05, 0.06, 0.08, 0.1, 0.17])
+@pytest.mark.parametrize("deviation", [0.001, 0.0395, 0.05, 0.17])
 def test_the_pairs_needed_are_the_least_whose_quantiles_reach_ten_percent(deviation):
     def reach(n):
         return (stats.t.ppf(0.975, n - 1) + stats.t.ppf(0.9, n - 1)) * deviation / math.sqrt(n)
