@@ -69,7 +69,7 @@ GROUPS = {
             "analysis/table.py",
         ],
         [
-            "analysis/test_prediction.py",
+            "analysis/test_measured_and_predicted.py",
             "analysis/test_documentation.py",
             "analysis/test_strategies.py",
             "analysis/test_table.py",

@@ -125,7 +125,7 @@ def axes_of(sweep: Sweep) -> list[str]:
     if sweep.table.empty:
         return []
     columns = ["memory", "model", "image", "seed", *swept(sweep.table), "gpu.memory_limit_gib", "measure"]
-    return [n for n in columns if n in sweep.table and sweep.table[n].astype(str).nunique() > 1]
+    return [n for n in columns if n in sweep.table and sweep.table[n].astype(str).nunique(dropna=False) > 1]
 
 
 def answer(sweep: Sweep, compared: Sequence[Strategy]) -> list[str]:

@@ -13,10 +13,11 @@ import pytest
 from svdsweep import cli
 from svdsweep.analysis.strategies import strategies
 from svdsweep.analysis.sweep import open_sweep
-from svdsweep.config import Metrics
+from svdsweep.config import Gpu, Metrics
 from svdsweep.metrics import Column
 from svdsweep.probes import vram
 from svdsweep.report import write
+from svdsweep.report.page import axes_of
 from svdsweep.report.plots import draw_all, headline_metrics
 from svdsweep.store.rows import Row
 
@@ -120,6 +121,11 @@ def test_damaged_input_gives_a_page_that_says_what_is_missing(tmp_path):
     ):
         assert said in page
     assert (tmp_path / "report.md").exists()
+
+
+def test_a_setting_that_some_jobs_leave_open_is_an_axis():
+    rows = [made_up.ok(made_up.job(gpu=Gpu(memory_limit_gib=limit))) for limit in (None, 8.0)]
+    assert "gpu.memory_limit_gib" in axes_of(made_up.in_memory(*rows))
 
 
 def test_a_missing_folder_is_refused_in_a_sentence(capsys):
