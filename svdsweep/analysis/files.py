@@ -49,8 +49,9 @@ def write_series(path: Path, rows: Sequence[Row]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text = pa.large_string()
-    schema = pa.schema({"key": text, "name": text, "run": pa.int64(), "index": pa.int64(), "value": pa.float64()})
+    text = pa.large_string()  # which pandas 2 cannot tell from a table without lines
+    columns = {"key": text, "name": text, "run": pa.int64(), "index": pa.int64(), "value": pa.float64()}
+    schema = pa.schema(columns, pa.Schema.from_pandas(raw_series([]), preserve_index=False).metadata)
     with pq.ParquetWriter(path, schema) as writer:
         for at in range(0, len(rows), SERIES_AT_ONCE):
             some = raw_series(rows[at : at + SERIES_AT_ONCE])
