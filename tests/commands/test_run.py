@@ -201,7 +201,8 @@ def test_a_process_that_was_given_wrong_input_ends_with_2(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["--info", "searchpath"]], ids=" ".join)
-def test_help_and_its_kin_answer_without_torch(arguments, tmp_path):
+def test_help_and_its_kin_answer_without_torch_and_on_any_terminal(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # it lacks the … of the help page
     done = svdsweep(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
