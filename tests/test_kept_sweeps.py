@@ -1,10 +1,7 @@
 """Sweeps that version 0.1.0 made, with every status: they go on, and every verb that reads one reads them."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -29,22 +26,10 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings(name: str) -> list[str]:
-    """What was typed to make a sweep."""
-    return list(json.loads((KEPT / name / "sweep.json").read_text(encoding="utf-8"))["settings"])
-
-
-def again(runs: Path, name: str, *more: str) -> "subprocess.CompletedProcess[str]":
-    """The command that made a sweep, typed once more; what is given again takes the place of what was."""
-    given = {setting.partition("=")[0]: setting for setting in (*settings(name), *more)}
-    return subprocess.run(
-        [sys.executable, "-m", "svdsweep", *given.values(), f"runs_dir='{runs}'", "runner.devices=cpu"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(KEPT), *sys.path])},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        cwd=runs,
-    )
+def settings(name: str, but: str = "") -> list[str]:
+    """What was typed to make a sweep, without one setting."""
+    typed = json.loads((KEPT / name / "sweep.json").read_text(encoding="utf-8"))["settings"]
+    return [setting for setting in typed if setting.partition("=")[0] != but]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,13 +42,13 @@ def test_keys_are_what_they_were(name: str) -> None:
     assert list(Store(KEPT / name).rows()) == stored
 
 
-def test_a_finished_sweep_runs_nothing_again(runs: Path) -> None:
+def test_a_finished_sweep_runs_nothing_again(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (runs / "strategies" / "rows").iterdir()
     sizes = {path: path.stat().st_size for path in before}
-    done = again(runs, "strategies")
-    assert done.returncode == 0, done.stderr
-    assert "12 ok, 4 rejected" in done.stderr
-    assert "to do" not in done.stderr
+    assert main([*settings("strategies"), f"runs_dir='{runs}'", "runner.devices=cpu"]) == 0
+    err = capsys.readouterr().err
+    assert "12 ok, 4 rejected" in err
+    assert "to do" not in err
     assert {path: path.stat().st_size for path in (runs / "strategies" / "rows").iterdir()} == sizes
 
 
@@ -76,16 +61,18 @@ def test_what_did_not_end_well_is_to_do_again_and_nothing_else(
     assert sorted(states) == ["ok", "oom", "to do", "to do", "to do"]
 
 
-def test_a_wider_grid_runs_only_what_is_new_or_failed(runs: Path) -> None:
+def test_a_wider_grid_runs_only_what_is_new(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = Store(runs / "endings").rows()
-    done = again(runs, "endings", "memory.extra=[],[endings.error]", "seed=0,1")
-    assert done.returncode == 1, done.stderr
-    assert "1 ok, 1 failed, 3 to do" in done.stderr
-    rows = Store(runs / "endings").rows()
-    changed = {
-        key: (row.job.seed, row.status, row.attempt) for key, row in rows.items() if row != before.get(key)
-    }
-    assert sorted(changed.values()) == [(0, "failed", 2), (1, "failed", 1), (1, "ok", 1)]
+    wider = ["memory.extra=[]", "seed=0,1", f"runs_dir='{runs}'", "runner.devices=cpu"]
+    sweep = svdsweep.run([*settings("endings", but="memory.extra"), *wider])
+    out, err = capfd.readouterr()
+    assert not out, "standard output is the script's own"
+    assert "2 jobs, 1 ok, 1 to do" in err
+    new = [
+        (row.job.seed, row.status, row.attempt) for key, row in sweep.rows.items() if row != before.get(key)
+    ]
+    assert new == [(1, "ok", 1)]
+    assert sweep.folder == runs / "endings"
 
 
 @pytest.mark.parametrize("name", NAMES)

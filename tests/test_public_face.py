@@ -73,19 +73,6 @@ def test_a_folder_that_is_none_is_one_sentence(tmp_path):
         svdsweep.open(tmp_path / "nothing")
 
 
-def test_a_grid_is_run_and_opened(tmp_path, capfd):
-    settings = [
-        *("motion_bucket_id=60,120", "num_inference_steps=1", "num_frames=2", "height=32", "width=64"),
-        *("model.weights=random", "metrics=none", "runner.devices=cpu"),
-        *(f"runs_dir='{tmp_path}'", "name=face"),
-    ]
-    sweep = svdsweep.run(settings)
-    assert list(sweep.table["status"]) == ["ok", "ok"]
-    assert sweep.folder == tmp_path / "face"
-    assert not capfd.readouterr().out, "standard output is the script's own"
-    assert list(svdsweep.run(settings).rows) == list(sweep.rows), "what is done is not run again"
-
-
 def test_a_wrong_setting_is_refused(tmp_path):
     with pytest.raises(svdsweep.UserError, match="Did you mean motion_bucket_id"):
         svdsweep.run(["motion_buckt_id=60", f"runs_dir='{tmp_path}'"])

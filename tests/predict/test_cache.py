@@ -1,3 +1,4 @@
+import ast
 import dataclasses
 import subprocess
 import sys
@@ -92,14 +93,30 @@ def test_an_impossible_job_has_its_reason(tiny_job: Job) -> None:
     assert "does not divide" in outcome.reason
 
 
+def imported_with(path: Path) -> set[Path]:
+    """The files of the package that are executed when that of a module is, itself among them."""
+    found, ahead = set(), [path]
+    while ahead:
+        here = ahead.pop()
+        if here in found or not here.is_file():
+            continue
+        found.add(here)
+        for node in ast.parse(
+            here.read_text(encoding="utf-8")
+        ).body:  # not what only a type checker or a call imports
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("svdsweep."):
+                module = cache.PACKAGE.parent / Path(*node.module.split("."))
+                ahead += [module.with_suffix(".py"), *(module / f"{alias.name}.py" for alias in node.names)]
+                ahead.append(module / "__init__.py")
+    return found
+
+
 def test_every_module_that_a_simulation_runs_through_makes_another_folder() -> None:
     """But for settings, which are in the key, and where weights lie, which decides nothing."""
-    code = (
-        "import sys, svdsweep.predict.simulate; print(*(n for n in sys.modules if n.startswith('svdsweep.')))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
-    paths = {Path(*name.split(".")[1:]).with_suffix(".py") for name in done.stdout.split()}
-    modules = {path for path in paths if (cache.PACKAGE / path).is_file() and path.parts[0] != "config"}
+    paths = {
+        path.relative_to(cache.PACKAGE) for path in imported_with(cache.PACKAGE / "predict" / "simulate.py")
+    }
+    modules = {path for path in paths if path.parts[0] != "config" and path.name != "__init__.py"}
     sources = {
         path.relative_to(cache.PACKAGE) for pattern in cache.SOURCES for path in cache.PACKAGE.glob(pattern)
     }

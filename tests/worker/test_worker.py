@@ -127,7 +127,9 @@ def test_jobs_that_differ_in_their_decode_share_one_denoise(run: Run) -> None:
     assert shared.values["latents_bit_equal_to_baseline"] is True
 
 
-@pytest.mark.parametrize("knobs", [{"offload": "model"}, {"offload": "group_leaf"}], ids=str)
+@pytest.mark.parametrize(
+    "knobs", [{"offload": "model"}, pytest.param({"offload": "group_leaf"}, marks=pytest.mark.slow)], ids=str
+)
 def test_sharing_equals_a_whole_run_under_offload_too(run: Run, knobs: Any) -> None:
     run(under(**knobs))
     shared = run(replace(under(**knobs), decode_chunk_size=1))
