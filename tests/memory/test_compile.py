@@ -37,6 +37,8 @@ def compiled_presets() -> dict[str, Memory]:
     """The strategies of conf/memory that compile the UNet, less what is `NOT_ON_META`, by the presets that share it."""
     by_names: dict[str, Memory] = {}
     for path in sorted(CONF.glob("*.yaml")):
+        if "compile: " not in path.read_text(encoding="utf-8"):
+            continue  # to compose all of them takes seconds, in every process that collects this file
         (job,) = expand([f"memory={path.stem}", "model=svd_xt", "model.weights=random"]).jobs
         if job.memory.compile != "none":
             memory = replace(job.memory, **NOT_ON_META)
