@@ -37,6 +37,7 @@ def test_a_slower_strategy_stands_first_and_closes_the_gate(tmp_path, capsys):
     assert "latency +20" in lines[2]
     assert "+20" in (tmp_path / "c.md").read_text(encoding="utf-8")
     assert "latency +20" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert cli.main(["compare", *folders, "--fail-above", "0"]) == 1
     assert cli.main(["compare", *folders, "--fail-above", "0.3"]) == 0
     assert cli.main(["compare", *folders]) == 0
 

@@ -42,6 +42,18 @@ def test_fail_fast_stops_at_a_fault_and_at_no_finding(tmp_path, status):
     assert any("fail_fast" in text for text in heard.texts) == is_fault
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"), [({}, [9.0, 1.0]), ({"retry": ["ok"]}, [1.0]), ({"fresh": True}, [1.0])], ids=str
+)
+def test_a_measurement_that_is_asked_for_again_is_not_joined_with_the_old(tmp_path, options, kept):
+    job = replace(fakes.job(0), measure=Measure(rounds=3))
+    Store(tmp_path, "earlier").append(Row(job, "ok", values={"total_s": 9.0}, series={"total_s": [9.0]}))
+    with open_queue([job], cpu(**options), tmp_path, Heard(), signals=False) as queue:
+        row = Row(queue.take("a"), "ok", values={"total_s": 1.0}, series={"total_s": [1.0]})
+        queue.keep(replace(row, provenance={"worker": "a"}), seconds=1.0, workers=1, under_way=[])
+    assert last_rows(stored(tmp_path))[job.key].series["total_s"] == kept
+
+
 def test_fresh_runs_all_again_and_counts_the_attempts(folder):
     jobs = [fakes.job(i) for i in range(3)]
     sweep(folder, jobs)
