@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -87,13 +88,13 @@ def test_without_driver_device_or_uuid_nothing_is_known(driver: Any) -> None:
 
 
 def test_the_cap_is_a_share_of_the_card_and_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares: list[float] = []
-    card = SimpleNamespace(total_memory=32 * 2**30)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
-    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, _: shares.append(share))
+    shares: list[Any] = []
+    cards = {GPU: SimpleNamespace(total_memory=32 * 2**30)}
+    monkeypatch.setattr(torch.cuda, "get_device_properties", cards.__getitem__)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *told: shares.append(told))
     for limit in (8.0, None, 64.0):
         vram.cap(GPU, limit)
-    assert shares == [0.25, 1.0, 1.0]
+    assert shares == [(0.25, GPU), (1.0, GPU), (1.0, GPU)]
     vram.cap(CPU, 8.0)
     assert len(shares) == 3
 
@@ -101,12 +102,51 @@ def test_the_cap_is_a_share_of_the_card_and_is_taken_back(monkeypatch: pytest.Mo
 def test_what_the_allocator_counts_is_told_in_gib(monkeypatch: pytest.MonkeyPatch) -> None:
     bytes_of = {"memory_allocated": 2**30, "max_memory_allocated": 2**31, "max_memory_reserved": 3 * 2**30}
     for name, value in bytes_of.items():
-        monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
+        monkeypatch.setattr(torch.cuda, name, {GPU: value}.__getitem__)
     pinned = {"allocated_bytes.peak": 2**29}
     monkeypatch.setattr(torch.cuda, "host_memory_stats", lambda: pinned, raising=False)
     assert vram.read_peak(GPU) == vram.Peak(allocated_gib=2.0, reserved_gib=3.0)
     assert (vram.allocated_gib(GPU), vram.pinned_peak_gib(GPU)) == (1.0, 0.5)
     assert (vram.read_peak(CPU), vram.allocated_gib(CPU), vram.pinned_peak_gib(CPU)) == (None, None, None)
+    pinned.clear()
+    assert vram.pinned_peak_gib(GPU) is None
+    monkeypatch.delattr(torch.cuda, "host_memory_stats")
+    assert vram.pinned_peak_gib(GPU) is None
+
+
+def test_only_a_gpus_allocator_is_told_to_forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("gc.collect", lambda: told.append("collect"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", told.append)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: told.append("empty"))
+    for device in (CPU, GPU):
+        vram.reset_peak(device)
+        vram.empty_cache(device)
+    assert told == ["collect", GPU, "collect", "empty"], "garbage goes first: it may hold tensors"
+
+
+def test_the_hosts_peak_counts_children_and_is_unknown_where_no_kernel_tells_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real, asked = vram.Path, []
+    monkeypatch.setattr(vram, "Path", lambda path: real(f"{tmp_path}{path}"))
+
+    def children(recursive: bool = False) -> list[Any]:
+        asked.append(recursive)
+        return [SimpleNamespace(pid=pid) for pid in (7, 8, 9)]
+
+    monkeypatch.setattr(vram.psutil, "Process", lambda: SimpleNamespace(children=children))
+    assert not vram.reset_host_peak()
+    assert vram.host_peak_gib() is None
+    for pid, line in (("self", "VmHWM:\t 2097152 kB"), ("7", "VmPeak:\t 9 kB"), ("8", "VmHWM:\t 1048576 kB")):
+        (tmp_path / "proc" / pid).mkdir(parents=True)
+        (tmp_path / "proc" / pid / "status").write_text(
+            f"Name:\t süß\n{line}\nVmRSS:\t 5 kB\n", encoding="utf-8"
+        )
+    assert vram.host_peak_gib() == 3.0
+    assert asked == [True, True], "children of children hold memory too"
+    assert vram.reset_host_peak()
+    assert (tmp_path / "proc" / "self" / "clear_refs").read_text(encoding="utf-8") == "5"
 
 
 def test_provenance_tells_memory_in_gib(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,24 @@
 """From what was measured to columns: peaks, energy, raw times, and decodes that share another job's denoise."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from bare_columns import OUTSIDE_THE_CATALOGUE, PURE_NUMBERS
 
 from svdsweep.metrics import CATALOGUE
-from svdsweep.probes.latency import time_columns
 from svdsweep.probes.nvml import State
 from svdsweep.probes.stages import Timing
 from svdsweep.probes.vram import Peak
 from svdsweep.store.columns import STAGES
-from svdsweep.worker.columns import device_columns, first_run_notes, memory_columns, time_series, with_shared
+from svdsweep.worker.columns import (
+    device_columns,
+    first_run_notes,
+    memory_columns,
+    time_series,
+    untimed_columns,
+    with_shared,
+)
 from svdsweep.worker.measuring import Measured
 
 
@@ -31,37 +38,79 @@ def test_every_number_that_a_gpu_adds_has_a_unit_or_is_bare_on_purpose() -> None
             assert CATALOGUE[name].unit or name in PURE_NUMBERS, name
 
 
-def test_times_are_medians_and_the_geometric_mean_stands_beside_them() -> None:
-    runs, steps = [1.0, 2.0, 32.0], [[1.0, 2.0], [2.0, 40.0], [2.0, 40.0]]
-    series = {"total_s": runs, "step_s": steps, **{f"{stage}_s": runs for stage in STAGES}}
-    values = time_columns(series, num_frames=14).values
-    assert {values[f"{part}_s"] for part in ("total", "step", *STAGES)} == {2.0}
-    assert (values["total_s_min"], values["total_s_max"], values["frames_per_s"]) == (1.0, 32.0, 7.0)
-    assert values["total_s_geometric_mean"] == pytest.approx(4.0)
+def test_raw_times_are_kept_by_stage_and_step() -> None:
+    assert time_series([timing(4.0), timing(8.0)]) == {
+        "total_s": [4.0, 8.0],
+        **{f"{stage}_s": [1.0, 2.0] for stage in STAGES},
+        "step_s": [[0.5, 0.5], [1.0, 1.0]],
+    }
+    decode = Timing(5.0, {"vae_decode": 5.0}, [], {})
+    assert time_series([decode]) == {"total_s": [5.0], "vae_decode_s": [5.0]}
 
 
-def test_energy_is_that_of_one_run_and_company_is_flagged() -> None:
-    before, after = State(energy_j=100.0), State(energy_j=500.0, throttle="power cap", other_processes=2)
-    columns = device_columns(before, after, total_s=[1.0, 1.0], warmup_s=[2.0])
-    assert columns.values["energy_j"] == pytest.approx(100.0)
-    assert any("power cap" in note for note in columns.notes)
-    assert any("2 other processes" in note for note in columns.notes)
-    assert device_columns(State(), State(), [1.0], []).values["energy_j"] is None
+@pytest.mark.parametrize(
+    ("compile_run_s", "warmup_s", "values", "series"),
+    [
+        (None, [], {}, {}),
+        (9.0, [], {"compile_s": 7.0}, {}),
+        (1.5, [], {"compile_s": 0.0}, {}),
+        (None, [3.0, 2.5], {"warmup_s": 5.5}, {"warmup_s": [3.0, 2.5]}),
+        (9.0, [3.0], {"compile_s": 7.0, "warmup_s": 3.0}, {"warmup_s": [3.0]}),
+    ],
+)
+def test_compiling_takes_what_goes_beyond_a_steady_run(
+    compile_run_s: float | None, warmup_s: list[float], values: Any, series: Any
+) -> None:
+    output: Any = None
+    runs = [timing(t) for t in (1.0, 2.0, 32.0)]
+    columns = untimed_columns(Measured(output, output, runs, warmup_s, compile_run_s))
+    assert (columns.values, columns.series) == (values, series)
+
+
+def test_energy_is_that_of_one_run_and_the_cards_state_is_that_after_it() -> None:
+    clocks = {"sm_clock_mhz": 1980, "memory_clock_mhz": 2619, "temperature_c": 60}
+    after = State(
+        energy_j=500.0, throttle="power cap", other_processes=2, process_gib=3, device_gib=5, **clocks
+    )
+    before = State(energy_j=100.0, sm_clock_mhz=1, throttle="power brake", other_processes=7, process_gib=8)
+    columns = device_columns(before, after, total_s=[1.0, 3.0], warmup_s=[4.0])
+    seen = {"throttle": "power cap", "other_processes": 2, "vram_process_peak_gib": 3, "vram_device_gib": 5}
+    assert columns.values == {**clocks, **seen, "energy_j": 100.0}
+    assert columns.notes == [
+        "the GPU was slowed down: power cap",
+        "measured beside 2 other processes on the GPU",
+    ]
+
+
+@pytest.mark.parametrize(("before_j", "after_j"), [(None, None), (None, 9.0), (9.0, None)])
+def test_energy_is_unknown_without_both_readings(before_j: float | None, after_j: float | None) -> None:
+    columns = device_columns(State(energy_j=before_j), State(energy_j=after_j), [1.0], [])
+    assert columns.values["energy_j"] is None
+    assert not columns.notes
 
 
 def test_peaks_are_the_largest_over_stages_and_repeats() -> None:
-    values = memory_columns([timing(peak=2.0), timing(peak=3.0)]).values
-    assert (values["vram_allocated_peak_gib"], values["vram_reserved_peak_gib"]) == (3.0, 4.0)
-    assert values["denoise_vram_allocated_peak_gib"] == 3.0
-    assert memory_columns([timing(peak=None)]).values["vram_allocated_peak_gib"] is None
+    values = memory_columns([timing(peak=2.0), timing(peak=3.0), timing(peak=None)]).values
+    assert values == {
+        f"{stage}vram_{kind}_peak_gib": gib
+        for kind, gib in (("allocated", 3.0), ("reserved", 4.0))
+        for stage in ("", *(f"{stage}_" for stage in STAGES))
+    }
+    unknown = memory_columns([timing(peak=None)]).values
+    assert unknown == dict.fromkeys(values)
+    tight = Timing(1.0, {}, [], {"denoise": Peak(2.0, 2.0)})
+    assert memory_columns([tight]).values["vram_reserved_peak_gib"] == 2.0
 
 
 def test_a_shared_denoise_and_an_own_decode_make_one_run() -> None:
-    own = Timing(5.0, {"vae_decode": 5.0}, [], {"vae_decode": Peak(9.0, 9.5)})
-    [merged] = with_shared([own], [timing()])
-    assert merged.total_s == pytest.approx(3.0 + 5.0)
-    assert merged.stage_s == {**dict.fromkeys(STAGES, 1.0), "vae_decode": 5.0}
-    assert memory_columns([merged]).values["vram_allocated_peak_gib"] == 9.0
+    own = Timing(5.0, {"vae_decode": 4.5}, [], {"vae_decode": Peak(9.0, 9.5)}, {"vae_decoder": 2})
+    donor = replace(timing(), calls={"unet": 3, "vae_decoder": 1})
+    [merged] = with_shared([own], [donor, timing()])
+    peaks = {**dict.fromkeys(STAGES, Peak(2.0, None)), "vae_decode": Peak(9.0, 9.5)}
+    stage_s = {**dict.fromkeys(STAGES, 1.0), "vae_decode": 4.5}
+    assert merged == Timing(3.0 + 5.0, stage_s, [0.5, 0.5], peaks, {"vae_decoder": 2})
+    [uncounted] = with_shared([replace(own, peaks={"vae_decode": None})], [timing(peak=None)])
+    assert uncounted.peaks == dict.fromkeys(STAGES)
 
 
 def test_what_a_donors_allocator_kept_is_not_the_shared_jobs() -> None:
@@ -93,15 +142,8 @@ def test_a_first_run_that_was_timed_says_so(cold: bool, warmup_s: list[float], k
     output: Any = None
     measured = Measured(output, output, [timing()], warmup_s)
     notes = first_run_notes(measured, cold, kind)
-    assert bool(notes) is told
-    assert all("without a warm-up" in note for note in notes)
-
-
-def test_outliers_spread_and_rise_of_repeats_are_noted_and_kept() -> None:
-    series = time_series([timing(t) for t in (1.0, 1.01, 1.0, 0.99, 1.0, 5.0)])
-    columns = time_columns(series, num_frames=14)
-    assert any("number 6" in note for note in columns.notes)
-    assert any("varies by more than" in note for note in columns.notes)
-    assert series["total_s"][-1] == 5.0 == columns.values["total_s_max"]
-    rising = time_columns(time_series([timing(1 + i / 100) for i in range(6)]), num_frames=14)
-    assert any("rises over the repeats" in note for note in rising.notes)
+    note = (
+        "timed without a warm-up: libraries start and caches are filled in the first run of a shape, a second or "
+        "more on a large GPU; measure=standard runs once before"
+    )
+    assert notes == [note] * told
