@@ -1,0 +1,211 @@
+"""What the report's plots show: each number in its place."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import made_up
+import pytest
+from PIL import Image as Pictures
+
+from svdsweep.analysis.strategies import strategies
+from svdsweep.config import Memory
+from svdsweep.metrics import CATALOGUE
+from svdsweep.report.drawing import looks
+from svdsweep.report.failures import LOG_LINES, failures, logs
+from svdsweep.report.pictures import differences
+from svdsweep.report.setting_plots import heatmaps, responses
+from svdsweep.report.strategy_plots import pareto, repeats, stage_memory, stage_times
+from svdsweep.store.rows import Row
+
+BASE, OTHER = Memory(name="baseline"), Memory(name="other", offload="model")
+
+
+def marks(plot):
+    """Where the marks of a plot lie, by the words of their tooltips."""
+    lines = [line for axes in plot.figure.axes for line in axes.lines if line.get_gid()]
+    return {plot.tips[line.get_gid()]: line for line in lines}
+
+
+def test_the_front_joins_what_no_other_beats_in_memory_and_latency_and_every_mark_tells_its_own():
+    placed = {"baseline": (30.0, 10.0, None), "fast": (31.0, 8.0, 40.0), "small": (20.0, 13.0, 30.0)}
+    placed |= {"beaten": (32.0, 14.0, 20.0), "faithful": (31.5, 9.0, 90.0), "broken": (6.0, 5.0, 100.0)}
+    known = [
+        made_up.strategy(name, memory_gib=gib, total_s=s, psnr_db=db) for name, (gib, s, db) in placed.items()
+    ]
+    known[-1] = replace(known[-1], statuses={"ok": 1, "oom": 1})
+    sweep = made_up.in_memory(made_up.ok(made_up.job(), vram_allocated_peak_gib=1.0))
+    plot = pareto(sweep, [*known, made_up.strategy("untimed")], looks([*placed, "untimed"]))
+    axes, found = plot.figure.axes[0], marks(plot)
+    edge = axes.lines[0]
+    assert list(zip(edge.get_xdata(), edge.get_ydata(), strict=True)) == [(20, 13), (30, 10), (31, 8)]
+    assert {words: (*line.get_xdata(), *line.get_ydata()) for words, line in found.items()} == {
+        "baseline: 10 s, 30 GiB, the reference, on the front": (30, 10),
+        "fast: 8 s, 31 GiB, PSNR to baseline 40 dB, on the front": (31, 8),
+        "small: 13 s, 20 GiB, PSNR to baseline 30 dB, on the front": (20, 13),
+        "beaten: 14 s, 32 GiB, PSNR to baseline 20 dB": (32, 14),
+        "faithful: 9 s, 31.5 GiB, PSNR to baseline 90 dB, on the front": (31.5, 9),
+        "broken: 5 s, 6 GiB, PSNR to baseline 100 dB, not all jobs ended well": (6, 5),
+    }
+    sizes = {words.partition(":")[0]: line.get_markersize() for words, line in found.items()}
+    large = {name for name, size in sizes.items() if size == max(sizes.values())}
+    assert large == {"baseline", "fast", "small", "faithful"}
+    hollow = [words.partition(":")[0] for words, line in found.items() if line.get_mfc() == "none"]
+    assert hollow == ["broken"]
+    assert {text.get_text(): text.xy for text in axes.texts} == {n: v[:2] for n, v in placed.items()}
+    assert axes.get_xlabel() == "VRAM peak, allocated (GiB)"
+    assert axes.get_ylabel() == "latency of one video (s)"
+
+
+def two_strategies():
+    """Three jobs of two strategies whose medians differ from their means."""
+    rows = []
+    for scale, memory in ((1.0, BASE), (2.0, OTHER)):
+        for seed, x in enumerate((1.0, 2.0, 9.0)):
+            stages = {"denoise_s": 5.0 * x * scale, "vae_decode_s": x * scale, "vae_encode_s": None}
+            stages |= {
+                "denoise_vram_allocated_peak_gib": 3 * x * scale,
+                "vae_decode_vram_allocated_peak_gib": 4 * x,
+            }
+            job = made_up.job(memory, seed=seed)
+            rows.append(made_up.ok(job, [6.0 * x * scale], image_encode_s=None, **stages))
+    sweep = made_up.in_memory(*rows)
+    return sweep, strategies(sweep)
+
+
+def bars(plot):
+    """Where each bar begins, how long it is and in what line, by its stage and strategy."""
+    found = {}
+    for bar in plot.figure.axes[0].patches:
+        found[plot.tips[bar.get_gid()]] = (bar.get_x(), bar.get_width(), bar.get_y() + bar.get_height() / 2)
+    return found
+
+
+def test_bars_of_time_are_stacked_medians_and_their_tips_tell_them():
+    plot = stage_times(*two_strategies())
+    assert bars(plot) == {
+        "baseline, denoise: 10 s": (0, 10, 0),
+        "other, denoise: 20 s": (0, 20, 1),
+        "baseline, vae_decode: 2 s": (10, 2, 0),
+        "other, vae_decode: 4 s": (20, 4, 1),
+    }
+    axes = plot.figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["baseline", "other"]
+    assert axes.get_xlabel() == "latency (s)"
+
+
+def test_bars_of_memory_stand_side_by_side_and_all_begin_at_nothing():
+    plot = stage_memory(*two_strategies())
+    assert bars(plot) == {
+        "baseline, denoise: 6 GiB": (0, 6, pytest.approx(-0.2)),
+        "other, denoise: 12 GiB": (0, 12, pytest.approx(0.8)),
+        "baseline, vae_decode: 8 GiB": (0, 8, pytest.approx(0.2)),
+        "other, vae_decode: 8 GiB": (0, 8, pytest.approx(1.2)),
+    }
+    assert plot.figure.axes[0].get_xlabel() == "allocated peak (GiB)"
+
+
+def test_repeats_are_shares_of_their_own_jobs_median():
+    sweep, compared = two_strategies()
+    runs = [[1.0, 2.0, 6.0], [8.0, 10.0, 12.0], [5.0], [30.0, 40.0, 60.0]]  # one job ran once
+    sweep = replace(sweep, repeats=dict(zip(sweep.ok["key"], runs, strict=False)))
+    axes = repeats(sweep, compared, looks(["baseline", "other"])).figure.axes[0]
+    lines = [list(line.get_xdata()) for line in axes.lines[:2]]
+    assert lines == [[0.5, 1.0, 3.0, 0.8, 1.0, 1.2], [0.75, 1.0, 1.5]]
+    places = [{round(float(y)) for y in line.get_ydata()} for line in axes.lines[:2]]
+    assert places == [{0}, {1}]
+
+
+def test_a_line_along_a_setting_goes_through_the_means_with_their_intervals():
+    rows = [
+        made_up.ok(made_up.job(memory, seed=seed, motion_bucket_id=bucket), motion_px=scale * bucket + x)
+        for scale, memory in ((1.0, BASE), (2.0, OTHER))
+        for bucket in (120, 60)
+        for seed, x in enumerate((0.0, 3.0, 9.0))
+    ]
+    sweep, motion = made_up.in_memory(*rows), CATALOGUE["motion_px"]
+    plot = responses(
+        sweep, "motion_bucket_id", [motion, CATALOGUE["ssim_to_baseline"]], looks(["baseline", "other"])
+    )
+    (axes,) = plot.figure.axes  # nothing has a number of the second metric
+    lines = {line.get_label(): line for line in axes.lines if not line.get_gid()}
+    assert {name: (list(line.get_xdata()), list(line.get_ydata())) for name, line in lines.items()} == {
+        "baseline": ([60, 120], [64, 124]),
+        "other": ([60, 120], [124, 244]),
+    }
+    # Student's t of 2 degrees of freedom, 4.303, times the deviation √21 over √3
+    tips = {
+        f"baseline, motion_bucket_id={b}: motion_px {b + 4} ({b + 4 - 11.384:.4g} to {b + 4 + 11.384:.4g}), n=3"
+        for b in (60, 120)
+    }
+    assert {words for words in plot.tips.values() if words.startswith("baseline")} == tips
+    assert {words: list(line.get_xdata()) for words, line in marks(plot).items() if "=60:" in words} == {
+        words: [60] for words in plot.tips.values() if "=60:" in words
+    }
+    assert (axes.get_title(), axes.get_ylabel()) == ("motion_px", "px/frame")
+
+
+def test_a_heat_map_is_of_the_baseline_and_the_highest_mean_is_the_brightest():
+    rows = [
+        made_up.ok(made_up.job(memory, motion_bucket_id=b, fps=f), motion_px=scale * b * f)
+        for scale, memory in ((7.0, OTHER), (1.0, BASE))
+        for b in (60, 120)
+        for f in (5, 10)
+    ]
+    plot = heatmaps(made_up.in_memory(*rows), "motion_bucket_id", "fps", [CATALOGUE["motion_px"]])
+    fields = {plot.tips[field.get_gid()]: field for field in plot.figure.axes[0].patches}
+    places = {words: (f.get_x() + 0.5, f.get_y() + 0.5) for words, f in fields.items()}
+    assert places == {
+        f"motion_bucket_id={b}, fps={f}: motion_px {b * f}": (x, y)
+        for x, b in enumerate((60, 120))
+        for y, f in enumerate((5, 10))
+    }
+    light = {words: sum(field.get_facecolor()[:3]) for words, field in fields.items()}
+    assert max(light, key=light.get) == "motion_bucket_id=120, fps=10: motion_px 1200"
+    assert min(light, key=light.get) == "motion_bucket_id=60, fps=5: motion_px 300"
+    assert plot.caption == "Means under baseline; bright is high."
+
+
+def test_each_reason_stands_once_with_its_jobs():
+    ends = [("oom", "denoise", "no room"), ("failed", "load", "boom"), ("oom", "vae_decode", "no room")]
+    jobs = [made_up.job(seed=seed) for seed in range(5)]
+    rows = [
+        Row(job, status, phase=phase, error=error)
+        for job, (status, phase, error) in zip(jobs, [*ends, ends[0]], strict=False)
+    ]
+    found = failures(made_up.in_memory(*rows, made_up.ok(jobs[4])))
+    assert [(f.status, f.phase, f.error, f.keys) for f in found] == [
+        (*ends[0], [jobs[0].key, jobs[3].key]),
+        (*ends[1], [jobs[1].key]),
+        (*ends[2], [jobs[2].key]),
+    ]
+
+
+def test_the_newest_logs_end_with_their_last_lines(tmp_path: Path):
+    (tmp_path / "logs").mkdir()
+    for age in range(10):
+        path = tmp_path / "logs" / f"w-{age}.log"
+        path.write_text("\n".join(f"line {i}" for i in range(40)), encoding="utf-8")
+        os.utime(path, (10_000 - age, 10_000 - age))
+    tails = logs(tmp_path)
+    assert [name for name, _ in tails] == [f"w-{age}.log" for age in range(8)]
+    assert tails[0][1].splitlines() == [f"line {i}" for i in range(40 - LOG_LINES, 40)]
+
+
+def test_the_difference_picture_is_of_the_job_furthest_from_its_baseline_eight_times_as_bright(
+    tmp_path: Path,
+):
+    rows = []
+    for seed, (level, psnr) in enumerate([(101, 48.0), (104, 36.0), (102, 42.0)]):
+        for memory, grey, db in ((BASE, 100, None), (OTHER, level, psnr)):
+            job = made_up.job(memory, seed=seed)
+            sheet = f"{job.key}.png"
+            Pictures.new("RGB", (4, 4), (grey, 0, 255)).save(tmp_path / sheet)
+            rows.append(made_up.ok(job, contact_sheet=sheet, psnr_to_baseline_db=db))
+    sweep = replace(made_up.in_memory(*rows), folder=tmp_path)
+    (found,) = differences(sweep, ["baseline", "other"])
+    assert (found.strategy, found.psnr_db, found.key) == ("other", 36.0, rows[3].key)
+    with Pictures.open(tmp_path / found.path) as picture:
+        assert picture.getpixel((0, 0)) == (32, 0, 0)
+    exact = [replace(row, values={**row.values, "psnr_to_baseline_db": 100.0}) for row in rows]
+    assert differences(replace(made_up.in_memory(*exact), folder=tmp_path), ["other"]) == []
