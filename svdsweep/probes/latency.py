@@ -36,14 +36,14 @@ def time_columns(series: Mapping[str, Sequence[Any]], num_frames: int) -> Measur
             "total_s_geometric_mean": whole.geometric_mean,
             "frames_per_s": num_frames / whole.median,
             "repeats": len(totals),
-        }
+        },
+        notes=_doubts(totals, whole),
     )
     for stage in STAGES:
         if seconds := series.get(f"{stage}_s"):
             columns.values[f"{stage}_s"] = statistics.median(seconds)
     if steps := series.get("step_s"):
         columns.values["step_s"] = statistics.median(s for run in steps for s in run)
-    columns.notes += _doubts(totals, whole)
     return columns
 
 
@@ -53,7 +53,7 @@ def _doubts(totals: Sequence[float], whole: Summary) -> list[str]:
     if whole.outliers:
         numbers = ", ".join(str(i + 1) for i in whole.outliers)
         notes.append(f"outliers among the repeats of total_s, kept: number {numbers}")
-    if len(totals) > 1 and whole.maximum - whole.minimum > NOISY * whole.median:
+    if whole.maximum - whole.minimum > NOISY * whole.median:
         notes.append(f"total_s varies by more than {NOISY:.0%} over the repeats")
     if (rho := drift(totals)) is not None and rho > 0.5:
         notes.append(f"total_s rises over the repeats (rank correlation {rho:.2f})")
