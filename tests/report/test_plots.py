@@ -1,6 +1,5 @@
 """What the report's plots show: each number in its place."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from svdsweep.analysis.strategies import strategies
 from svdsweep.config import Memory
 from svdsweep.metrics import CATALOGUE
 from svdsweep.report.drawing import looks
-from svdsweep.report.failures import LOG_LINES, failures, logs
+from svdsweep.report.failures import failures
 from svdsweep.report.pictures import differences
 from svdsweep.report.setting_plots import heatmaps, responses
 from svdsweep.report.strategy_plots import pareto, repeats, stage_memory, stage_times
@@ -179,17 +178,6 @@ def test_each_reason_stands_once_with_its_jobs():
         (*ends[1], [jobs[1].key]),
         (*ends[2], [jobs[2].key]),
     ]
-
-
-def test_the_newest_logs_end_with_their_last_lines(tmp_path: Path):
-    (tmp_path / "logs").mkdir()
-    for age in range(10):
-        path = tmp_path / "logs" / f"w-{age}.log"
-        path.write_text("\n".join(f"line {i}" for i in range(40)), encoding="utf-8")
-        os.utime(path, (10_000 - age, 10_000 - age))
-    tails = logs(tmp_path)
-    assert [name for name, _ in tails] == [f"w-{age}.log" for age in range(8)]
-    assert tails[0][1].splitlines() == [f"line {i}" for i in range(40 - LOG_LINES, 40)]
 
 
 def test_the_difference_picture_is_of_the_job_furthest_from_its_baseline_eight_times_as_bright(

@@ -1,0 +1,178 @@
+"""What the page and its Markdown say of a sweep, word by word."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import made_up
+import pytest
+
+from svdsweep.analysis.pairs import NO_PAIR, Estimate
+from svdsweep.analysis.strategies import Choice
+from svdsweep.config import Memory
+from svdsweep.report import failures, markdown, page
+from svdsweep.report.failures import Failure
+from svdsweep.report.words import change, difference, shown, verdict
+from svdsweep.store.rows import Row
+
+RATIO = Estimate(0.8214, 0.7, 0.95, 6, "faster")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        *((1234.56, "1235"), (0.123456, "0.1235"), (0.0, "0"), (7, "7"), (True, "yes"), (False, "no")),
+        *((None, "–"), (float("nan"), "–"), ("exact", "exact")),
+    ],
+)
+def test_a_value_is_shown_with_four_digits_and_what_is_unknown_is_a_dash(value, words):
+    assert shown(value) == words
+
+
+def test_an_estimate_is_told_with_its_interval_where_it_has_one():
+    alone = replace(RATIO, low=None, high=None)
+    assert [change(e) for e in (RATIO, alone, NO_PAIR)] == ["0.821× (0.7–0.95)", "0.821×", "–"]
+    assert [difference(e) for e in (RATIO, alone, NO_PAIR)] == ["+0.821 (+0.7 to +0.95)", "+0.821", "–"]
+    few = replace(RATIO, verdict="no difference seen", needed=40)
+    more = "no difference seen; about 40 pairs would find 10 %"
+    assert [verdict(e) for e in (RATIO, few, NO_PAIR)] == ["faster", more, "–"]
+
+
+def lines_of(table: str) -> list[list[str]]:
+    """The cells of a Markdown table."""
+    return [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in table.splitlines()]
+
+
+def several():
+    """Two strategies, one of which has lost a job; seeds 0 and 1."""
+    strategies = (
+        made_up.STRATEGIES["baseline"],
+        made_up.STRATEGIES["compile"],
+        Memory(name="broken", offload="model"),
+    )
+    rows = []
+    for memory, total_s, gib in zip(strategies, (10.0, 8.0, 1.0), (30.0, 31.0, 2.0), strict=True):
+        for seed in range(2):
+            job = made_up.job(memory, seed=seed)
+            if memory.name == "broken" and seed:
+                rows.append(Row(job, "oom", error="no room", phase="denoise", provenance=made_up.GPU))
+                continue
+            taken = {"vram_allocated_peak_gib": gib, "vram_reserved_peak_gib": gib + 1}
+            rows.append(made_up.ok(job, [total_s + seed] * 3, motion_px=2.0 + seed, **taken))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def here():
+    """What their page shows."""
+    return page.gather(made_up.in_memory(*several()))
+
+
+def test_the_table_of_strategies_has_each_number_under_its_head(here):
+    head, _, *lines = lines_of(markdown._strategies(here))
+    assert head[:5] == ["strategy", "jobs", "latency (s)", "memory (GiB)", "latency ÷ baseline"]
+    assert head[5:] == ["", "memory ÷ baseline", "frames", "Δ motion\\_px", "best"]
+    assert [[*line[:4], line[7], line[9]] for line in lines] == [
+        ["baseline", "2 ok", "10.5", "30", "baseline", "front"],
+        ["broken", "1 ok, 1 oom", "1", "2", "exact", ""],
+        ["compile", "2 ok", "8.5", "31", "exact", "front"],
+    ]
+    ratios = [[line[i].partition(" ")[0] for line in lines] for i in (4, 6, 8)]
+    assert ratios == [["–", "0.1×", "0.809×"], ["–", "0.0667×", "1.03×"], ["–", "+0", "+0"]]  # √(8/10 · 9/11)
+
+
+def test_the_answer_leaves_out_a_strategy_that_lost_a_job(here):
+    fastest, least = here.answer
+    assert "fastest is compile with 8.5 s a video and 31 GiB of VRAM (" in fastest
+    assert least == "Least memory takes baseline: 30 GiB of VRAM, 10.5 s."
+
+
+def test_a_card_names_the_fastest_and_the_fastest_that_keeps_the_frames():
+    fast, faithful = made_up.strategy("fast", total_s=8.0), made_up.strategy("faithful", total_s=9.0)
+    head, _, *lines = lines_of(
+        markdown._budgets("here", [Choice(24, fast, faithful), Choice(6, None, None)])[6:]
+    )
+    assert head == ["card", "fastest", "fastest that keeps the frames"]
+    assert lines == [["24 GiB", "fast, 8 s", "faithful, 9 s"], ["6 GiB", "none", "none"]]
+
+
+def test_a_page_says_how_its_jobs_ended_and_lists_them_in_order(here):
+    assert here.counts == {"ok": 5, "oom": 1}
+    assert [s.name for s in here.front] == ["baseline", "compile"]
+    assert here.columns == [
+        *("key", "memory", "seed", "status", "total_s", "vram_allocated_peak_gib", "motion_px"),
+        *("psnr_to_baseline_db", "equality"),
+    ]
+    cells = [line["cells"][1:6] for line in here.lines]
+    assert cells[:4] == [
+        ["baseline", 0, "ok", 10.0, 30.0],
+        ["baseline", 1, "ok", 11.0, 30.0],
+        ["compile", 0, "ok", 8.0, 31.0],
+        ["compile", 1, "ok", 9.0, 31.0],
+    ]
+    assert [line["error"] for line in here.lines] == ["", "", "", "", "", "no room"]
+    assert here.grid["values"] == {"memory": ["baseline", "compile", "broken"], "seed": ["0", "1"]}
+    assert here.grid["tiles"][2]["label"] == "8 s, 31 GiB"
+    assert here.grid["tiles"][2]["base"] == here.grid["tiles"][0]["key"]
+    machine = dict(here.environment)
+    assert machine["gpu"] == ["NVIDIA RTX 4090"]
+    assert machine["torch"] == ["2.15.0"]
+
+
+def test_a_table_with_too_many_jobs_has_those_that_did_not_end_well_and_then_the_first(monkeypatch):
+    monkeypatch.setattr(page, "ROWS_AT_MOST", 3)
+    sweep = made_up.in_memory(*several())
+    lines = page._lines(sweep, ["memory", "seed", "status"])
+    assert [line["cells"] for line in lines] == [
+        ["broken", 1, "oom"],
+        ["baseline", 0, "ok"],
+        ["baseline", 1, "ok"],
+    ]
+    assert "the table lists 3 of 6 jobs (the failed ones first); all are in results.csv" in page._said(sweep)
+
+
+def test_contact_sheets_are_of_each_strategy_in_turn(monkeypatch):
+    monkeypatch.setattr(page, "SHEETS_AT_MOST", 3)
+    rows = [
+        replace(row, values={**row.values, "contact_sheet": f"{i}.png"})
+        for i, row in enumerate(several())
+        if row.values
+    ]
+    sheets = page._sheets(made_up.in_memory(*rows), ["memory", "seed"])
+    assert [(sheet["path"], sheet["caption"]) for sheet in sheets] == [
+        ("0.png", "memory baseline, seed 0"),
+        ("2.png", "memory compile, seed 0"),
+        ("4.png", "memory broken, seed 0"),
+    ]
+
+
+def test_a_reason_is_told_with_its_first_jobs(here):
+    keys = [f"k{i}" for i in range(5)]
+    bad = [Failure("oom", "denoise", "x" * 400, keys), Failure("failed", "load", "boom", keys[:4])]
+    _, _, *lines = lines_of(markdown._failures(replace(here, failures=bad)))
+    assert lines == [
+        ["oom", "denoise", "x" * 300, "k0, k1, k2, k3 …"],
+        ["failed", "load", "boom", "k0, k1, k2, k3"],
+    ]
+
+
+def test_no_more_reasons_than_fit_are_told(monkeypatch):
+    monkeypatch.setattr(failures, "FAILURES_AT_MOST", 1)
+    rows = [Row(made_up.job(seed=i), "failed", error=f"boom {i}") for i in range(2)]
+    assert [f.error for f in failures.failures(made_up.in_memory(*rows))] == ["boom 0"]
+
+
+def test_the_newest_logs_end_with_their_last_lines(tmp_path: Path):
+    (tmp_path / "logs").mkdir()
+    for age in range(10):
+        path = tmp_path / "logs" / f"w-{age}.log"
+        path.write_text("\n".join(f"line {i}" for i in range(40)), encoding="utf-8")
+        os.utime(path, (10_000 - age, 10_000 - age))
+    tails = failures.logs(tmp_path)
+    assert [name for name, _ in tails] == [f"w-{age}.log" for age in range(8)]
+    assert tails[0][1].splitlines() == [f"line {i}" for i in range(15, 40)]
+
+
+def test_the_command_is_told_as_a_shell_takes_it():
+    sweep = replace(made_up.in_memory(*several()), manifest={"settings": ["seed=0,1", "image='a b'"]})
+    assert page.settings_line(sweep) == """python -m svdsweep seed=0,1 'image='"'"'a b'"'"''"""
