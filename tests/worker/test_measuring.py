@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from idle_pipeline import IdlePipeline
 
 from svdsweep.config import Job, Memory
 from svdsweep.config import Measure as Repeats
@@ -35,16 +36,13 @@ FRAMES = np.ones((4, 8, 8, 3), np.float32)
 Told = list[tuple[str, float | None]]
 
 
-class Pipe:
+class Pipe(IdlePipeline):
     """The parts of a pipeline that a run touches; `asked` is what it was called with, `undone` what it was told."""
 
     def __init__(self) -> None:
-        one = torch.nn.Identity
-        self.image_encoder, self.unet = one(), one()
-        self.vae = torch.nn.ModuleDict({"encoder": one(), "decoder": one()})
-        self.vae.encoder, self.vae.decoder = self.vae["encoder"], self.vae["decoder"]
+        super().__init__()
         config = SimpleNamespace(sigma_min=None)
-        self.scheduler = SimpleNamespace(config=config, sigmas=torch.tensor([700.0, 1.0, 0.25, 0.0]))
+        self.scheduler = SimpleNamespace(config=config, sigmas=torch.tensor([700.0, 9.0, 1.0, 0.25, 0.0]))
         self._execution_device = CPU
         self.video_processor = SimpleNamespace(postprocess_video=self.postprocess)
         self.asked: Any = None
@@ -52,17 +50,17 @@ class Pipe:
 
     def __call__(self, picture: Any, **asked: Any) -> Any:
         self.asked = {"picture": picture, **asked}
-        self.image_encoder(LATENTS)
-        self.vae.encoder(LATENTS)
+        self.call("image_encoder")
+        self.call("vae_encoder")
         for step in range(asked["num_inference_steps"]):
-            self.unet(LATENTS)
+            self.call("unet")
             asked["callback_on_step_end"](self, step, None, {"latents": LATENTS + step})
-        self.vae.decoder(LATENTS)
+        self.call("vae_decoder")
         return SimpleNamespace(frames=[FRAMES, None])
 
     def decode_latents(self, *asked: Any) -> Any:
         self.asked = [*asked, torch.is_grad_enabled()]
-        self.vae.decoder(LATENTS)
+        self.call("vae_decoder")
         return "video"
 
     def postprocess(self, video: Any, output_type: str) -> Any:
@@ -85,7 +83,8 @@ def in_turn(monkeypatch: pytest.MonkeyPatch, seconds: Sequence[float] | Iterator
     """Let a run take the next of these seconds; the outputs of the runs, as they come."""
     left, outputs = iter(seconds), []
 
-    def answer(_setup: Any, report: Any) -> Output:
+    def answer(given: Setup, report: Any) -> Output:
+        assert given.picture == "a picture"
         report("denoise", 2.0)
         outputs.append(Output(FRAMES, LATENTS, Timing(next(left), {}, [], {})))
         return outputs[-1]
@@ -170,6 +169,7 @@ def test_warming_up_ends_when_two_runs_in_a_row_agree_or_at_its_limit(
     ("how", "compile_vae", "cold", "untimed"),
     [
         (Repeats(), False, True, (0, 0)),
+        (Repeats(warmup=1), False, True, (0, 1)),
         (Repeats(warmup=3), False, True, (0, 1)),
         (Repeats(until_steady=True), False, True, (0, 1)),
         (Repeats(warmup=3), False, False, (0, 0)),
