@@ -11,7 +11,7 @@ from svdsweep import cli
 from svdsweep.commands.doctor import device, host, rates
 from svdsweep.models import locate
 from svdsweep.predict import here
-from svdsweep.probes import devices
+from svdsweep.probes import devices, nvml
 
 
 def test_it_tells_of_everything_and_ends_by_its_troubles(tmp_path, capsys):
@@ -39,6 +39,30 @@ def test_the_terminal_shows_a_cure_under_its_trouble(monkeypatch, capsys, tmp_pa
     out = capsys.readouterr().out
     assert "TROUBLE" in out
     assert "runs_dir=FOLDER" in out
+
+
+@pytest.mark.parametrize(("free", "state"), [(4.9, "trouble"), (5.0, "ok"), (11.9, "ok"), (12.0, "ok")])
+def test_room_on_disk_and_in_memory_is_told_in_gib(monkeypatch, tmp_path, free, state):
+    monkeypatch.setattr(host.shutil, "disk_usage", lambda _: SimpleNamespace(free=free * 2**30))
+    monkeypatch.setattr(host.psutil, "virtual_memory", lambda: SimpleNamespace(available=free * 2**30))
+    runs, memory = host.disk(tmp_path / "not" / "there"), host.ram()
+    assert (runs.state, runs.found, runs.value) == (state, f"{free} GiB free at {tmp_path}", free)
+    known = ("ok" if free >= 12 else "note", f"{free} GiB free", free)
+    assert (memory.state, memory.found, memory.value) == known
+
+
+@pytest.mark.parametrize(("slowed", "state"), [("", "ok"), ("power cap", "trouble")])
+def test_each_visible_gpu_is_told_in_the_masks_order_with_what_is_in_use(monkeypatch, slowed, state):
+    read = {
+        "GPU-aa": nvml.State(driver="580", device_gib=3.0, throttle=slowed),
+        "GPU-bb": nvml.State(driver="580"),
+    }
+    monkeypatch.setattr(devices, "installed", lambda: [["GPU-aa"], ["GPU-bb"]])
+    monkeypatch.setattr(nvml, "read", read.__getitem__)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    told = "driver 580, 3.0 GiB in use" + (", slowed down: power cap" if slowed else "")
+    expected = [("GPU GPU-bb", "ok", "driver 580"), ("GPU GPU-aa", state, told)]
+    assert [(f.name, f.state, f.found) for f in host.gpus()] == expected
 
 
 def test_measured_rates_are_rates_and_without_a_gpu_nothing_is_kept(monkeypatch, tmp_path):

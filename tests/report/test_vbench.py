@@ -1,6 +1,8 @@
 """A sweep's videos, laid out and named for VBench-I2V."""
 
 import json
+import shlex
+from dataclasses import replace
 
 import pytest
 from PIL import Image as Pictures
@@ -46,16 +48,22 @@ def test_videos_are_named_by_picture_and_counted_by_seed_in_a_folder_a_setting(t
     assert (videos / "rocket-0.mp4").read_text(encoding="utf-8") == first.key
     assert len(commands) == 2
     assert "--full_json_dir" in commands[0]
+    for command, job in zip(commands, made, strict=False):  # in the order of the jobs, each of its own folder
+        cell = tmp_path / "out" / f"motion_bucket_id={job.motion_bucket_id}"
+        words = shlex.split(command)
+        assert words[3] == str((cell / "videos").resolve())
+        assert words[5] == str((cell / "full_info.json").resolve())
 
 
 def test_the_json_names_each_picture_as_the_pipeline_saw_it(tmp_path):
-    export(sweep(tmp_path / "sweep", jobs(buckets=(60,))), tmp_path / "out")
+    wide = [replace(job, height=64, width=96) for job in jobs(buckets=(60,))]
+    export(sweep(tmp_path / "sweep", wide), tmp_path / "out")
     cell = tmp_path / "out" / "all"
     entries = json.loads((cell / "full_info.json").read_text(encoding="utf-8"))
     assert [e["prompt_en"] for e in entries] == ["rocket", "coffee"]
     assert "i2v_subject" in entries[0]["dimension"]
     with Pictures.open(entries[0]["custom_image_path"]) as seen:
-        assert seen.size == (64, 64)
+        assert seen.size == (96, 64)
 
 
 def test_two_pictures_of_one_name_are_told_apart(tmp_path):
@@ -78,6 +86,8 @@ def test_more_seeds_than_vbench_looks_for_are_refused_before_anything_is_written
     with pytest.raises(UserError, match="at most 5"):
         export(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    export(sweep(tmp_path / "enough", jobs(("rocket",), range(SAMPLES), (60,))), tmp_path / "out")
+    assert len(list((tmp_path / "out" / "all" / "videos").iterdir())) == SAMPLES == 5
 
 
 def test_a_folder_that_is_no_sweep_or_a_full_target_is_one_sentence(tmp_path, capsys):
