@@ -7,6 +7,10 @@ import made_up
 import pytest
 
 from svdsweep import cli
+from svdsweep.analysis.pairs import UNSEEN, Estimate
+from svdsweep.analysis.versus import Change, Comparison
+from svdsweep.commands import compare
+from svdsweep.report import render
 from svdsweep.store.rows import Row
 
 
@@ -68,3 +72,74 @@ def test_sweeps_without_a_common_job_are_refused(tmp_path, capsys):
     folders = two(tmp_path, seeds=[7, 8], buckets=[1, 2])
     assert cli.main(["compare", *folders]) == 2
     assert "no job in common" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "value"), [("10%", 0.1), ("0.1", 0.1), ("0", 0.0), ("250%", 2.5), ("99.5", 99.5)]
+)
+def test_a_share_is_a_ratio_or_percent(words, value):
+    assert compare.share(words) == pytest.approx(value)
+
+
+def estimate(value, verdict, half=0.01):
+    return Estimate(value, value - half, value + half, 6, verdict)
+
+
+def changed(**facts):
+    same = {
+        "latency": estimate(1.0, UNSEEN),
+        "memory": estimate(1.0, UNSEEN),
+        "metrics": {},
+        "lost": 0,
+        "won": 0,
+    }
+    return Change("compile", "a clip", 6, **{**same, **facts})
+
+
+def test_a_line_has_each_number_under_its_head():
+    verdicts = ("better", UNSEEN, "worse", "higher", "lower", "better", "worse")
+    metrics = {f"m{i}": estimate(float(i), verdict, 0.5) for i, verdict in enumerate(verdicts)}
+    slower, more = estimate(1.2, "slower"), estimate(1.5, "more")
+    line = compare.cells(changed(latency=slower, memory=more, metrics=metrics, lost=1, won=2), 0.3)
+    assert dict(zip(compare.HEADER, line, strict=True)) == {
+        "strategy": "compile",
+        "workload": "a clip",
+        "pairs": "6",
+        "latency": "1.2× (1.19–1.21)",
+        "verdict": "slower",
+        "VRAM": "1.5× (1.49–1.51)",
+        "metrics": "m0 +0 (-0.5 to +0.5) better; m2 +2 (+1.5 to +2.5) worse; "
+        "m3 +3 (+2.5 to +3.5) higher; m4 +4 (+3.5 to +4.5) lower; 2 more",
+        "lost": "1 lost, 2 won",
+        "regressed": "1 jobs no longer end well; VRAM +50.0%",
+    }
+    plain = dict(zip(compare.HEADER, compare.cells(changed(), 0.0), strict=True))
+    assert (plain["metrics"], plain["lost"], plain["regressed"]) == ("no difference seen", "", "")
+    assert (
+        dict(zip(compare.HEADER, compare.cells(changed(won=2), 0.0), strict=True))["lost"] == "0 lost, 2 won"
+    )
+
+
+def test_the_table_the_markdown_and_the_json_tell_one_gate_and_what_has_no_partner():
+    result = Comparison([changed(latency=estimate(1.2, "slower"))], {"torch": ("1", "2")}, 3, 5)
+    for above, told in ((0.1, "latency +20.0%"), (0.3, "")):
+        terminal = compare.text("b against a", result, above).splitlines()
+        assert (terminal[0], terminal[-2]) == ("b against a", "torch: 1 → 2")
+        assert terminal[-1] == "without a partner: 3 of the first, 5 of the second"
+        lines = compare.markdown("b against a", result, above).splitlines()
+        for line in (terminal[2], lines[4].rstrip(" |")):
+            assert line.rstrip().endswith(told or "no difference seen")
+        assert lines[6:9] == ["| differs | first | second |", "| --- | --- | --- |", "| torch | 1 | 2 |"]
+        assert lines[-1] == "Without a partner: 3 of the first, 5 of the second."
+        (plain,) = json.loads(compare.document(result, above))["changes"]
+        assert plain["regressed"] == [told] * bool(told)
+
+
+def test_a_page_marks_what_regressed_by_more_than_its_gate(monkeypatch):
+    handed = {}
+    monkeypatch.setattr(render, "document", lambda _, **facts: handed.update(facts) or "")
+    result = Comparison([changed(latency=estimate(1.2, "slower")), changed()], {}, 0, 0)
+    for above, marked in ((None, [True, False]), (0.1, [True, False]), (0.3, [False, False])):
+        compare.page("b against a", result, above)
+        assert [bad for _, bad in handed["lines"]] == marked
+        assert handed["above"] == above

@@ -2,12 +2,14 @@
 
 import json
 import threading
+from types import SimpleNamespace
 
 import fakes
 import pytest
 
 from svdsweep.commands import merge, watch
 from svdsweep.errors import UserError
+from svdsweep.runner.contract import Batch
 from svdsweep.store.rows import Row, Store, last_rows, read_rows
 
 
@@ -104,3 +106,75 @@ def test_watch_follows_until_every_job_has_a_row(tmp_path, capsys):
 def test_watch_refuses_what_is_no_folder(tmp_path):
     with pytest.raises(UserError, match="no folder"):
         watch.main([str(tmp_path / "nothing")])
+
+
+def test_a_standing_is_told_in_the_statuses_order_with_its_array():
+    now = {"folder": "runs/a", "jobs": 9, "statuses": {"rejected": 1, "oom": 2, "ok": 3}, "under_way": 2}
+    alone = now | {"slurm_array": None, "slurm_tasks": None}
+    line = "runs/a: 6 of 9 jobs have a row (3 ok, 2 oom, 1 rejected), 2 under way"
+    assert watch.in_words(alone) == line
+    assert watch.in_words(alone | {"jobs": None}) == line.replace(" of 9", "")
+    assert watch.in_words(alone | {"statuses": {}}) == "runs/a: 0 of 9 jobs have a row (none), 2 under way"
+    array = now | {"slurm_array": "77", "slurm_tasks": {"running": 3}}
+    assert watch.in_words(array) == f"{line}; array 77: {{'running': 3}}"
+    assert watch.in_words(array | {"slurm_tasks": {}}) == f"{line}; array 77: not in the queue"
+
+
+def test_without_a_manifest_every_row_counts_and_the_number_of_jobs_is_not_known(tmp_path):
+    fill(tmp_path, [ok(0), ok(9), Row(fakes.job(1), "oom")])
+    now = watch.standing(tmp_path)
+    assert (now["jobs"], now["statuses"], now["slurm_array"]) == (None, {"ok": 2, "oom": 1}, None)
+
+
+def test_watch_follows_only_the_jobs_of_the_last_command(tmp_path, capsys):
+    fill(tmp_path, [ok(0), ok(7)])
+    (tmp_path / "sweep.json").write_text(json.dumps({"keys": [fakes.job(0).key]}), encoding="utf-8")
+    assert watch.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().err == f"{tmp_path}: 1 of 1 jobs have a row (1 ok), 0 under way\n"
+
+
+def test_an_array_that_has_ended_early_is_told_and_the_exit_code_says_so(tmp_path, monkeypatch, capsys):
+    fill(tmp_path, [ok(0)])
+    keys = [fakes.job(i).key for i in range(3)]
+    (tmp_path / "sweep.json").write_text(json.dumps({"keys": keys}), encoding="utf-8")
+    monkeypatch.setattr(watch, "batch_of", lambda _: Batch("77", {}))
+    assert watch.main([str(tmp_path), "--every", "0.01"]) == 1
+    assert "Its array 77 has ended and left 2 jobs undone." in capsys.readouterr().err
+
+
+def test_the_time_left_is_told_from_the_rows_that_came(tmp_path, monkeypatch):
+    jobs = [fakes.job(i) for i in range(4)]
+    (tmp_path / "sweep.json").write_text(json.dumps({"keys": [job.key for job in jobs]}), encoding="utf-8")
+    now, heard, coming = [100.0], [], iter([0, 9, 1, 2, 3])
+
+    def sleep(_):  # a row every 10 s, of jobs of this sweep and one of another
+        now[0] += 10.0
+        fill(tmp_path, [ok(seed) for seed in [next(coming, None)] if seed is not None])
+
+    told = SimpleNamespace(
+        opened=lambda *_: None, closed=lambda: None, finished=lambda worker, row, left_s: heard.append(left_s)
+    )
+    monkeypatch.setattr(watch, "for_terminal", lambda: told)
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    assert watch.follow(tmp_path, 10.0) == 0
+    assert heard == [30.0, 60.0, 30.0, pytest.approx(40 / 3), 0.0]
+
+
+def test_of_rows_that_differ_the_preferred_is_written_with_the_highest_attempt_of_all(tmp_path, capsys):
+    first = ok(0, attempt=3, values={"total_s": 1.0})
+    a, b = fill(tmp_path / "a", [first]), fill(tmp_path / "b", [ok(0, values={"total_s": 2.0})], "host-2")
+    for prefer, total_s in (("first", 1.0), ("last", 2.0)):
+        into = tmp_path / prefer
+        assert merge.main([str(a), str(b), "--into", str(into), f"--prefer={prefer}"]) == 0
+        (row,) = Store(into).rows().values()
+        assert (row.values["total_s"], row.attempt) == (total_s, 3)
+    said = capsys.readouterr()
+    assert said.out == "".join(f"{tmp_path / n}: 1 jobs of 2 folders\n" for n in ("first", "last"))
+    assert said.err.splitlines()[0] == f"{first.key}: ok twice ({a} and {b})"
+
+
+def test_check_counts_the_conflicts_and_copies_nothing(tmp_path, capsys):
+    a, b = fill(tmp_path / "a", [ok(0)]), fill(tmp_path / "b", [ok(1)])
+    assert merge.main([str(a), str(b), "--into", str(tmp_path / "c"), "--check"]) == 0
+    assert capsys.readouterr().out == "0 conflicts in 2 folders\n"
+    assert not (tmp_path / "c").exists()
