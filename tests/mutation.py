@@ -40,15 +40,15 @@ GROUPS = {
     "grid": (["grid/*.py"], ["grid/test_expand.py", "grid/test_help.py"]),
     "measuring": (
         [
-            "probes/latency.py",
-            "probes/vram.py",
-            "probes/stages.py",
-            "worker/columns.py",
-            "worker/measuring.py",
+            *(f"probes/{name}.py" for name in ("latency", "vram", "stages")),
+            *(f"worker/{name}.py" for name in ("columns", "measuring")),
         ],
-        ["probes", "worker/test_columns.py", "worker/test_worker.py"],
+        [
+            *(f"probes/test_{name}.py" for name in ("latency", "readings", "stages")),
+            *(f"worker/test_{name}.py" for name in ("columns", "measuring")),
+        ],
     ),
-    "pipeline": (["worker/run.py"], ["worker/test_worker.py"]),
+    "pipeline": (["worker/run.py"], ["worker/test_run_of_a_job.py"]),
     "rows": (
         ["store/*.py", "runner/leases.py", "runner/pending.py"],
         ["store", "runner/test_leases.py", "runner/test_pending.py"],
