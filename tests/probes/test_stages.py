@@ -164,6 +164,7 @@ def test_stages_that_do_not_add_up_are_a_fault(ticks: list[float], off_by_s: flo
     ("calls", "decode_only", "wrong"),
     [
         (WHOLE[1:], False, "image_encoder 0 times, not 1"),
+        (["image_encoder", *WHOLE], False, "image_encoder 2 times, not 1"),
         (WHOLE[:1] + WHOLE[2:], False, "vae_encoder 0 times, not 1"),
         ([*WHOLE[:3], "unet", *WHOLE[3:]], False, "unet 3 times, not 2"),
         ([*WHOLE[:3], *WHOLE[4:]], False, "1 step times for 2 steps"),
@@ -218,8 +219,8 @@ def test_the_gpus_clock_marks_without_waiting_and_tells_seconds(monkeypatch: pyt
         def record(self, stream: str) -> None:
             told.append(f"record on {stream}")
 
-        def elapsed_time(self, _later: Any) -> float:
-            return 1500.0
+        def elapsed_time(self, later: Any) -> float:
+            return 1500.0 if (self, later) == (begin, end) else 0.0
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", {GPU: "stream"}.__getitem__)
