@@ -1,11 +1,12 @@
 """What the user sees."""
 
 import io
+from dataclasses import replace
 
 import fakes
 import pytest
 
-from svdsweep.runner.progress import Bar, Lines, clock, for_terminal
+from svdsweep.runner.progress import Bar, Lines, clock, for_terminal, headline
 from svdsweep.store.rows import Row
 
 
@@ -44,6 +45,11 @@ def test_plain_lines_where_nobody_watches():
     assert " ok 2.50 s" in lines[1]
     assert "oom 2.50 s in denoise" in lines[2]
     assert lines[3].endswith(": why on gpu0")
+    assert [line.split("]")[0] for line in lines[1:4]] == [
+        "[1/4, 1:01 left",
+        "[2/4, 1:01 left",
+        "[3/4, 1:01 left",
+    ]
     assert "\r" not in heard.getvalue()
     assert "and where" not in heard.getvalue()
 
@@ -66,3 +72,33 @@ def test_a_bar_with_counts_and_time_left_and_findings_at_once_on_a_terminal():
 )
 def test_seconds_as_a_person_reads_them(seconds, text):
     assert clock(seconds) == text
+
+
+def test_a_row_is_one_line_with_where_it_ended_and_which_attempt_it_was():
+    job = replace(fakes.job(3, "rocket"), motion_bucket_id=60, noise_aug_strength=0.1)
+    about = "tiny baseline rocket seed 3 motion 60 noise 0.1"
+    told = [
+        headline(row)
+        for row in (
+            Row(job, "ok", attempt=2, phase="denoise", values={"total_s": 2.5}),
+            Row(job, "oom", attempt=2, phase="denoise", error="no room\nat all"),
+            Row(job, "crashed", attempt=2, error="gone"),
+        )
+    ]
+    assert told == [
+        f"{job.key} ok 2.50 s, {about}",
+        f"{job.key} oom in denoise, {about}: no room",
+        f"{job.key} crashed (attempt 2), {about}: gone",
+    ]
+
+
+def test_the_last_line_tells_no_time_left_and_what_others_did_and_rounds_add_count():
+    heard = io.StringIO()
+    lines = Lines(heard)
+    lines.opened(2, ["a-1"])
+    lines.elsewhere(1)
+    lines.added(1)
+    row = Row(fakes.job(), "ok")
+    lines.finished("a-1", row, 5.0)
+    lines.finished("a-1", row, 5.0)
+    assert [line.split("]")[0] for line in heard.getvalue().splitlines()[1:]] == ["[2/3, 0:05 left", "[3/3"]

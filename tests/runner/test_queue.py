@@ -117,3 +117,69 @@ def test_a_process_that_dies_in_a_later_round_costs_that_round_only(folder):
         assert row.series["total_s"] == [1.0, 3.0]
         assert row.series["round"] == [1, 3]
         assert any("round 2 is missing: it ended as crashed" in note for note in row.notes)
+
+
+def answered(job, status="ok", **more):
+    return Row(job, status, provenance={"worker": "w-1"}, **more)
+
+
+def test_attempts_are_counted_on_and_a_job_that_is_done_leaves_the_queue(tmp_path):
+    grid = [fakes.job(seed) for seed in range(3)]
+    Store(tmp_path, "earlier").append(Row(grid[0], "failed", attempt=1))
+    Store(tmp_path, "earlier").append(Row(grid[1], "ok", attempt=1))
+    with open_queue(grid, cpu(attempts=2), tmp_path, Heard(), signals=False) as queue:
+        assert (queue.jobs, len(queue), queue.waiting) == (2, 2, 2)
+        assert [queue.attempt(job) for job in grid] == [2, 2, 1]
+        taken = queue.take("a")
+        assert (taken, len(queue)) == (grid[0], 1)
+        queue.put_back(taken)
+        assert len(queue) == 2
+        assert queue.take("a") == grid[0]
+        assert (tmp_path / "claims" / grid[0].key).exists()
+        queue.keep(answered(grid[0], "failed", attempt=2), seconds=1.0, workers=1, under_way=[])
+        assert not (tmp_path / "claims" / grid[0].key).exists()
+        assert queue.attempt(grid[0]) == 3
+        assert (queue.take("a"), queue.take("a")) == (grid[2], None)
+
+
+def test_a_job_that_another_driver_holds_is_left_to_it_until_its_row_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("svdsweep.runner.queue.LOOK_S", 0.0)
+    grid = [fakes.job(seed) for seed in range(3)]
+    first, second = Heard(), Heard()
+    with open_queue(grid, cpu(), tmp_path, first, signals=False) as one:
+        here = one.take("a")
+        with open_queue(grid, cpu(), tmp_path, second, signals=False) as other:
+            other._tail.but = ""  # both drivers are this process and have one file of rows
+            assert [other.take("b") for _ in range(3)] == [grid[1], grid[2], None]
+            assert (len(other), other.waiting) == (1, 0)
+            other.look()
+            assert (len(other), second.jobs_elsewhere) == (1, 0)
+            one.keep(answered(here, attempt=4), seconds=1.0, workers=1, under_way=[])
+            other.look()
+            assert (len(other), second.jobs_elsewhere, other.attempt(here)) == (0, 1, 5)
+
+
+def test_the_rounds_of_a_measurement_are_due_until_all_are_there_and_the_watch_hears_of_them(tmp_path):
+    job, more = replace(fakes.job(0), measure=Measure(rounds=2)), []
+    heard = Heard()
+    heard.added = more.append
+    with open_queue([job], cpu(), tmp_path, heard, signals=False) as queue:
+        for number, seconds in ((1, 4.0), (2, 2.0)):
+            taken = queue.take("a")
+            row = answered(taken, attempt=queue.attempt(taken), series={"total_s": [seconds]})
+            kept = queue.keep(replace(row, values={"total_s": seconds}), seconds=1.0, workers=1, under_way=[])
+            assert (kept.attempt, kept.series["total_s"]) == (number, [4.0, 2.0][:number])
+            assert (queue.next_round(), len(queue)) == ((1, 1) if number == 1 else (0, 0))
+    assert more == [1]
+    (row,) = last_rows(stored(tmp_path)).values()
+    assert (row.values["total_s"], row.values["rounds"]) == (3.0, 2)
+
+
+def test_a_drained_queue_begins_no_round_and_takes_nothing_back(tmp_path):
+    grid = [replace(fakes.job(seed), measure=Measure(rounds=2)) for seed in range(3)]
+    with open_queue(grid, cpu(fail_fast=True), tmp_path, Heard(), signals=False) as queue:
+        good, bad, given = (queue.take(name) for name in "abc")
+        queue.keep(answered(good, series={"total_s": [1.0]}), seconds=1.0, workers=1, under_way=[])
+        queue.keep(answered(bad, "failed"), seconds=1.0, workers=1, under_way=[])
+        queue.put_back(given)
+        assert (queue.stopped, len(queue), queue.next_round()) == (True, 0, 0)

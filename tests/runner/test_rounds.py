@@ -1,12 +1,13 @@
 """Rounds: which jobs are due for another, and what their rows become."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from svdsweep.config import Job, Measure, Memory
 from svdsweep.probes.latency import time_columns
-from svdsweep.runner.rounds import begun, further_rounds, joined
+from svdsweep.runner.rounds import begun, differing, further_rounds, joined
 from svdsweep.store.rows import Row
 
 JOB = Job(num_frames=14, measure=Measure(rounds=3))
@@ -103,3 +104,32 @@ def test_a_round_that_failed_or_ran_elsewhere_is_told_and_takes_nothing_away(lat
     assert both.values == {**first.values, "rounds": 2}
     assert said in both.notes[-1]
     assert both.notes[-1].startswith("round 2 is missing")
+
+
+def test_of_two_rounds_the_larger_peak_and_the_first_rounds_findings_stay() -> None:
+    peaks = {"vram_allocated_peak_gib": 5.0, "host_ram_peak_gib": 9.0, "load_s": 1.0, "adj_psnr_db": 40.0}
+    later = row(seconds=(2.0, 2.0), attempt=2, provenance={"worker": "b"}, notes=["later"])
+    less = {"vram_allocated_peak_gib": 7.0, "host_ram_peak_gib": 8.0, "load_s": 3.0, "adj_psnr_db": 30.0}
+    later = replace(later, values={**later.values, **less, "only_later": 1.0})
+    both = joined(row(values=peaks, notes=["first"], provenance={"worker": "a"}), later)
+    expected = {**peaks, "vram_allocated_peak_gib": 7.0, "only_later": 1.0}
+    assert {name: both.values[name] for name in expected} == expected
+    assert both.notes[:2] == ["first", "later"]
+    assert both.provenance == {"worker": "b"}
+
+
+def test_a_round_is_affordable_as_long_as_preparing_takes_no_longer_than_measuring() -> None:
+    seconds = (2.0, 2.25)
+    for prepared_s, due in ((4.25, [JOB]), (4.5, [])):
+        held = row(seconds=seconds, values={"load_s": 1.0, "warmup_s": 2.0, "compile_s": prepared_s - 3.0})
+        assert further_rounds([JOB], {JOB.key: held}) == due
+    twice = joined(row(seconds=seconds), row(seconds=seconds, attempt=2))  # 4.25 s a round, not 8.5
+    assert further_rounds([JOB], {JOB.key: replace(twice, values={**twice.values, "load_s": 5.0})}) == []
+
+
+def test_only_what_both_know_can_differ() -> None:
+    one, other = (
+        {"gpu": "A", "torch": "1", "host": None},
+        {"gpu": "B", "torch": "1", "host": "x", "device": "cpu"},
+    )
+    assert differing(one, other, ("device", "host", "torch", "gpu")) == ["gpu"]

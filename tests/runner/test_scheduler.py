@@ -6,7 +6,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import fakes
+import pytest
 
+from svdsweep.config import Measure
 from svdsweep.runner.scheduler import Scheduler, cost
 
 
@@ -117,3 +119,49 @@ def test_the_time_left_is_learnt_from_what_jobs_took():
     assert schedule.left_s(2, []) is None
     schedule.learn(schedule.take("a"), 9.0, load_s=5.0)
     assert schedule.left_s(2, []) == 8.0
+
+
+def test_the_cost_of_a_job_counts_all_that_its_time_grows_with():
+    job = fakes.job(num_inference_steps=10, num_frames=8, height=64, width=96, max_guidance_scale=1.0)
+    plain = 10 * 8 * 64 * 96
+    assert cost(replace(job, measure=Measure(warmup=0, repeats=1))) == plain
+    assert cost(replace(job, measure=Measure(warmup=2, repeats=3))) == 5 * plain
+    guided = replace(job, measure=Measure(warmup=0, repeats=1), max_guidance_scale=1.5)
+    assert cost(guided) == 2 * plain
+
+
+def test_the_time_left_counts_what_waits_whole_and_what_is_under_way_by_half():
+    fast, slow = groups(2, lambda g: [10] * 3)[:3], groups(2, lambda g: [10] * 3)[3:]
+    schedule = Scheduler([*fast, *slow])
+    given = [schedule.take(worker) for worker in ("a", "b")]
+    seconds = {fast[0].pipeline_key: 2.0, slow[0].pipeline_key: 20.0}
+    for job in given:
+        schedule.learn(job, seconds[job.pipeline_key])
+    under_way = [schedule.take("a"), schedule.take("b")]
+    assert schedule.left_s(1, []) == pytest.approx(22)
+    assert schedule.left_s(1, under_way) == pytest.approx(22 + 11)
+    assert schedule.left_s(3, under_way) == pytest.approx(11)
+    assert schedule.left_s(0, []) == pytest.approx(22)
+    other = fakes.job(forward_chunk_size=9, num_inference_steps=10)
+    assert schedule.left_s(1, [*under_way, other]) == pytest.approx(
+        33 + 11 / 2
+    )  # half of what both took in the mean
+    schedule.clear()
+    assert (len(schedule), schedule.left_s(1, [])) == (0, 0.0)
+
+
+def test_a_helper_goes_where_the_most_is_left_and_keeps_to_it():
+    jobs = groups(2, lambda g: [10] * (2 if g else 6))
+    schedule = Scheduler(jobs)
+    long, short = schedule.take("a"), schedule.take("b")
+    assert (long.pipeline_key, short.pipeline_key) == (jobs[0].pipeline_key, jobs[6].pipeline_key)
+    assert [schedule.take("c").pipeline_key for _ in range(2)] == [jobs[0].pipeline_key] * 2
+
+
+def test_a_worker_that_left_has_nothing_loaded_and_takes_what_no_other_has():
+    jobs = groups(2, lambda g: [10] * (3 if g else 6))
+    schedule = Scheduler(jobs)
+    assert [schedule.take("a").pipeline_key for _ in range(2)] == [jobs[0].pipeline_key] * 2
+    schedule.leave("a")
+    assert schedule.take("b").pipeline_key == jobs[0].pipeline_key
+    assert schedule.take("a").pipeline_key == jobs[6].pipeline_key

@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import fakes
 import pytest
@@ -17,8 +18,9 @@ from slurm_node import missing, slurm
 from svdsweep.config import Runner, Slurm
 from svdsweep.errors import UserError
 from svdsweep.runner import run_jobs
+from svdsweep.runner.contract import Batch
 from svdsweep.runner.scheduler import cost
-from svdsweep.runner.slurm import in_queue, parameters, shards, submitted
+from svdsweep.runner.slurm import batch, in_queue, parameters, shards, submitted
 
 
 def test_shards_are_of_equal_work_and_part_few_groups():
@@ -36,11 +38,62 @@ def test_shards_are_of_equal_work_and_part_few_groups():
 
 
 def test_what_is_not_set_is_left_to_the_cluster():
-    asked = parameters(Slurm(partition="gpu", container="image.sqsh", mem_gib=32), "mine")
-    assert asked["partition"] == "gpu"
-    assert asked["mem"] == "32G"
-    assert asked["srun_args"] == ["--container-image=image.sqsh"]
-    assert "account" not in asked
+    asked = parameters(Slurm(partition="gpu", container="image.sqsh", mem_gib=32, shards=3), "mine")
+    unset = {
+        "gres": "gpu:1",
+        "cpus_per_task": 4,
+        "job_name": "svdsweep-mine",
+        "time": 240,
+        "signal_delay_s": 90,
+    }
+    assert asked == {
+        **unset,
+        "partition": "gpu",
+        "mem": "32G",
+        "srun_args": ["--container-image=image.sqsh"],
+        "array_parallelism": 3,
+    }
+    every = Slurm(account="a", qos="q", constraint="c", gres=None, cpus_per_task=2, time_min=7, signal_s=9)
+    other = parameters(replace(every, setup=["module load cuda"], requeues=1, poll_s=3.0), "b")
+    assert other == {
+        "account": "a",
+        "qos": "q",
+        "constraint": "c",
+        "cpus_per_task": 2,
+        "job_name": "svdsweep-b",
+        "time": 7,
+        "setup": ["module load cuda"],
+        "array_parallelism": 4,
+        "signal_delay_s": 9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "out", "error", "states"),
+    [
+        (
+            0,
+            "RUNNING None\nPENDING Priority\nCOMPLETED None\nFAILED NonZeroExitCode\n",
+            "",
+            ["PENDING Priority", "RUNNING None"],
+        ),
+        (0, "TIMEOUT TimeLimit\nCANCELLED None\nNODE_FAIL None\nOUT_OF_MEMORY None\n", "", []),
+        (1, "", "slurm_load_jobs error: Invalid job id specified", []),
+        (1, "", "Unable to contact slurm controller", None),
+    ],
+)
+def test_the_queue_tells_what_is_not_over_and_silence_is_not_the_end(
+    monkeypatch, tmp_path, code, out, error, states
+):
+    answer = SimpleNamespace(returncode=code, stdout=out, stderr=error)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/squeue")
+    assert in_queue("77") == states
+    assert batch(tmp_path) is None
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm" / "submitted.json").write_text('{"array": "77"}', encoding="utf-8")
+    counts = None if states is None else dict.fromkeys((s.split()[0].lower() for s in states), 1)
+    assert batch(tmp_path) == Batch("77", counts)
 
 
 def test_without_slurm_it_is_refused_in_a_sentence(folder, monkeypatch):
