@@ -37,7 +37,8 @@ def nothing_to_clear(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def begun(job: Job, loaded: Loaded | None = None, device: torch.device = CPU) -> Run:
     progress = Progress(lambda *_: None)
-    return begin(job, loaded or Loaded("", SVD, 1.0, 0, None), device, progress, Measurements())
+    known = Measurements({"load_s": 1.0})
+    return begin(job, loaded or Loaded("", SVD, 1.0, 0, None), device, progress, known)
 
 
 def test_a_job_begins_on_a_cleared_device_with_a_picture_as_large_as_the_video(
@@ -52,7 +53,8 @@ def test_a_job_begins_on_a_cleared_device_with_a_picture_as_large_as_the_video(
     assert run.setup.picture.size == (96, 64)
     assert (run.setup.pipe, run.setup.job, run.setup.device, run.loaded) == (SVD, job, GPU, loaded)
     assert run.setup.chunk == 2
-    assert run.measurements.values == {"decode_frames": 2, "denoise_steps": 7, "guided": False, "fps_id": 8}
+    settled = {"decode_frames": 2, "denoise_steps": 7, "guided": False, "fps_id": 8}
+    assert run.measurements.values == {"load_s": 1.0, **settled}
     assert begun(replace(JOB, decode_chunk_size="all")).setup.chunk == 4
 
 
@@ -101,13 +103,16 @@ def test_progress_remembers_the_phase_and_the_largest_peak() -> None:
     assert told == [("denoise", None), ("vae_decode", 7.0), ("vae_decode", 9.0), ("write", 5.0)]
 
 
-@pytest.mark.parametrize(("gpu", "frames"), [(Gpu(), 9), (Gpu(memory_limit_gib=8.5), 6)])
+@pytest.mark.parametrize(
+    ("gpu", "held_gib", "frames"),
+    [(Gpu(), 2, 9), (Gpu(memory_limit_gib=10), 2, 6), (Gpu(memory_limit_gib=8), 0, 6)],
+)
 def test_auto_decodes_what_fits_the_free_memory_and_the_cap(
-    monkeypatch: pytest.MonkeyPatch, gpu: Gpu, frames: int
+    monkeypatch: pytest.MonkeyPatch, gpu: Gpu, held_gib: int, frames: int
 ) -> None:
     """At 576×1024 nine frames fit 12 GiB and six 8; what is held already counts against the cap alone."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", {GPU: (12 * 2**30, 80 * 2**30)}.__getitem__)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", {GPU: 2**29}.__getitem__)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", {GPU: held_gib * 2**30}.__getitem__)
     job = replace(JOB, num_frames=25, height=576, width=1024, decode_chunk_size="auto", gpu=gpu)
     run = begun(job, device=GPU)
     assert run.setup.chunk == run.measurements.values["decode_frames"] == frames
@@ -175,8 +180,10 @@ def test_shared_latents_are_decoded_as_often_as_their_denoise_was_timed(
     monkeypatch.setattr(run_module, "measure", lambda *_: replace(timed, timings=timed.timings * 3))
     repeats = []
 
-    def decoded(_setup: Any, latents: Any, times: int, *_: Any) -> Measured:
+    def decoded(setup: Any, latents: Any, times: int, progress: Any, _cold: bool) -> Measured:
+        assert setup.chunk == 1
         assert latents is timed.first.latents
+        assert isinstance(progress, Progress)
         repeats.append(times)
         return replace(timed, timings=timed.timings * times)
 
@@ -184,6 +191,13 @@ def test_shared_latents_are_decoded_as_often_as_their_denoise_was_timed(
     measure(replace(JOB, measure=Repeats(within=0.01)))
     measure(replace(JOB, measure=Repeats(within=0.01), decode_chunk_size=1))
     assert repeats == [3]
+
+
+def test_a_job_that_shares_nothing_itself_leaves_its_latents_to_others(measure: Measure) -> None:
+    alone = replace(JOB, measure=Repeats(share_latents=False))
+    measure(alone)
+    assert measure(replace(JOB, decode_chunk_size=1))[1]["latency_shared_with"] == alone.key
+    assert "latency_shared_with" not in measure(replace(alone, decode_chunk_size=1))[1]
 
 
 def test_only_the_latest_latents_are_kept(measure: Measure, monkeypatch: pytest.MonkeyPatch) -> None:
