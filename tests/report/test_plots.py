@@ -132,6 +132,9 @@ def test_a_line_along_a_setting_goes_through_the_means_with_their_intervals():
         "baseline": ([60, 120], [64, 124]),
         "other": ([60, 120], [124, 244]),
     }
+    bands = [band.get_datalim(axes.transData).extents.tolist() for band in axes.collections]
+    half = pytest.approx([60, 64 - 11.384, 120, 124 + 11.384], abs=0.001)
+    assert (bands[0], len(bands)) == (half, 2)
     # Student's t of 2 degrees of freedom, 4.303, times the deviation √21 over √3
     tips = {
         f"baseline, motion_bucket_id={b}: motion_px {b + 4} ({b + 4 - 11.384:.4g} to {b + 4 + 11.384:.4g}), n=3"
