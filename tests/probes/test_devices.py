@@ -119,3 +119,27 @@ def test_a_machine_without_a_driver_has_no_gpu(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.setattr(nvml, "nvmlInit", lambda: nvml.nvmlDeviceGetHandleByIndex(3))
     assert devices.installed() == []
+
+
+@pytest.mark.parametrize(
+    ("omp", "slurm", "count"), [("3", "5", 3), ("", "5", 5), ("0", "5", 5), ("x", "0", 7), (None, None, 7)]
+)
+def test_the_cores_are_the_users_word_then_slurms_then_the_mask(monkeypatch, omp, slurm, count):
+    for name, value in (("OMP_NUM_THREADS", omp), ("SLURM_CPUS_PER_TASK", slurm)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(7)), raising=False)
+    assert devices.cores() == count
+    monkeypatch.delattr(devices.os, "sched_getaffinity")
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 7)
+    assert devices.cores() == count
+
+
+def test_a_list_of_devices_may_have_blanks_and_name_the_cpu(monkeypatch):
+    monkeypatch.setattr(devices, "installed", lambda: GPUS)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices.discover(" 1 , cpu, GPU-a,") == ["GPU-bb", "cpu", "GPU-aa"]
+    assert devices.discover(" cpu ") == devices.discover(",") == ["cpu"]
+    with pytest.raises(UserError, match="no device 4 here"):
+        devices.discover("4")

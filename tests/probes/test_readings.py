@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from svdsweep.config.version import version_of
 from svdsweep.probes import nvml, vram
-from svdsweep.probes.environment import provenance
+from svdsweep.probes.environment import device_name, provenance, uuid_of
 from svdsweep.probes.nvml import State
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -20,7 +21,7 @@ class Driver:
     """NVML of a made-up card; `mute` questions raise as they do where a device does not support them."""
 
     NVMLError = type("NVMLError", (Exception,), {})
-    NVML_CLOCK_SM = NVML_CLOCK_MEM = NVML_TEMPERATURE_GPU = 0
+    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = "sm", "memory", "gpu"
 
     def __init__(self, mute: tuple[str, ...] = (), pids: tuple[int, ...] = (0,)) -> None:
         self.mute = mute
@@ -28,13 +29,13 @@ class Driver:
         self.asked_for = ""
 
     def __getattr__(self, name: str) -> Any:
-        def answer(*_: Any) -> Any:
+        def answer(*asked: Any) -> Any:
             if any(word in name for word in self.mute):
                 raise self.NVMLError
             return {
                 "nvmlDeviceGetTotalEnergyConsumption": 5000,
                 "nvmlDeviceGetEnforcedPowerLimit": 700_000,
-                "nvmlDeviceGetClockInfo": 1980,
+                "nvmlDeviceGetClockInfo": {"sm": 1980, "memory": 2619}.get(asked[-1] if asked else None),
                 "nvmlDeviceGetTemperature": 60,
                 "nvmlDeviceGetCurrentClocksEventReasons": 0x4 | 0x40 | 0x1,
                 "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=3 * 2**30),
@@ -63,9 +64,38 @@ def test_a_card_tells_energy_clocks_throttling_and_company(driver: Any) -> None:
     fake = driver(pids=(0, 77))
     state = nvml.read("1234-5678")
     assert fake.asked_for == "GPU-1234-5678"
-    assert (state.energy_j, state.power_limit_w, state.temperature_c) == (5.0, 700.0, 60)
-    assert state.throttle == "power cap, hardware thermal"
-    assert (state.process_gib, state.device_gib, state.other_processes) == (1.0, 3.0, 1)
+    assert state == State(
+        energy_j=5.0,
+        power_limit_w=700.0,
+        sm_clock_mhz=1980,
+        memory_clock_mhz=2619,
+        temperature_c=60,
+        throttle="power cap, hardware thermal",
+        process_gib=1.0,
+        device_gib=3.0,
+        other_processes=1,
+        driver="999.1",
+    )
+
+
+def test_a_reason_for_a_slower_clock_is_told_by_its_bit_and_idling_is_none(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = driver()
+    words = {0: "", 1: "", 2: "", 4: "power cap", 8: "hardware slowdown", 16: ""}
+    words |= {0x20: "software thermal", 0x40: "hardware thermal", 0x80: "power brake"}
+    for bits, told in words.items():
+        monkeypatch.setattr(
+            fake, "nvmlDeviceGetCurrentClocksEventReasons", lambda _, b=bits: b, raising=False
+        )
+        assert nvml.read("x").throttle == told
+
+
+def test_a_card_is_asked_for_by_the_name_that_it_has(driver: Any) -> None:
+    fake = driver()
+    for uuid, name in (("aa", "GPU-aa"), ("GPU-aa", "GPU-aa"), ("MIG-1", "MIG-1")):
+        nvml.read(uuid)
+        assert fake.asked_for == name
 
 
 def test_what_a_card_does_not_tell_is_none(driver: Any) -> None:
@@ -180,3 +210,34 @@ def test_provenance_is_told_and_unknown_things_are_none() -> None:
     assert facts["host"]
     assert facts["sdpa_kernels"] is None
     assert "gpu" not in facts
+
+
+def test_provenance_of_a_gpu_tells_each_fact_under_its_own_name(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver()
+    card = SimpleNamespace(name="X", total_memory=24 * 2**30, major=8, minor=9, uuid="aa")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    switches = {"flash": True, "mem_efficient": False, "cudnn": True, "math": False}
+    for name, on in switches.items():
+        monkeypatch.setattr(torch.backends.cuda, f"{name}_sdp_enabled", lambda on=on: on)
+    monkeypatch.setattr("psutil.cpu_count", lambda logical: 16 if logical else 8)
+    facts = provenance(GPU)
+    expected = {
+        "gpu_capability": "8.9",
+        "gpu_uuid": "aa",
+        "driver": "999.1",
+        "gpu_power_limit_w": 700.0,
+        "device": "cuda:0",
+        "sdpa_kernels": "flash,cudnn",
+        "allocator": "expandable_segments:True",
+        "cpu_cores": 8,
+        "torch": version_of("torch"),
+        "diffusers": version_of("diffusers"),
+    }
+    assert {name: facts[name] for name in expected} == expected
+    monkeypatch.delenv("PYTORCH_CUDA_ALLOC_CONF")
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    assert provenance(CPU)["allocator"] == "default"
+    assert (device_name(GPU), uuid_of(GPU), uuid_of(CPU)) == ("X", "aa", None)
