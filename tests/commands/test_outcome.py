@@ -1,13 +1,16 @@
 """The table of results shows what varies, how it ended and what is best, and nothing that is not known."""
 
 import dataclasses
+import os
 import re
 import sys
 from types import SimpleNamespace
 
 from svdsweep import terminal
 from svdsweep.commands.outcome import outcome
-from svdsweep.config import Job, Memory, Metrics
+from svdsweep.commands.run import show
+from svdsweep.config import Job, Memory, Metrics, Runner
+from svdsweep.grid.expand import Grid
 from svdsweep.metrics import Column
 from svdsweep.store.rows import Row
 
@@ -62,3 +65,31 @@ def test_a_metric_of_ones_own_is_shown_as_its_module_says(monkeypatch):
     ]
     assert re.findall(r"\S+\*", outcome(rows)) == ["11*"]
     assert "aside" not in outcome(rows)
+
+
+def test_every_value_stands_under_its_head():
+    rows = [ok(1, total_s=2.0, denoise_s=1.5, adj_psnr_db=40.0), ok(2, total_s=1.0, adj_psnr_db=30.0)]
+    rows.append(Row(Job(seed=3, memory=Memory(offload="none")), "oom"))
+    header, *lines = (line.split() for line in outcome(rows).splitlines())
+    assert header == ["job", "seed", "status", "denoise_s", "total_s", "adj_psnr_db"]
+    assert lines == [
+        [rows[0].key, "1", "ok", "1.5", "2", "40"],
+        [rows[1].key, "2", "ok", "-", "1*", "30"],
+        [rows[2].key, "3", "oom", "-", "-", "-"],
+    ]
+
+
+def test_after_the_table_stand_the_counts_the_reasons_and_where_the_videos_are(tmp_path, capsys):
+    jobs = [Job(seed=seed) for seed in range(5)]
+    rows = [Row(jobs[0], "ok", values={"total_s": 1.0, "video": "videos/a.mp4"}), Row(jobs[1], "ok")]
+    rows += [Row(jobs[2], "failed", phase="load", error="first\nboom")]
+    grid = Grid(jobs, {}, Runner(), tmp_path, "mine")
+    show(grid, rows, as_json=False)
+    lines, folder = capsys.readouterr().out.splitlines(), tmp_path / "mine"
+    assert lines[5:] == [
+        "2 ok, 1 failed, 2 to do",
+        f"failed in load: boom  ({jobs[2].key})",
+        f"report   {folder / 'report.html'}",
+        f"table    {folder / 'results.csv'}  (.parquet, .md)",
+        f"videos   {folder / 'videos'}{os.sep}  (1; contact sheets in {folder / 'sheets'}{os.sep})",
+    ]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from clips import Surface, flicker, pan
 from PIL import Image
 
 from svdsweep import cli
-from svdsweep.commands.score import main
+from svdsweep.commands import score as verb
+from svdsweep.commands.score import Judged, lines_table, main, one_table
 from svdsweep.metrics import COLUMNS, Context, score
+from svdsweep.store.measurements import Measurements
 from svdsweep.worker.media import write_video
 
 SIZE = (96, 128)
@@ -264,3 +267,63 @@ def test_every_preset_names_families_that_exist_and_columns_that_are_known(frame
     scores = score(frames, Context(image=frames[0], reference=frames), presets["full"])
     assert set(scores.values) == set(COLUMNS)
     json.dumps([scores.values, scores.series], allow_nan=False)
+
+
+def test_a_table_of_clips_has_each_headline_of_each_clip_in_its_place():
+    names = ("sharpness_mean", "motion_px", "warp_psnr_db", "adj_ssim")
+    clips = [
+        Judged(
+            Path(f"{name}.mp4"),
+            frames,
+            64,
+            96,
+            Measurements(dict(zip(names, values, strict=True)), notes=["cut"]),
+        )
+        for name, frames, values in (("a", 6, (9.0, 2.0, None, 0.5)), ("b", 7, (8.0, None, None, 0.25)))
+    ]
+    assert lines_table(clips).splitlines() == [
+        "clip   frames  motion_px  adj_ssim  sharpness_mean",
+        "a.mp4       6          2       0.5               9",
+        "b.mp4       7          -      0.25               8",
+        "note: a.mp4: cut",
+        "note: b.mp4: cut",
+    ]
+
+
+def test_a_clips_table_tells_value_unit_merit_and_meaning():
+    values = {"motion_px": 2.0, "mc_flicker_255": 1.25, "flow_method": "lk", "first_psnr_db": None}
+    text = one_table(Judged(Path("a.mp4"), 6, 64, 96, Measurements(values, notes=["cut"])))
+    head, header, *lines = text.splitlines()
+    assert (head, header.split()) == (
+        "a.mp4: 6 frames, 96×64",
+        ["metric", "value", "unit", "better", "what", "it", "is"],
+    )
+    assert lines[0].split()[:3] == ["motion_px", "2", "px/frame"]
+    assert lines[1].split()[1] == "1.25"
+    assert lines[1].split(COLUMNS["mc_flicker_255"].unit, 1)[1].split()[0] == COLUMNS["mc_flicker_255"].better
+    assert lines[2:] == ["flow_method: lk", "note: cut"]
+
+
+def test_every_flag_reaches_the_metrics(tmp_path, frames, monkeypatch, capsys):
+    heard = {}
+
+    def listen(clip, context, families):
+        heard.update(frames=len(clip), context=context, families=families)
+        return Measurements()
+
+    monkeypatch.setattr(verb, "score", listen)
+    threads = []
+    monkeypatch.setattr("torch.set_num_threads", threads.append)
+    Image.fromarray(np.roll(frames[0], 7)).save(tmp_path / "image.png")
+    folder = str(as_folder(tmp_path / "clip", frames))
+    flags = ["--frames=4", "--decode-chunk-size=3", "--threads=2", "--device=cpu", "--metrics=full", "--json"]
+    assert main([folder, *flags, "--image", str(tmp_path / "image.png"), "--weights-dir", str(tmp_path)]) == 0
+    context = heard["context"]
+    assert (heard["frames"], context.decode_chunk_size, context.device) == (4, 3, "cpu")
+    assert (context.weights_dir, threads) == (tmp_path, [2])
+    assert np.array_equal(context.image, np.roll(frames[0], 7))
+    assert "lpips" in heard["families"]
+    assert not {"clip", "baseline"} & set(heard["families"])
+    assert main([folder]) == 0
+    assert (heard["frames"], heard["context"]) == (6, Context())
+    assert "lpips" not in heard["families"]
