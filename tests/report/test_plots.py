@@ -10,6 +10,7 @@ from PIL import Image as Pictures
 from svdsweep.analysis.strategies import strategies
 from svdsweep.config import Memory
 from svdsweep.metrics import CATALOGUE
+from svdsweep.report import plots, setting_plots
 from svdsweep.report.drawing import looks
 from svdsweep.report.failures import failures
 from svdsweep.report.pictures import differences
@@ -90,6 +91,7 @@ def test_bars_of_time_are_stacked_medians_and_their_tips_tell_them():
     }
     axes = plot.figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["baseline", "other"]
+    assert axes.yaxis_inverted(), "the first strategy stands at the top"
     assert axes.get_xlabel() == "latency (s)"
 
 
@@ -166,6 +168,27 @@ def test_a_heat_map_is_of_the_baseline_and_the_highest_mean_is_the_brightest():
     assert max(light, key=light.get) == "motion_bucket_id=120, fps=10: motion_px 1200"
     assert min(light, key=light.get) == "motion_bucket_id=60, fps=5: motion_px 300"
     assert plot.caption == "Means under baseline; bright is high."
+
+
+def test_a_setting_with_too_many_values_is_no_axis_and_where_lines_are_too_many_the_baseline_stays(
+    monkeypatch,
+):
+    monkeypatch.setattr(plots, "VALUES_AT_MOST", 2)
+    monkeypatch.setattr(setting_plots, "LINES_AT_MOST", 1)
+    rows = [
+        made_up.ok(made_up.job(memory, motion_bucket_id=b, fps=f, noise_aug_strength=n), motion_px=1.0)
+        for memory in (OTHER, BASE)
+        for b in (60, 120, 180)
+        for f in (5, 10)
+        for n in (0.1, 0.2)
+    ]
+    sweep = made_up.in_memory(*rows)
+    drawn = {plot.name: plot for plot in plots.draw_all(sweep, strategies(sweep))}
+    assert [name for name in drawn if name.startswith(("response", "heat"))] == [
+        *("response_noise_aug_strength", "response_fps", "heat_noise_aug_strength_fps")
+    ]
+    assert drawn["response_fps"].figure.axes[0].get_legend_handles_labels()[1] == ["baseline"]
+    assert drawn["response_fps"].caption.endswith(" 1 strategies are left out.")
 
 
 def test_each_reason_stands_once_with_its_jobs():

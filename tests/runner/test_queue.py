@@ -183,3 +183,14 @@ def test_a_drained_queue_begins_no_round_and_takes_nothing_back(tmp_path):
         queue.keep(answered(bad, "failed"), seconds=1.0, workers=1, under_way=[])
         queue.put_back(given)
         assert (queue.stopped, len(queue), queue.next_round()) == (True, 0, 0)
+
+
+def test_the_watch_hears_the_time_left_of_what_waits_and_what_is_under_way(tmp_path, monkeypatch):
+    monkeypatch.setattr("svdsweep.runner.queue.LOOK_S", -1.0)
+    heard, left = Heard(), []
+    heard.finished = lambda worker, row, left_s: left.append((worker, left_s))
+    with open_queue([fakes.job(seed) for seed in range(4)], cpu(), tmp_path, heard, signals=False) as queue:
+        done, other = queue.take("a"), queue.take("b")
+        row = answered(done, values={"load_s": 4.0})
+        queue.keep(row, seconds=10.0, workers=3, under_way=[other])
+    assert left == [("w-1", pytest.approx(5.0))]  # 6 s a job: two that wait and half of one, by three workers
