@@ -103,9 +103,8 @@ def _jobs(points: Points, axes: Mapping[str, list[str]]) -> list[Job]:
 def expand_without_weights(settings: Sequence[str], config_dir: str | None = None) -> Grid:
     """The grid, no weights looked for: only the architecture matters. Raises UserError."""
     kept = [s for s in settings if not s.startswith("model.source=")]
-    return expand(
-        [*kept, "model.weights=random"], config_dir
-    )  # of two values of a setting the last one counts
+    # of two values of a setting the last one counts
+    return expand([*kept, "model.weights=random"], config_dir)
 
 
 def with_needed_baselines(jobs: list[Job]) -> list[Job]:

@@ -168,8 +168,8 @@ def _submit(todo: Sequence[Job], load: str, options: Runner, folder: Path, befor
     except submitit.core.utils.FailedJobError as e:
         raise UserError(f"SLURM refused the array: {str(e).strip().splitlines()[-1]}") from e
     note = {"array": array, "shards": len(parts), "keys": [job.key for job in todo]}
+    note |= {"at": datetime.now(UTC).isoformat(timespec="seconds")}
     with renamed_when_done(folder / "slurm" / "submitted.json") as part:
-        note = {**note, "at": datetime.now(UTC).isoformat(timespec="seconds")}
         part.write_text(json.dumps(note) + "\n", encoding="utf-8")
     return array
 

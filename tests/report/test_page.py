@@ -153,13 +153,6 @@ def test_two_swept_settings_give_a_heatmap_with_each_mean_in_its_place(monkeypat
     }
 
 
-def test_a_bar_is_the_median_of_its_stage():
-    sweep = made_up.in_memory(*(made_up.ok(made_up.job(seed=i), [t]) for i, t in enumerate((1.0, 2.0, 9.0))))
-    plots = {plot.name: plot for plot in draw_all(sweep, strategies(sweep))}
-    widths = [bar.get_width() for bar in plots["stage_times"].figure.axes[0].patches]
-    assert widths == pytest.approx([0.02, 0.08, 1.4, 0.5])  # shares of two seconds, as made_up.ok has them
-
-
 def test_a_headline_of_ones_own_is_drawn_where_its_module_is_imported_and_nothing_is_imported_for_it(
     tmp_path, monkeypatch
 ):
