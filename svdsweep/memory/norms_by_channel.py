@@ -2,7 +2,7 @@
 
 A group is 4 to 80 neighbouring channels of every pixel. PyTorch's compiler reduces one group in one place: of a row of
 128 channels it reads 8 bytes at a time, for which a GPU fetches 32. Sums of each channel are taken over whole rows, in
-many places at once, and groups are put together from these (Chan, Golub and LeVeque, 1983). No GPU has timed it yet."""
+many places at once, and groups are put together from these (Chan, Golub and LeVeque, 1983)."""
 
 import functools
 from typing import Any

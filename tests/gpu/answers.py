@@ -56,9 +56,11 @@ class Measured:
         row = self.row(memory, sweep)
         return _number(row.values.get(column)) if row and row.status == "ok" else None
 
-    def ratio(self, memory: str, column: str, other: str = "baseline") -> float | None:
-        """Of two strategies' numbers."""
-        mine, theirs = self.value(memory, column), self.value(other, column)
+    def ratio(
+        self, memory: str, column: str, other: str = "baseline", sweep: str = "first_light"
+    ) -> float | None:
+        """Of two strategies' numbers in a sweep."""
+        mine, theirs = self.value(memory, column, sweep), self.value(other, column, sweep)
         return mine / theirs if mine is not None and theirs else None
 
     def predictions(self) -> list[dict[str, str]]:
@@ -82,29 +84,29 @@ def all_rows(measured: Measured) -> Iterator[Answer]:
 def fastest(measured: Measured) -> Iterator[Answer]:
     """A step and a decode of `fastest` and `fastest_aggressive` against those of the baseline."""
     for memory in ("fastest", "fastest_aggressive"):
-        step, decode = (measured.ratio("baseline", c, memory) for c in ("step_s", "vae_decode_s"))
+        step, decode, run = (
+            measured.ratio("baseline", column, memory, "fastest")
+            for column in ("step_s", "vae_decode_s", "total_s")
+        )
         yield Answer(
             f"{memory}: a step and the decode at least {FASTER} times as fast as the baseline's?",
             _all(None if x is None else x >= FASTER for x in (step, decode)),
-            f"step {_x(step)}, decode {_x(decode)}, whole run {_x(measured.ratio('baseline', 'total_s', memory))} "
-            f"({_n(measured.value(memory, 'denoise_steps'), 'steps')} against "
-            f"{_n(measured.value('baseline', 'denoise_steps'), 'steps')}); "
-            f"PSNR to the baseline {_n(measured.value(memory, 'psnr_to_baseline_db'), 'dB')}; compiling "
-            f"{_n(measured.value(memory, 'compile_s'), 's')}",
+            f"step {_x(step)}, decode {_x(decode)}, whole run {_x(run)} "
+            f"({_n(measured.value(memory, 'denoise_steps', 'fastest'), 'steps')} against "
+            f"{_n(measured.value('baseline', 'denoise_steps', 'fastest'), 'steps')}); "
+            f"PSNR to the baseline {_n(measured.value(memory, 'psnr_to_baseline_db', 'fastest'), 'dB')}; compiling "
+            f"{_n(measured.value(memory, 'compile_s', 'fastest'), 's')}",
         )
 
 
 def norms(measured: Measured) -> Iterator[Answer]:
     """What sums of each channel do to the norms of `fastest`."""
     step, decode = (
-        plain / mine
-        if (plain := measured.value("fastest", column))
-        and (mine := measured.value("fastest+norms_by_channel=True", column, "norms_by_channel"))
-        else None
+        measured.ratio("fastest+norms_by_channel=False", column, "fastest", "fastest")
         for column in ("step_s", "vae_decode_s")
     )
     yield Answer(
-        "norms_by_channel: are a step and the decode of fastest faster with it?",
+        "norms_by_channel: are a step and the decode of fastest faster with it than without?",
         _all(None if x is None else x > 1 for x in (step, decode)),
         f"step {_x(step)}, decode {_x(decode)}",
     )
@@ -266,7 +268,7 @@ def kernels(measured: Measured) -> Iterator[Answer]:
         else str(compiled.get("failed", "")),
     )
     for memory in ("fastest", "fastest_aggressive"):
-        row = measured.row(memory)
+        row = measured.row(memory, "fastest")
         for note in [n for n in (row.notes if row else []) if n.startswith("attention, ")]:
             yield Answer(f"{memory}: {note.partition(':')[0]}", "measured", note.partition(": ")[2])
 

@@ -82,13 +82,8 @@ def steps(part: int, device: str, work: Path) -> list[Step]:
     sizes = [setting for setting in model if "steps" not in setting]
     fastest = "memory=fastest" if not rehearsal else "memory=single_token"  # on a CPU compiling takes minutes
     return [
-        Step("fastest", sweep("first_light", "memory=baseline,fastest,fastest_aggressive"), 200, 400),
-        Step(
-            "norms by channel",
-            sweep("norms_by_channel", "memory=fastest", "memory.norms_by_channel=true"),
-            130,
-            200,
-        ),
+        Step("fastest", sweep("fastest", "memory=baseline,fastest,fastest_aggressive"), 200, 400),
+        Step("norms by group", sweep("fastest", "memory=fastest", "memory.norms_by_channel=false"), 130, 200),
         Step(
             "whole run",
             sweep("whole_run", "memory=baseline", f"num_inference_steps={whole}", "measure.warmup=0"),

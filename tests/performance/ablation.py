@@ -55,7 +55,7 @@ FASTEST = (
     Step("+ decoder compiled", {"compile_vae": True}),
     Step("+ channels-last", {"channels_last": True}),
     Step("+ convolutions over time in 2-D", {"temporal_conv2d": True}),
-    Step("(norms by channel)", {"norms_by_channel": True}, aside=True),
+    Step("+ norms by channel", {"norms_by_channel": True}),
     Step("+ convolutions by trial", {"cudnn_benchmark": True}),
     Step("+ launching ahead", {"launch_ahead": True}),
     Step("(streamed decode, 8 GiB)", {"decode": "streamed", "compile_vae": False}, aside=True),
