@@ -24,12 +24,12 @@ COMPILING = (
     *("memory.compile_fullgraph", "memory.compile_dynamic"),
 )
 """The knobs that shape how the UNet is compiled."""
+CASE = ("image", "seed")
 SAME = (
-    *("model", "machine", "image", "seed", "motion_bucket_id", "noise_aug_strength", "fps", "num_frames"),
-    *("height", "width", "num_inference_steps", "min_guidance_scale", "max_guidance_scale"),
-    *("memory.offload", "memory.forward_chunk_size", "memory.compile", "memory.unet_weights"),
+    "machine",
+    *(name for name in asked_for(Job()) if name not in ("memory", "decode_chunk_size", "measure")),
 )
-"""What jobs that are compared by their `decode_chunk_size` have in common."""
+"""What jobs that are compared by their `decode_chunk_size` have in common: the strategy's knobs, not its name."""
 RISING = (
     ("motion_bucket_id", "gives more motion", "motion_px", "higher"),
     ("noise_aug_strength", "gives more motion", "motion_px", "higher"),
@@ -138,7 +138,7 @@ def one_frame_flicker(sweep: Sweep) -> Claim:
     by_chunk, e = _by_chunk(sweep, "mc_flicker_255"), NO_PAIR
     if len(by_chunk):
         gaps = (by_chunk[1.0] - by_chunk[by_chunk.columns.max()]).dropna()
-        e = mean_difference(gaps.groupby(level=["image", "seed"]).mean().tolist(), "lower")
+        e = mean_difference(gaps.groupby(level=list(CASE)).mean().tolist(), "lower")
     if e.value is None:
         return _unanswerable(
             text, "there are no jobs that differ in decode_chunk_size only, 1 and all among them"
@@ -153,11 +153,13 @@ def _by_chunk(sweep: Sweep, metric: str) -> pd.DataFrame:
     table = sweep.ok
     if metric not in table or table.empty:
         return pd.DataFrame()
-    data = table[[*SAME]].map(str)  # astype(str) would keep what is missing, and pivoting drop it
+    apart = [name for name in SAME if name not in CASE and table[name].nunique(dropna=False) > 1]
+    same = [*CASE, *apart]
+    data = table[same].map(str)  # astype(str) would keep what is missing, and pivoting drop it
     sizes = zip(table["decode_chunk_size"], table["num_frames"], strict=True)
     data["chunk"] = [min(position(chunk, frames), frames) for chunk, frames in sizes]
     data["y"] = numeric(table[metric]).astype(float)
-    by_chunk = data.dropna(subset=["y"]).pivot_table(index=list(SAME), columns="chunk", values="y")
+    by_chunk = data.dropna(subset=["y"]).pivot_table(index=same, columns="chunk", values="y")
     return by_chunk if 1.0 in by_chunk.columns and len(by_chunk.columns) > 1 else pd.DataFrame()
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import made_up
 import pytest
 from made_up import in_memory
+from settings import SETTINGS, with_another
 
 from svdsweep.analysis.documentation import (
     claims,
@@ -227,6 +228,36 @@ def test_decodes_are_compared_over_jobs_that_have_all_sizes_and_else_the_same_se
     assert claim.measured == "+0.542 levels of mc_flicker_255 against all frames at once"
     assert claim.interval == f"{e.low:+.3g} to {e.high:+.3g} (paired t on 3 (image, seed))"
     assert (claim.verdict, claim.why) == ("holds", ON_A_TOY)
+
+
+OF_THE_JOB = {n for n in SETTINGS if n.startswith("memory.") or "." not in n} - {"decode_chunk_size"}
+OF_THE_JOB |= {"model.dtype", "model.weights", "gpu.memory_limit_gib"}
+
+
+def test_decodes_of_jobs_that_differ_in_anything_else_are_never_compared():
+    def claim(*others, **place):
+        peaks = [(made_up.job(decode_chunk_size=1), 3.0), *((other, 2.0) for other in others)]
+        rows = [made_up.ok(j, vae_decode_vram_allocated_peak_gib=gib) for j, gib in peaks]
+        rows[1:] = [dataclasses.replace(row, provenance=made_up.GPU | place) for row in rows[1:]]
+        return one_frame_memory(in_memory(*rows))
+
+    whole = made_up.job()
+    longer, *others = (with_another(whole, n) for n in ("num_frames", *(OF_THE_JOB - {"num_frames"})))
+    assert len(others) > 40
+    assert claim(*others).verdict == claim(longer).verdict == "unanswerable"
+    assert claim(whole, gpu="another").verdict == "unanswerable"
+    renamed = made_up.job(Memory(name="whole_decode"))
+    assert claim(renamed).measured == claim(whole).measured == "decode peak 3.00 GiB at 1, 2.00 GiB at 14"
+
+
+def test_another_strategy_leaves_a_decodes_memory_as_it_was_measured():
+    streamed = made_up.ok(made_up.job(Memory(decode="streamed")), vae_decode_vram_allocated_peak_gib=2.0)
+    table = [
+        made_up.ok(made_up.job(decode_chunk_size=c), vae_decode_vram_allocated_peak_gib=g)
+        for c, g in ((1, 3.0), ("all", 30.0))
+    ]
+    claim = one_frame_memory(in_memory(*table, streamed))
+    assert claim.measured == "decode peak 3.00 GiB at 1, 30.00 GiB at 14"
 
 
 @pytest.mark.parametrize(
