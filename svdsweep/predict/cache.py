@@ -24,8 +24,6 @@ SIMULATOR = ("cost", "fake_gpu", "op_cache", "prediction", "repeats", "simulate"
 BESIDE_IT = ("memory/*.py", "models/architectures.py", "models/load.py", "predict/cache.py")
 SOURCES = (*BESIDE_IT, *(f"predict/{module}.py" for module in SIMULATOR))
 """The modules that decide a prediction: a change in any of them makes another folder."""
-NOT_DECIDING = (*PER_RUN, "offload_to_disk")
-"""Fields of a memory strategy that no prediction depends on, but for what `_front` says of them."""
 
 
 def folder() -> Path:
@@ -81,7 +79,7 @@ def versions() -> str:
 def _front(job: Job) -> dict[str, Any]:
     model = {name: getattr(job.model, name) for name in ("architecture", "dtype")}
     sizes = {name: getattr(job, name) for name in ("num_frames", "height", "width")}
-    memory = {k: v for k, v in canonical(job.memory).items() if k not in NOT_DECIDING}
+    memory = {k: v for k, v in canonical(job.memory).items() if k not in PER_RUN}  # they decide what follows
     return {**model, **sizes, "steps": steps_of(job), "guided": is_guided(job), "memory": memory}
 
 

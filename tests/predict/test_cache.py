@@ -37,7 +37,7 @@ def test_only_what_matters_tells_predictions_apart(tiny_job: Job) -> None:
         "decode_chunk_size",
     }
     strategy = {name for name in SETTINGS if name.startswith("memory.")}
-    strategy -= {"memory.sigmas", "memory.offload_to_disk"}
+    strategy -= {"memory.sigmas"}
     assert apart == {"model.architecture", "model.dtype", *sizes, *strategy}
 
 
