@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import made_up
+import pytest
 
 from svdsweep.analysis.drift import drift_of_sweep
 from svdsweep.analysis.sweep import open_sweep
@@ -47,6 +48,15 @@ def test_only_equal_work_is_compared(tmp_path):
     assert not said(tmp_path / "lengths", *lengths)
     other = made_up.job(made_up.STRATEGIES["model_offload"])
     assert not said(tmp_path / "strategies", *rows([1.0, 1.1, 1.2]), *rows([2.0, 2.1, 2.2], other))
+
+
+@pytest.mark.parametrize("place", ["host", "gpu_uuid"])
+def test_a_slower_machine_or_gpu_that_joins_later_is_no_drift(tmp_path, place):
+    found = [
+        replace(row, provenance={**row.provenance, place: f"{1 + i // 4}"})
+        for i, row in enumerate(rows([1.0] * 4 + [2.0] * 4))
+    ]
+    assert not said(tmp_path, *found)
 
 
 def test_rows_without_a_time_of_their_own_do_not_count(tmp_path):

@@ -174,3 +174,11 @@ def test_places_that_differ_are_told_with_all_their_values_and_what_is_unknown_b
     second = sweep(*[{"gpu": "a card", "threads": 8, "host": "two", "torch": "2.9", "cudnn": None}] * 3)
     assert compare_sweeps(first, second).differing == {"torch": ("2.8, 2.9", "2.9"), "git": ("f1", "–")}
     assert compare_sweeps(second, first).differing == {"torch": ("2.9", "2.8, 2.9"), "git": ("–", "f1")}
+    numbers_depend_on = {
+        *("gpu", "cpu", "driver", "cuda", "cudnn", "torch", "diffusers", "transformers", "accelerate"),
+        *("python", "git", "allocator", "sdpa_kernels", "gpu_power_limit_w", "threads"),
+    }
+    here, there = ({name: f"{name} {side}" for name in numbers_depend_on} for side in "ab")
+    assert compare_sweeps(sweep(here), sweep(there)).differing == {
+        name: (here[name], there[name]) for name in numbers_depend_on
+    }

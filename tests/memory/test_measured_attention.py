@@ -14,9 +14,11 @@ from svdsweep.memory.measured_attention import (
     DEFAULT,
     KERNELS,
     Choice,
+    Choices,
     bound_bytes,
     choose,
     extra_bytes,
+    kernels_chosen,
     products,
 )
 from svdsweep.predict.simulate import runnable
@@ -267,6 +269,8 @@ def test_a_row_tells_what_was_chosen_and_its_times_hold_no_choosing(tmp_path: An
         image=Image(path="rocket.jpg"),
         memory=Memory(attention="measured"),
         num_frames=3,
+        height=64,
+        width=96,
         num_inference_steps=2,
         max_guidance_scale=1.5,
         metrics=Metrics(families=[]),
@@ -279,6 +283,28 @@ def test_a_row_tells_what_was_chosen_and_its_times_hold_no_choosing(tmp_path: An
     assert len(told) > 1
     assert len(set(told)) == len(told)
     assert row.values["warmup_s"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "knobs", "videos"),
+    [
+        ({}, {}, 2),
+        ({}, {"split_guidance": True}, 1),
+        ({}, {"guidance": False}, 1),
+        ({"max_guidance_scale": 1.0}, {}, 1),
+    ],
+)
+def test_a_row_tells_of_the_shape_that_its_own_job_ran(
+    pipe: Any, settings: dict[str, Any], knobs: dict[str, Any], videos: int
+) -> None:
+    job = Job(num_frames=3, height=64, width=96, memory=Memory(attention="measured", **knobs), **settings)
+    pipe.attention_choices = Choices(1)
+    channels, scale = pipe.unet.config.in_channels, pipe.vae_scale_factor
+    for n, frames, h, w in ((1, 3, 64, 96), (2, 3, 64, 96), (2, 3, 96, 64), (2, 14, 64, 96)):
+        chosen = Choice(DEFAULT, {DEFAULT: 1.0}, f"{n} videos of {frames} frames, {h}×{w}")
+        pipe.attention_choices.by_shape[n, frames, channels, h // scale, w // scale] = [chosen, chosen, None]
+    (told,) = kernels_chosen(pipe, job)
+    assert f" {videos} videos of 3 frames, 64×96:" in told
 
 
 def test_it_is_predicted_as_the_fused_kernel_and_the_prediction_says_so() -> None:

@@ -1,5 +1,6 @@
 """What the report's plots show: each number in its place."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -223,3 +224,32 @@ def test_the_difference_picture_is_of_the_job_furthest_from_its_baseline_eight_t
         assert picture.getpixel((0, 0)) == (32, 0, 0)
     exact = [replace(row, values={**row.values, "psnr_to_baseline_db": 100.0}) for row in rows]
     assert differences(replace(made_up.in_memory(*exact), folder=tmp_path), ["other"]) == []
+
+
+@pytest.mark.parametrize(("again", "expected"), [(0, 24), (1, 56)], ids=["the baseline", "the strategy"])
+def test_a_difference_picture_is_drawn_anew_when_either_of_its_jobs_ran_again(
+    tmp_path: Path, again: int, expected: int
+):
+    base, other = made_up.job(BASE), made_up.job(OTHER)
+    sheets = [tmp_path / f"{job.key}.png" for job in (base, other)]
+
+    def written(sheet: Path, grey: int, at_s: int):
+        Pictures.new("RGB", (4, 4), (grey,) * 3).save(sheet)
+        os.utime(sheet, (at_s, at_s))
+
+    def picture() -> int:
+        (found,) = differences(sweep, ["other"])
+        os.utime(tmp_path / found.path, (2_000, 2_000))
+        with Pictures.open(tmp_path / found.path) as drawn:
+            return drawn.getpixel((0, 0))[0]
+
+    written(sheets[0], 100, 1_000)
+    written(sheets[1], 105, 1_000)
+    rows = [
+        made_up.ok(job, contact_sheet=sheet.name, psnr_to_baseline_db=db)
+        for job, sheet, db in zip((base, other), sheets, (None, 40.0), strict=True)
+    ]
+    sweep = replace(made_up.in_memory(*rows), folder=tmp_path)
+    assert picture() == 8 * 5
+    written(sheets[again], (102, 107)[again], 3_000)
+    assert picture() == expected

@@ -54,8 +54,9 @@ def test_of_several_rows_of_a_key_the_last_attempt_counts_whatever_the_order():
 
 
 def test_rows_of_another_gpu_torch_or_diffusers_come_from_other_machines_and_unknown_ones_do_not():
-    here = {"gpu": "A", "torch": "2.6", "diffusers": None}
-    mine = Row(fakes.job(), "ok", provenance={"gpu": "A", "torch": "2.6", "diffusers": "0.40"})
-    other = replace(mine, provenance={"gpu": "B", "torch": "2.6"})
-    older = replace(mine, provenance={"gpu": "A", "torch": "2.5"})
-    assert from_other_machines([mine, other, older, replace(mine, provenance={})], here) == [other, older]
+    here = {"gpu": "A", "torch": "2.6", "diffusers": "0.40"}
+    mine = Row(fakes.job(), "ok", provenance={**here, "host": "elsewhere"})
+    others = [replace(mine, provenance={**here, name: "other"}) for name in here]
+    unknown = [replace(mine, provenance={**here, name: None}) for name in here]
+    assert from_other_machines([mine, *others, *unknown, replace(mine, provenance={})], here) == others
+    assert from_other_machines(others, dict.fromkeys(here)) == []

@@ -12,6 +12,7 @@ from svdsweep.store.rows import Row
 
 JOB = Job(num_frames=14, measure=Measure(rounds=3))
 SLOW = Job(num_frames=14, measure=Measure(rounds=3), memory=Memory(offload="model"))
+PLACE = {"device": "cuda:0", "gpu": "H100", "host": "node1"}
 
 
 def row(job: Job = JOB, seconds: tuple[float, ...] = (2.0, 2.1), **more: Any) -> Row:
@@ -93,11 +94,14 @@ def test_notes_on_times_are_not_heaped_up() -> None:
             "oom in denoise (CUDA out of memory)",
         ),
         (row(status="crashed"), "crashed (no message)"),
-        (row(provenance={"device": "cuda:1"}), "on device cuda:1, the others on cuda:0"),
+        *(
+            (row(provenance={**PLACE, name: "2"}), f"it ran on {name} 2, the others on {there}")
+            for name, there in PLACE.items()
+        ),
     ],
 )
 def test_a_round_that_failed_or_ran_elsewhere_is_told_and_takes_nothing_away(later: Row, said: str) -> None:
-    first = row(provenance={"device": "cuda:0"})
+    first = row(provenance=PLACE)
     both = joined(first, later)
     assert both.status == "ok"
     assert both.series == first.series
