@@ -1,5 +1,6 @@
 """What every test needs: the tree that it lies in, one torch thread a process, no network, no CUDA."""
 
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -24,6 +25,12 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's cache, empty, for one test: predictions and measured rates are kept in it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def pytest_collection_finish() -> None:
+    """Leave what collecting imported out of every later search for garbage; a worker looks for some after each job."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

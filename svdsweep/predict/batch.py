@@ -104,7 +104,9 @@ def simulate_group(jobs: DecodeGroup) -> dict[int, Prediction] | Unpredicted:
         gc.enable()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    gc.freeze()  # looking for garbage among all that was imported takes a quarter of a simulation
+    libraries_apart = gc.get_freeze_count() > 0
+    if not libraries_apart:
+        gc.freeze()  # looking for garbage among all that was imported takes a quarter of a simulation
     try:
         return simulate(jobs[0], sorted({cache.chunk_of(job) for job in jobs}))
     except (ImportError, NoEffect) as e:
@@ -114,5 +116,6 @@ def simulate_group(jobs: DecodeGroup) -> dict[int, Prediction] | Unpredicted:
             return Unpredicted(f"memory.extra cannot run over fake tensors: {type(e).__name__}: {e}")
         return Unpredicted(f"cannot be simulated: {type(e).__name__}: {e}".splitlines()[0])
     finally:
-        gc.unfreeze()
+        if not libraries_apart:
+            gc.unfreeze()
         torch.set_num_threads(threads)
