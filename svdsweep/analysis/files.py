@@ -52,10 +52,16 @@ def write_series(path: Path, rows: Sequence[Row]) -> None:
     text = pa.large_string()  # which pandas 2 cannot tell from a table without lines
     columns = {"key": text, "name": text, "run": pa.int64(), "index": pa.int64(), "value": pa.float64()}
     schema = pa.schema(columns, pa.Schema.from_pandas(raw_series([]), preserve_index=False).metadata)
-    with pq.ParquetWriter(path, schema) as writer:
+    with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
         for at in range(0, len(rows), SERIES_AT_ONCE):
             some = raw_series(rows[at : at + SERIES_AT_ONCE])
             writer.write_table(pa.Table.from_pandas(some, schema, preserve_index=False))
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """A table as Parquet. The file is opened here: Arrow takes each path for UTF-8, whatever the locale."""
+    with path.open("wb") as file:
+        frame.to_parquet(file, index=False)
 
 
 def write_results(folder: Path, rows: Iterable[Row]) -> list[Path]:
@@ -64,7 +70,7 @@ def write_results(folder: Path, rows: Iterable[Row]) -> list[Path]:
     frame = results(rows)
     writers: dict[str, Callable[[Path], Any]] = {
         "results.csv": lambda path: frame.to_csv(path, index=False),
-        "results.parquet": lambda path: mixed_as_text(frame).to_parquet(path, index=False),
+        "results.parquet": lambda path: write_parquet(path, mixed_as_text(frame)),
         "results.md": lambda path: path.write_text(markdown(rows), encoding="utf-8"),
         "series.parquet": lambda path: write_series(path, rows),
     }

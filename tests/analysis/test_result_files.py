@@ -1,5 +1,7 @@
 """The tables that a sweep leaves: every row and every raw value, whatever the rows lack."""
 
+import io
+
 import made_up
 import pandas as pd
 
@@ -41,11 +43,13 @@ def test_the_files_hold_what_the_tables_do(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "SERIES_AT_ONCE", 1)
     for rows in (ROWS, ROWS[1:2]):
         write_results(tmp_path, rows)
-        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "series.parquet"), raw_series(rows))
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(io.BytesIO((tmp_path / "series.parquet").read_bytes())), raw_series(rows)
+        )
         assert pd.read_csv(tmp_path / "results.csv")["key"].tolist() == [row.key for row in rows]
-        assert pd.read_parquet(tmp_path / "results.parquet")["status"].tolist() == [
-            row.status for row in rows
-        ]
+        assert pd.read_parquet(io.BytesIO((tmp_path / "results.parquet").read_bytes()))[
+            "status"
+        ].tolist() == [row.status for row in rows]
         assert "failed" in (tmp_path / "results.md").read_text(encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {
         *("results.csv", "results.parquet", "results.md", "series.parquet")

@@ -69,7 +69,10 @@ class Nvml:
         pass
 
     def __getattr__(self, name):
-        return {"nvmlInit": lambda: None, "nvmlShutdown": lambda: None, "nvmlDeviceGetCount": lambda: 4}[name]
+        known = {"nvmlInit": lambda: None, "nvmlShutdown": lambda: None, "nvmlDeviceGetCount": lambda: 4}
+        if name not in known:
+            raise AttributeError(name)  # Python 3.13 asks a module for `__spec__`
+        return known[name]
 
     def nvmlDeviceGetHandleByUUID(self, uuid):
         if uuid != "UUID-gpu0":
