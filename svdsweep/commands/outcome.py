@@ -43,8 +43,9 @@ def best_values(
 
 
 def best_value(tables: Sequence[Mapping[str, Any]], column: Column) -> float | None:
-    """The value worth a star: none where neither direction is better, or where all are equal."""
-    values: set[float] = {t[column.name] for t in tables if isinstance(t.get(column.name), int | float)}
+    """The value worth a star, of jobs that ended well: none where no direction is better, or all are equal."""
+    well = [t.get(column.name) for t in tables if t["status"] == "ok"]
+    values = {value for value in well if isinstance(value, int | float)}
     if column.better is None or len(values) < 2:
         return None
     return min(values) if column.better == "lower" else max(values)
@@ -53,6 +54,7 @@ def best_value(tables: Sequence[Mapping[str, Any]], column: Column) -> float | N
 def _line(job: Mapping[str, Any], asked: Sequence[str], best: Mapping[str, float | None]) -> list[str]:
     line = [cell(job["key"]), *(cell(job[name]) for name in asked)]
     for name, value in best.items():
-        star = "" if value is None else BEST if job.get(name) == value else " " * len(BEST)
+        wins = job["status"] == "ok" and job.get(name) == value
+        star = "" if value is None else BEST if wins else " " * len(BEST)
         line.append(cell(job.get(name)) + star)
     return line

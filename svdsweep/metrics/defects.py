@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 FLAT_255, BLACK_255 = 2.0, 4.0
 """Levels below which a frame's contrast (standard deviation of luma) and its brightest luma are nothing."""
 SATURATED_SHARE = 0.5
+FROZEN_255 = 0.1
+"""Neighbours that differ by less than this many levels are the same frame twice."""
 
 COLUMNS = (
     Column("nonfinite_values", "values", better="lower", low=0,
@@ -23,6 +25,9 @@ COLUMNS = (
     Column("black_frames", "frames", better="lower", low=0,
            help=f"Frames with no luma above {BLACK_255:g} levels.",
            blind_to="A black frame with a speck of light."),
+    Column("frozen_frames", "frames", better="lower", low=0,
+           help=f"Frames that differ from the one before by less than {FROZEN_255:g} levels in the mean.",
+           blind_to="Whether standing still was asked for."),
     Column("saturated_frames", "frames", better="lower", low=0,
            help=f"Frames with more than {SATURATED_SHARE:.0%} of the values at 0 or 255.",
            blind_to="Pictures that are meant so (stars, paper)."),
@@ -34,19 +39,23 @@ def score(footage: "Footage", context: Context) -> Measurements:
     from svdsweep.metrics.shared.likeness import luma
 
     contrast: list[float | None] = []
-    flat = black = saturated = 0
+    flat = black = frozen = saturated = 0
+    before = None
     for picture, frame in zip(footage.pictures(), footage.frames, strict=True):
         y = luma(picture) * 255
         deviation = float(y.std(correction=0))
         contrast.append(deviation)
         flat += deviation < FLAT_255
         black += float(y.max()) <= BLACK_255
+        frozen += before is not None and float((picture - before).abs().mean()) * 255 < FROZEN_255
+        before = picture
         saturated += ((frame == 0) | (frame == 255)).mean() > SATURATED_SHARE
     return Measurements(
         values={
             "nonfinite_values": context.nonfinite_values,
             "flat_frames": flat,
             "black_frames": black,
+            "frozen_frames": frozen,
             "saturated_frames": int(saturated),
         },
         series={"contrast_255": contrast},

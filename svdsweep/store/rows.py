@@ -15,10 +15,12 @@ import orjson
 from svdsweep.config import Job
 from svdsweep.config.keys import rebuild
 from svdsweep.errors import UserError
+from svdsweep.store.defects import defect
 
 SCHEMA = 1
-STATUSES = ("ok", "oom", "failed", "crashed", "timeout", "rejected")
-FINAL = ("ok", "oom", "rejected")
+STATUSES = ("ok", "defective", "oom", "failed", "crashed", "timeout", "rejected")
+"""`defective`: it ran to its end, but the video is black, flat, frozen or not finite, and takes part in nothing."""
+FINAL = ("ok", "defective", "oom", "rejected")
 """Statuses that are findings: a job that has one is done. The others are tried again."""
 
 PARTS: dict[str, Any] = {
@@ -80,7 +82,10 @@ class Row:
         )
         lists = {name: list(numbers) for name, numbers in series.items()}
         notes = [str(note) for note in plain.get("notes") or []]
-        return cls(_job(plain["job"]), plain["status"], attempt, error, phase, values, lists, facts, notes)
+        job, status = _job(plain["job"]), plain["status"]
+        if status == "ok" and (broken := defect(job, values)):  # of a svdsweep that did not look for it
+            status, error = "defective", broken
+        return cls(job, status, attempt, error, phase, values, lists, facts, notes)
 
 
 class Store:

@@ -9,6 +9,7 @@ import numpy as np
 
 from svdsweep.metrics import Context, score
 from svdsweep.probes.environment import device_name
+from svdsweep.store.defects import HALF_PRECISION, defect
 from svdsweep.store.measurements import Measurements
 from svdsweep.worker.baseline import Kept, against_baseline, baseline_of
 from svdsweep.worker.measuring import Output, Setup
@@ -16,6 +17,12 @@ from svdsweep.worker.media import Frames, write_contact_sheet, write_video
 
 JUDGING = ("metrics", "write")
 """The phases of a job that lie behind its measurement."""
+ALWAYS = "defects"
+"""The family that every job is judged by: a broken video is told apart also where no metric was asked for."""
+
+
+class NotFinite(RuntimeError):
+    """Raised when a run made no picture at all: every value of its frames is NaN or infinite."""
 
 
 def judge(
@@ -23,11 +30,13 @@ def judge(
 ) -> Measurements:
     """The columns of a run; its video and contact sheet are written to the sweep's `folder`.
 
-    Calls `enter` with each phase of `JUDGING` as it comes to it. Raises OSError when the disk is full, UserError for
-    an unknown metric."""
+    A broken video is compared with no baseline, and is none. Calls `enter` with each phase of `JUDGING` as it comes to
+    it. Raises OSError when the disk is full, UserError for an unknown metric, NotFinite."""
     job, pipe = setup.job, setup.pipe
     frames = to_uint8(output.frames)
     nonfinite = int(np.size(output.frames) - np.isfinite(output.frames).sum())
+    if nonfinite == np.size(output.frames):
+        raise NotFinite(f"every value of the frames is NaN or infinite. {HALF_PRECISION}")
     sha256 = hashlib.sha256(frames.tobytes()).hexdigest()
     columns = Measurements({"nonfinite_values": nonfinite, "frames_sha256": sha256})
     enter("metrics")
@@ -43,11 +52,13 @@ def judge(
         nonfinite_values=nonfinite,
     )
     # the family `baseline` is left to `against_baseline`, which every job needs and some only after the sweep
-    columns.add(score(frames, context, [name for name in job.metrics.families if name != "baseline"]))
+    families = [name for name in job.metrics.families if name not in ("baseline", ALWAYS)]
+    columns.add(score(frames, context, [ALWAYS, *families]))
     pipe.maybe_free_model_hooks()  # the image encoder may have come to the device for a metric
     latents, device = output.latents.float().numpy(), device_name(setup.device)
     kept = Kept(frames, latents, setup.chunk, device, noise_floor_db)
-    columns.add(against_baseline(folder, job, kept, baseline, str(setup.device)))
+    if not defect(job, columns.values):
+        columns.add(against_baseline(folder, job, kept, baseline, str(setup.device)))
     enter("write")
     video, sheet = f"videos/{job.key}.mp4", f"sheets/{job.key}.png"
     write_video(folder / video, frames, job.fps)

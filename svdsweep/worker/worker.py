@@ -20,6 +20,7 @@ from svdsweep.probes import vram
 from svdsweep.probes.environment import provenance
 from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.probes.stages import ProbeFault, hooks_on
+from svdsweep.store.defects import defect
 from svdsweep.store.measurements import Measurements
 from svdsweep.store.rows import Row
 from svdsweep.worker.columns import largest
@@ -66,11 +67,13 @@ class Worker:
                 status, error = "rejected", reason
             else:
                 self._run(job, progress, measurements)
+                if broken := defect(job, measurements.values):
+                    status, error = "defective", broken
         except Exception as e:
             status, error = _outcome(e, progress.phase)
         if status in ("oom", "failed"):
             self._give_up(progress, measurements)
-        phase = "" if status == "ok" else progress.phase
+        phase = "" if status in ("ok", "defective") else progress.phase
         made_with = provenance(self.device)
         return Row(job, status, attempt, error, phase, provenance=made_with, **vars(measurements))
 

@@ -25,6 +25,13 @@ def test_the_least_time_and_memory_carry_a_star_and_nothing_else_does():
     assert sorted(re.findall(r"[\d.]+\*", shown)) == ["1*", "1.5*"]
 
 
+def test_a_broken_video_carries_no_star_and_sets_no_best():
+    broken = dataclasses.replace(ok(0, total_s=0.5), status="defective", error="All 14 frames are black.")
+    shown = outcome([broken, ok(1, total_s=2.0), ok(2, total_s=1.5)])
+    assert re.findall(r"[\d.]+\*", shown) == ["1.5*"]
+    assert "defective" in shown
+
+
 def test_equal_values_have_no_best_and_motion_has_no_better_direction():
     rows = [ok(1, total_s=2.0, motion_px=1.0), ok(2, total_s=2.0, motion_px=3.0)]
     assert "*" not in outcome(rows)

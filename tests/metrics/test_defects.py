@@ -27,6 +27,10 @@ def test_a_frame_is_black_without_luma_above_four_levels():
     assert with_frames((3, 0), (3, 5), (3, [9, 0, 0]), (0, 200))[1].values["black_frames"] == 2
 
 
+def test_a_frame_that_hardly_differs_from_the_one_before_is_frozen():
+    assert with_frames((9, 200), (9, 200), (9, 201), (10, 200), (10, 200))[1].values["frozen_frames"] == 2
+
+
 def test_a_frame_is_saturated_with_more_than_half_of_its_values_at_either_end():
     frames = [(0, 9), (255, 9), (0, [0, 9, 9]), (255, [9, 9, 255]), ([0, 255, 9], [255, 0, 9]), (1, 254)]
     scores = with_frames(*frames)[1]
@@ -34,6 +38,7 @@ def test_a_frame_is_saturated_with_more_than_half_of_its_values_at_either_end():
         "nonfinite_values": 7,
         "flat_frames": 0,
         "black_frames": 0,
+        "frozen_frames": 0,
         "saturated_frames": 3,
     }
     assert type(scores.values["saturated_frames"]) is int

@@ -1,0 +1,110 @@
+"""A run whose frames are no pictures is told apart, whatever was asked to be measured: real pipelines, spoilt decoders."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pipelines
+import pytest
+import torch
+
+from svdsweep.config import Image, Job, Memory, Metrics
+from svdsweep.store.rows import Row, Store
+from svdsweep.worker import worker
+from svdsweep.worker.contract import Slot
+
+PLAIN = Job(
+    image=Image(name="rocket", path="rocket.jpg"),
+    num_frames=3,
+    height=32,
+    width=48,
+    num_inference_steps=1,
+    metrics=Metrics(families=[]),
+)
+Spoil = Callable[[Any], object]
+
+
+def nowhere_finite(decoder: Any) -> None:
+    decoder.time_conv_out.bias.fill_(math.nan)
+
+
+def red_is_not_finite(decoder: Any) -> None:
+    decoder.time_conv_out.bias[0] = math.nan
+
+
+def black(decoder: Any) -> None:
+    decoder.time_conv_out.bias.fill_(-100)
+
+
+def of_one_colour(decoder: Any) -> None:
+    decoder.time_conv_out.weight.zero_()
+
+
+def frozen(decoder: Any) -> None:
+    """Each frame is the first one."""
+    whole = decoder.forward
+    decoder.forward = lambda *a, **k: whole(*a, **k)[:1].expand(PLAIN.num_frames, -1, -1, -1)
+
+
+def spoilt(monkeypatch: pytest.MonkeyPatch, folder: Path, spoil: Spoil, job: Job = PLAIN) -> Row:
+    """The row of a job whose decoder was changed."""
+
+    def load(*arguments: Any) -> Any:
+        pipe = pipelines.copied(*arguments)
+        with torch.no_grad():
+            spoil(pipe.vae.decoder)
+        return pipe
+
+    monkeypatch.setattr(worker, "load_pipeline", load)
+    return worker.load(Slot("cpu", folder, 1))(job, 1, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (red_is_not_finite, "4,608 values of the frames are not finite"),
+        (black, "All 3 frames are black"),
+        (of_one_colour, "All 3 frames are of one colour"),
+        (frozen, "All 3 frames are the same"),
+    ],
+)
+def test_a_broken_video_is_defective_with_what_usually_mends_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spoil: Spoil, reason: str
+) -> None:
+    row = spoilt(monkeypatch, tmp_path, spoil)
+    assert (row.status, row.phase, row.final) == ("defective", "", True)
+    assert row.error.startswith(reason)
+    assert "What usually mends it" in row.error
+    assert (tmp_path / str(row.values["video"])).exists()
+    assert row.values["total_s"]
+
+
+def test_a_clip_of_which_nothing_is_finite_failed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    row = spoilt(monkeypatch, tmp_path, nowhere_finite)
+    assert row.status == "failed"
+    assert "every value of the frames is NaN or infinite" in row.error
+    assert "memory.vae_dtype=float32" in row.error
+    assert "video" not in row.values
+
+
+def test_standing_still_is_no_defect_where_no_motion_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert spoilt(monkeypatch, tmp_path, frozen, replace(PLAIN, motion_bucket_id=0)).status == "ok"
+
+
+def test_nothing_is_compared_with_a_broken_baseline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = replace(PLAIN, baseline=PLAIN.key)
+    assert spoilt(monkeypatch, tmp_path, black, asked).status == "defective"
+    row = spoilt(monkeypatch, tmp_path, lambda _: None, replace(asked, memory=Memory(offload="model")))
+    assert row.status == "ok"
+    assert row.values.get("psnr_to_baseline_db") is None
+
+
+def test_a_row_that_was_stored_as_well_is_read_as_what_it_is(tmp_path: Path) -> None:
+    Store(tmp_path).append(Row(PLAIN, "ok", values={"black_frames": 2, "total_s": 1.0}))
+    (row,) = Store(tmp_path).rows().values()
+    assert row.status == "defective"
+    assert row.error.startswith("2 of 3 frames are black")
