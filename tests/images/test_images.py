@@ -62,6 +62,13 @@ def test_a_picture_is_resized_by_lanczos(tmp_path):
     assert np.array_equal(opened, PIL.Image.fromarray(noise).resize((48, 32), PIL.Image.Resampling.LANCZOS))
 
 
+def test_a_picture_of_ones_own_comes_before_the_packaged_one_of_its_name(tmp_path, monkeypatch):
+    PIL.Image.new("RGB", (64, 64), "white").save(tmp_path / "rocket.jpg")
+    monkeypatch.chdir(tmp_path)
+    opened = np.asarray(images.open_image(Image(path="rocket.jpg"), 64, 64))
+    assert opened.min() == 255
+
+
 def test_a_picture_changed_since_the_plan_is_refused(tmp_path):
     path = tmp_path / "a.png"
     PIL.Image.new("RGB", (64, 64), "red").save(path)

@@ -50,6 +50,8 @@ def test_a_plain_job_gives_its_own_arguments() -> None:
 def test_guidance_off_halves_the_work() -> None:
     assert guidance_of(under(guidance=False)) == (1.0, 1.0)
     assert not is_guided(under(guidance=False))
+    strong = replace(under(guidance=False), min_guidance_scale=2.0)
+    assert guidance_of(strong) == (1.0, 1.0)  # at 2.0 diffusers would guide, and stop
 
 
 def test_the_published_schedule_is_given_as_published() -> None:

@@ -67,6 +67,15 @@ def test_a_clip_is_dynamic_whose_fastest_part_passes_the_threshold_in_a_quarter_
     assert at_speeds(*speeds_px)["dynamic"] is dynamic
 
 
+def test_a_small_thing_that_moves_fast_over_a_still_ground_makes_a_clip_dynamic():
+    footage = made_up(2, 16, 8)
+    footage.speed_px = torch.zeros(1, 16, 8)
+    footage.speed_px[0, 0] = 2 * FAST_PX
+    values = score(footage, Context()).values
+    assert values["motion_px"] < FAST_PX
+    assert values["dynamic"] is True
+
+
 @pytest.mark.parametrize(("speed_px", "static"), [(0.0039, True), (0.0041, False)])
 def test_a_clip_stands_that_moves_less_than_a_twentieth_percent_of_its_side(speed_px, static):
     values = at_speeds(speed_px)

@@ -86,6 +86,14 @@ def test_notes_on_times_are_not_heaped_up() -> None:
     assert "the GPU was slowed down: power cap" in both.notes
 
 
+def test_what_is_suspicious_of_one_round_alone_is_not_told_of_both() -> None:
+    rising, falling = (
+        row(seconds=tuple(2 + i / 100 for i in order)) for order in (range(6), range(5, -1, -1))
+    )
+    assert "rises" in rising.notes[0]
+    assert joined(rising, falling).notes == joined(falling, rising).notes == []
+
+
 @pytest.mark.parametrize(
     ("later", "said"),
     [
