@@ -11,7 +11,7 @@ import psutil
 
 from svdsweep.config import Job
 from svdsweep.runner import host
-from svdsweep.store.rows import Row, Scalar
+from svdsweep.store.rows import WHOLE, Row, Scalar
 
 GIB = 2**30
 
@@ -45,7 +45,7 @@ class GivenJob:
         """The worker's row with what only its driver knows."""
         own = {"host": socket.gethostname(), "device": self.device, "started_at": self._started_at}
         provenance = {**own, "worker": self.worker, **row.provenance}
-        phase = row.phase or ("" if row.status == "ok" else self._phase)
+        phase = row.phase or ("" if row.status in WHOLE else self._phase)
         return replace(row, job=self.job, attempt=self.attempt, phase=phase, provenance=provenance)
 
     def crashed(self, code: int | None, tail: str) -> Row:

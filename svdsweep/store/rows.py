@@ -20,6 +20,8 @@ from svdsweep.store.defects import defect
 SCHEMA = 1
 STATUSES = ("ok", "defective", "oom", "failed", "crashed", "timeout", "rejected")
 """`defective`: it ran to its end, but the video is black, flat, frozen or not finite, and takes part in nothing."""
+WHOLE = ("ok", "defective")
+"""Statuses of runs that came to their end."""
 FINAL = ("ok", "defective", "oom", "rejected")
 """Statuses that are findings: a job that has one is done. The others are tried again."""
 

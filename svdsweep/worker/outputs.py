@@ -36,7 +36,7 @@ def judge(
     frames = to_uint8(output.frames)
     nonfinite = int(np.size(output.frames) - np.isfinite(output.frames).sum())
     if nonfinite == np.size(output.frames):
-        raise NotFinite(f"every value of the frames is NaN or infinite. {HALF_PRECISION}")
+        raise NotFinite(f"Every value of the frames is NaN or infinite. {HALF_PRECISION}")
     sha256 = hashlib.sha256(frames.tobytes()).hexdigest()
     columns = Measurements({"nonfinite_values": nonfinite, "frames_sha256": sha256})
     enter("metrics")

@@ -22,11 +22,11 @@ from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.probes.stages import ProbeFault, hooks_on
 from svdsweep.store.defects import defect
 from svdsweep.store.measurements import Measurements
-from svdsweep.store.rows import Row
+from svdsweep.store.rows import WHOLE, Row
 from svdsweep.worker.columns import largest
 from svdsweep.worker.contract import Report, Slot, Work
 from svdsweep.worker.media import ffmpeg
-from svdsweep.worker.outputs import JUDGING, judge
+from svdsweep.worker.outputs import JUDGING, NotFinite, judge
 from svdsweep.worker.run import Loaded, Progress, begin
 
 
@@ -73,7 +73,7 @@ class Worker:
             status, error = _outcome(e, progress.phase)
         if status in ("oom", "failed"):
             self._give_up(progress, measurements)
-        phase = "" if status in ("ok", "defective") else progress.phase
+        phase = "" if status in WHOLE else progress.phase
         made_with = provenance(self.device)
         return Row(job, status, attempt, error, phase, provenance=made_with, **vars(measurements))
 
@@ -140,6 +140,8 @@ def _outcome(e: Exception, phase: str) -> tuple[str, str]:
     one that is missed afterwards, while frames are judged, says nothing about the strategy."""
     if is_out_of_memory(e):
         return "oom", _first_line(e)
+    if isinstance(e, NotFinite):
+        return "failed", str(e)
     if isinstance(e, NoEffect) or (isinstance(e, ImportError) and phase not in JUDGING):
         return "rejected", str(e)
     places = traceback.extract_tb(e.__traceback__)[-3:]  # short enough for a table
