@@ -15,14 +15,17 @@ STANDS_STILL = "What usually mends it: more of motion_bucket_id or noise_aug_str
 def defect(job: Job, values: Mapping[str, Any]) -> str:
     """Why the video of a job is none that may be compared, by its columns, and what usually mends it; else empty.
 
-    Values that are not finite, black frames, frames of one colour, or a clip that stands still though motion was asked
-    for (`motion_bucket_id` above 0). What a row has no column for is not judged."""
+    Values that are not finite, a black frame, half of the frames of one colour, or a clip that stands still though motion was asked
+    for (`motion_bucket_id` above 0). Pictures of random weights mean nothing: of those only values count. What a
+    row has no column for is not judged."""
     count = job.num_frames
     if wrong := _number(values, "nonfinite_values"):
         return f"{wrong:,} values of the frames are not finite (NaN or infinity). {HALF_PRECISION}"
+    if job.model.weights == "random":
+        return ""
     if black := _number(values, "black_frames"):
         return f"{_of(black, count)} black. {HALF_PRECISION}"
-    if flat := _number(values, "flat_frames"):
+    if (flat := _number(values, "flat_frames")) * 2 >= count:
         return f"{_of(flat, count)} of one colour. {HALF_PRECISION}"
     if count > 1 and job.motion_bucket_id > 0 and _number(values, "frozen_frames") >= count - 1:
         return f"All {count} frames are the same. {STANDS_STILL}"

@@ -31,7 +31,8 @@ def test_a_status_that_does_not_exist_is_refused():
     with pytest.raises(UserError) as refused:
         pending([], {}, Runner(retry=["ok", "ooms"]))
     assert str(refused.value) == (
-        "runner.retry=ooms is not a status: allowed are ok, oom, failed, crashed, timeout, rejected. Did you mean oom?"
+        "runner.retry=ooms is not a status: allowed are ok, defective, oom, failed, crashed, timeout, rejected. "
+        "Did you mean oom?"
     )
 
 

@@ -95,6 +95,14 @@ def test_standing_still_is_no_defect_where_no_motion_was_asked_for(
     assert spoilt(monkeypatch, tmp_path, frozen, replace(PLAIN, motion_bucket_id=0)).status == "ok"
 
 
+def test_the_pictures_of_random_weights_mean_nothing_and_are_no_defect(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    random = replace(PLAIN, model=replace(PLAIN.model, weights="random"))
+    assert spoilt(monkeypatch, tmp_path, of_one_colour, random).status == "ok"
+    assert spoilt(monkeypatch, tmp_path, red_is_not_finite, random).status == "defective"
+
+
 def test_nothing_is_compared_with_a_broken_baseline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = replace(PLAIN, baseline=PLAIN.key)
     assert spoilt(monkeypatch, tmp_path, black, asked).status == "defective"
