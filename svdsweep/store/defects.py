@@ -15,9 +15,9 @@ STANDS_STILL = "What usually mends it: more of motion_bucket_id or noise_aug_str
 def defect(job: Job, values: Mapping[str, Any]) -> str:
     """Why the video of a job is none that may be compared, by its columns, and what usually mends it; else empty.
 
-    Values that are not finite, a black frame, half of the frames of one colour, or a clip that stands still though motion was asked
-    for (`motion_bucket_id` above 0). Pictures of random weights mean nothing: of those only values count. What a
-    row has no column for is not judged."""
+    Values that are not finite, a black frame, half of the frames of one colour, or a clip that stands still though
+    motion was asked for (`motion_bucket_id` above 0). Pictures of random weights mean nothing: of those only values
+    count. What a row has no column for is not judged."""
     count = job.num_frames
     if wrong := _number(values, "nonfinite_values"):
         return f"{wrong:,} values of the frames are not finite (NaN or infinity). {HALF_PRECISION}"

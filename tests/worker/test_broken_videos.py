@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from svdsweep.config import Image, Job, Memory, Metrics
+from svdsweep.store.defects import defect
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker import worker
 from svdsweep.worker.contract import Slot
@@ -112,7 +113,12 @@ def test_nothing_is_compared_with_a_broken_baseline(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_row_that_was_stored_as_well_is_read_as_what_it_is(tmp_path: Path) -> None:
-    Store(tmp_path).append(Row(PLAIN, "ok", values={"black_frames": 2, "total_s": 1.0}))
+    Store(tmp_path).append(Row(PLAIN, "ok", values={"black_frames": 1, "total_s": 1.0}))
     (row,) = Store(tmp_path).rows().values()
     assert row.status == "defective"
-    assert row.error.startswith("2 of 3 frames are black")
+    assert row.error.startswith("1 of 3 frames is black")
+
+
+def test_a_frame_of_little_contrast_among_others_is_no_defect() -> None:
+    assert not defect(PLAIN, {"flat_frames": 1})
+    assert defect(PLAIN, {"flat_frames": 2}).startswith("2 of 3 frames are of one colour")
