@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from svdsweep.metrics.contract import Context
+from svdsweep.metrics.temporal import DUPLICATE_255
 from svdsweep.store.columns import Column
 from svdsweep.store.measurements import Measurements
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 FLAT_255, BLACK_255 = 2.0, 4.0
 """Levels below which a frame's contrast (standard deviation of luma) and its brightest luma are nothing."""
 SATURATED_SHARE = 0.5
-FROZEN_255 = 0.1
-"""Neighbours that differ by less than this many levels are the same frame twice."""
 
 COLUMNS = (
     Column("nonfinite_values", "values", better="lower", low=0,
@@ -26,7 +25,7 @@ COLUMNS = (
            help=f"Frames with no luma above {BLACK_255:g} levels.",
            blind_to="A black frame with a speck of light."),
     Column("frozen_frames", "frames", better="lower", low=0,
-           help=f"Frames that differ from the one before by less than {FROZEN_255:g} levels in the mean.",
+           help=f"Frames that differ from the one before by less than {DUPLICATE_255:g} levels in the mean.",
            blind_to="Whether standing still was asked for."),
     Column("saturated_frames", "frames", better="lower", low=0,
            help=f"Frames with more than {SATURATED_SHARE:.0%} of the values at 0 or 255.",
@@ -47,7 +46,7 @@ def score(footage: "Footage", context: Context) -> Measurements:
         contrast.append(deviation)
         flat += deviation < FLAT_255
         black += float(y.max()) <= BLACK_255
-        frozen += before is not None and float((picture - before).abs().mean()) * 255 < FROZEN_255
+        frozen += before is not None and float((picture - before).abs().mean()) * 255 < DUPLICATE_255
         before = picture
         saturated += ((frame == 0) | (frame == 255)).mean() > SATURATED_SHARE
     return Measurements(
