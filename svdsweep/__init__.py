@@ -66,9 +66,10 @@ class Sweep:
     @cached_property
     def rows(self) -> "dict[str, Row]":
         """The whole row that counts of each job, by key: with series for each step and frame, and notes."""
+        from svdsweep.store.labels import rows_told_apart
         from svdsweep.store.rows import Store
 
-        return Store(self.folder).rows()
+        return {row.key: row for row in rows_told_apart(Store(self.folder).rows().values())}
 
     @cached_property
     def strategies(self) -> "list[Strategy]":

@@ -11,12 +11,13 @@ from svdsweep.analysis.pairs import NO_PAIR, Estimate, mean_difference
 from svdsweep.analysis.responses import position, rises
 from svdsweep.analysis.strategies import TAKEN, Strategy, strategies
 from svdsweep.analysis.sweep import Sweep
-from svdsweep.analysis.table import first_measured, numeric
+from svdsweep.analysis.table import SETTINGS, first_measured, numeric
 from svdsweep.config import Job
 from svdsweep.store.columns import asked_for
 
 COMMAND = "python -m svdsweep +experiment=docs_claims model=svd_xt"
-FULL_SIZE = ("svd", "svd_xt", "svd_xt_1_1")
+TOY = "tiny"
+"""The architecture that no claim is about."""
 GB = 1e9 / 2**30
 """The documentation's unit, in GiB."""
 COMPILING = (
@@ -27,7 +28,11 @@ COMPILING = (
 CASE = ("image", "seed")
 SAME = (
     "machine",
-    *(name for name in asked_for(Job()) if name not in ("memory", "decode_chunk_size", "measure")),
+    *(
+        n
+        for n in SETTINGS
+        if n not in ("memory", "decode_chunk_size") and not n.startswith(("measure", "metrics"))
+    ),
 )
 """What jobs that are compared by their `decode_chunk_size` have in common: the strategy's knobs, not its name."""
 RISING = (
@@ -111,7 +116,7 @@ def _three_tricks(table: pd.DataFrame) -> "pd.Series[bool]":
         (table["memory.offload"] == "model")
         & table["memory.forward_chunk_size"].notna()
         & (table["decode_chunk_size"].map(position) == 2)
-        & table["model"].isin(FULL_SIZE)
+        & (table["model.architecture"] != TOY)
         & (numeric(table["width"]) * numeric(table["height"]) >= 576 * 1024)
     )
 
@@ -192,7 +197,8 @@ def _unanswerable(text: str, why: str, sweep: Sweep | None = None, strategy: str
 
 def _on(sweep: Sweep) -> str:
     models, machines = (", ".join(sorted(map(str, sweep.ok[n].unique()))) for n in ("model", "machine"))
-    toy = " (a toy: it says nothing about the true model)" if models == "tiny" else ""
+    is_toy = (sweep.ok["model.architecture"] == TOY).all()
+    toy = " (a toy: it says nothing about the true model)" if is_toy else ""
     return f"model {models}{toy} on {machines}"
 
 

@@ -3,16 +3,15 @@
 import statistics
 
 from svdsweep.analysis.sweep import Sweep
-from svdsweep.config import Job
+from svdsweep.analysis.table import SETTINGS
 from svdsweep.probes.statistics import drift
-from svdsweep.store.columns import asked_for
 
 CORRELATED = 0.5
 SLOWER = 1.02
-NO_WORK = {"seed", "image", "motion_bucket_id", "noise_aug_strength", "fps", "measure"}
+NO_WORK = {"seed", "image", "motion_bucket_id", "noise_aug_strength", "fps", "measure", "metrics"}
 """Settings that change no number of operations."""
 PLACE = ("host", "gpu_uuid")
-WORK = (*(name for name in asked_for(Job()) if name not in NO_WORK), *PLACE)
+WORK = (*(name for name in SETTINGS if name.split(".")[0] not in NO_WORK), *PLACE)
 
 
 def drift_of_sweep(sweep: Sweep) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 from svdsweep.analysis.table import table_of
 from svdsweep.store.columns import LAST, flat, union, varying
 from svdsweep.store.files import renamed_when_done
+from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.rows import Row
 
 IN_MARKDOWN = 500
@@ -66,7 +67,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 def write_results(folder: Path, rows: Iterable[Row]) -> list[Path]:
     """Write the sweep's tables, each under a temporary name first; returns their paths."""
-    rows = list(rows)
+    rows = rows_told_apart(rows)
     frame = results(rows)
     writers: dict[str, Callable[[Path], Any]] = {
         "results.csv": lambda path: frame.to_csv(path, index=False),

@@ -7,7 +7,7 @@ import pandas as pd
 
 from svdsweep.analysis.pairs import NO_PAIR, Estimate, mean_difference
 from svdsweep.analysis.sweep import Sweep
-from svdsweep.analysis.table import numeric
+from svdsweep.analysis.table import DRAWS, decided_by, numeric, varying
 from svdsweep.probes.statistics import t_quantile
 
 AXES = (
@@ -19,7 +19,13 @@ AXES = (
 
 def swept(table: pd.DataFrame) -> list[str]:
     """The settings of `AXES` that take several values in the table and are not told by the strategy's name already."""
-    return [n for n in AXES if n in table and table.groupby("memory")[n].nunique().max() > 1]
+    vary = varying(table)
+    return [n for n in AXES if n in vary and table.groupby("memory")[n].nunique().max() > 1]
+
+
+def apart(table: pd.DataFrame, axis: str) -> list[str]:
+    """What else varies in a table than an axis, what goes with it, and the draws that means are over."""
+    return [n for n in varying(table) if n not in (axis, *DRAWS) and not decided_by(table, axis, n)]
 
 
 def position(value: object, num_frames: int = 0) -> float:
@@ -28,21 +34,31 @@ def position(value: object, num_frames: int = 0) -> float:
 
 
 def response(table: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
-    """Mean of a metric at each value of an axis, by strategy: columns memory, value, at, mean, low, high, n. Each
-    (image, seed) counts once; the interval is Student's t from 3 of them on, else empty."""
+    """Mean of a metric at each value of an axis, by strategy and whatever else varies: columns memory, others (such as
+    `fps=7, model.dtype=float16`), value, at, mean, low, high, n. Each (image, seed) counts once; the interval is
+    Student's t from 3 of them on, else empty."""
+    others = [name for name in apart(table, axis) if name != "memory"]
     data = table[["memory"]].assign(
+        others=[
+            ", ".join(f"{name}={value}" for name, value in zip(others, values, strict=True))
+            for values in table[others].itertuples(index=False)
+        ],
         value=table[axis],
         at=[position(v, n) for v, n in zip(table[axis], table["num_frames"], strict=True)],
         case=table["image"].astype(str) + "/" + table["seed"].astype(str),
         y=numeric(table[metric]).astype(float),
     )
     lines = []
-    for (memory, at), group in data.dropna(subset=["y"]).groupby(["memory", "at"], sort=True):
+    measured = data.dropna(subset=["y"])
+    for (memory, other, at), group in measured.groupby(["memory", "others", "at"], sort=False):
         cases = group.groupby("case")["y"].mean().tolist()
         mean, n = statistics.fmean(cases), len(cases)
         half = t_quantile(n - 1) * statistics.stdev(cases) / math.sqrt(n) if n >= 3 else math.nan
-        lines.append((memory, group["value"].iloc[0], at, mean, mean - half, mean + half, n))
-    return pd.DataFrame(lines, columns=["memory", "value", "at", "mean", "low", "high", "n"])
+        lines.append((memory, other, group["value"].iloc[0], at, mean, mean - half, mean + half, n))
+    columns = ["memory", "others", "value", "at", "mean", "low", "high", "n"]
+    return pd.DataFrame(lines, columns=columns).sort_values(
+        ["memory", "at"], kind="stable", ignore_index=True
+    )
 
 
 def rises(sweep: Sweep, axis: str, metric: str) -> Estimate:
@@ -56,7 +72,7 @@ def rises(sweep: Sweep, axis: str, metric: str) -> Estimate:
     low, high = table[at == at.min()], table[at == at.max()]
     if at.nunique() < 2:
         return Estimate(None, None, None, 0, "not swept")
-    others = [name for name in ("model", "image", "seed", "machine", *AXES) if name != axis and name in table]
+    others = [*DRAWS, "machine", *apart(table, axis)]
     both = low.merge(high, on=others, suffixes=("_low", "_high"))
     both["gap"] = numeric(both[f"{metric}_high"]) - numeric(both[f"{metric}_low"])
     cases = both.dropna(subset=["gap"]).groupby(["image", "seed"])["gap"].mean()

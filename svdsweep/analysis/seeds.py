@@ -12,15 +12,11 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
 from svdsweep.analysis.pairs import SIGNIFICANT, direction, holm
-from svdsweep.config import Job
+from svdsweep.analysis.table import DRAWS, SETTINGS, decided_by, varying
 from svdsweep.errors import UserError, nearest
 from svdsweep.metrics import COLUMNS
 from svdsweep.probes.statistics import t_quantile
-from svdsweep.store.columns import asked_for
 
-SETTINGS = tuple(asked_for(Job()))
-DRAWS = ("seed", "image")
-"""What a cell is averaged over, and what pairs are matched by."""
 RESAMPLES = 10_000
 BOOTSTRAP_FROM, INTERVAL_FROM = 10, 3
 
@@ -48,7 +44,7 @@ def over_seeds(results: pd.DataFrame, metrics: Sequence[str] | None = None) -> p
     `results` is a sweep's table; cells are told apart by the settings that vary. Columns: those settings,
     `metric`, and the fields of `Spread`; True and False count as 1 and 0."""
     rows = results[results["status"] == "ok"]
-    by = [name for name in _varying(rows) if name not in DRAWS]
+    by = [name for name in varying(rows) if name not in DRAWS]
     lines = []
     cells = rows.groupby(by, dropna=False, sort=False) if by else [((), rows)]
     for cell, members in cells:
@@ -92,7 +88,7 @@ def paired_differences(
         raise UserError(f"{setting} is no column of this sweep.{nearest(setting, SETTINGS)}")
     sides = [rows[rows[setting] == value] for value in (first, second)]
     both = pd.concat(sides)
-    keys = [name for name in _varying(both) if name != setting and not _decided_by(both, setting, name)]
+    keys = [name for name in varying(both) if name != setting and not decided_by(both, setting, name)]
     names = _metrics(both, metrics)
     a, b = (_by_keys(side, keys) for side in sides)
     common = a.index.intersection(b.index)
@@ -146,15 +142,6 @@ def _verdict(line: dict[str, Any], family: int) -> str:
     way = direction(line["mean"], None)
     better = COLUMNS[line["metric"]].better if line["metric"] in COLUMNS else None
     return way if better is None else f"{way} ({direction(line['mean'], better)})"
-
-
-def _varying(rows: pd.DataFrame) -> list[str]:
-    return [name for name in SETTINGS if name in rows and rows[name].nunique(dropna=False) > 1]
-
-
-def _decided_by(rows: pd.DataFrame, setting: str, name: str) -> bool:
-    """Whether each value of `setting` goes with one value of `name` only; seeds and images are never decided."""
-    return name not in DRAWS and bool((rows.groupby(setting)[name].nunique(dropna=False) <= 1).all())
 
 
 def _metrics(rows: pd.DataFrame, asked: Sequence[str] | None) -> list[str]:

@@ -93,6 +93,16 @@ def _strategy(
     )
 
 
+def titles(compared: Sequence[Strategy]) -> list[str]:
+    """Each strategy's name with what its workload and machine have that not all of these have in common."""
+    facts = [[*s.workload.split(", "), s.machine] for s in compared]
+    common = set.intersection(*map(set, facts)) if facts else set()
+    return [
+        ", ".join([s.name, *(fact for fact in own if fact not in common)])
+        for s, own in zip(compared, facts, strict=True)
+    ]
+
+
 def paired(ok: pd.DataFrame, by_key: pd.DataFrame) -> pd.DataFrame:
     """The jobs whose baseline ended well on the same kind of machine, with its key as `partner`."""
     at = by_key.index.get_indexer(pd.Index(ok["baseline_key"]))

@@ -41,7 +41,8 @@ def _line(s: Strategy, on_front: bool) -> dict[str, object]:
 
 
 def latex(table: pd.DataFrame, columns: Sequence[str]) -> str:
-    """Some columns of a table as a `tabular` with booktabs' rules: every text escaped, numbers with four digits, the
-    unknown as a dash."""
-    chosen = table[[name for name in columns if name in table]]
+    """Some columns of a table as a `tabular` with booktabs' rules, before them workload and machine where there are
+    several: every text escaped, numbers with four digits, the unknown as a dash."""
+    several = [name for name in ("workload", "machine") if name in table and table[name].nunique() > 1]
+    chosen = table[[name for name in dict.fromkeys([*several, *columns]) if name in table]]
     return str(chosen.to_latex(index=False, escape=True, na_rep="--", float_format=lambda v: f"{v:.4g}"))

@@ -1,6 +1,6 @@
 """A sweep's folder as one table, however it was left: torn rows, older schemas and missing files are told."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from svdsweep.analysis.table import first_measured, for_comparison, table_of, timed_runs
+from svdsweep.analysis.table import comparison, first_measured, timed_runs
 from svdsweep.config import Job
 from svdsweep.errors import UserError
+from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import read_manifest
 from svdsweep.store.rows import SCHEMA, Faults, Row, last_rows, read_rows
 
@@ -20,7 +21,7 @@ VRAM_PEAKS = ("vram_allocated_peak_gib", "vram_reserved_peak_gib")
 
 @dataclass(frozen=True)
 class Sweep:
-    """A folder of rows, read. `table` has one line a job: the columns of `analysis.table.for_comparison`."""
+    """A folder of rows, read. `table` has one line a job: the columns of `analysis.table.comparison`."""
 
     folder: Path
     manifest: Mapping[str, Any]
@@ -60,18 +61,18 @@ def open_sweep(folder: Path) -> Sweep:
         raise UserError(f"{folder}: there is no such folder. A sweep's folder is runs/NAME, and holds rows/.")
     problems: list[str] = []
     manifest = _manifest(folder, problems)
-    rows = _rows(folder, problems)
-    table = table_of(map(for_comparison, rows.values())) if rows else pd.DataFrame(columns=["key", "status"])
+    rows = rows_told_apart(_rows(folder, problems))
+    table = comparison(rows)
     problems += _missing_files(folder, table)
     if not rows:
         problems.append("there is no readable row in it")
-    jobs = {key: row.job for key, row in rows.items()}
-    repeats = {key: timed_runs(row) for key, row in rows.items()}
-    notes = {key: row.notes for key, row in rows.items()}
+    jobs = {row.key: row.job for row in rows}
+    repeats = {row.key: timed_runs(row) for row in rows}
+    notes = {row.key: row.notes for row in rows}
     return Sweep(folder, manifest, table, jobs, repeats, notes, problems)
 
 
-def _rows(folder: Path, problems: list[str]) -> dict[str, Row]:
+def _rows(folder: Path, problems: list[str]) -> Iterable[Row]:
     """The row that counts of each job; of its series, which take most of the room, the timed runs alone."""
     faults = Faults()
     rows = last_rows(replace(row, series={"total_s": timed_runs(row)}) for row in read_rows(folder, faults))
@@ -83,7 +84,7 @@ def _rows(folder: Path, problems: list[str]) -> dict[str, Row]:
         problems.append(
             f"{faults.other_schema} rows are of another schema than {SCHEMA}: what they lack is empty"
         )
-    return rows
+    return rows.values()
 
 
 def _manifest(folder: Path, problems: list[str]) -> Mapping[str, Any]:

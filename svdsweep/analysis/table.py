@@ -1,14 +1,19 @@
 """One line a row: the table that comparisons read, and what they derive of each row for it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from svdsweep.config import Job
-from svdsweep.store.columns import asked_for, identity
+from svdsweep.store.columns import asked_for, differing, identity
+from svdsweep.store.columns import varying as varying_of
 from svdsweep.store.rows import Row
+
+SETTINGS = tuple(asked_for(Job()))
+DRAWS = ("seed", "image")
+"""What is averaged over, and what pairs are matched by."""
 
 
 def table_of(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -25,9 +30,18 @@ def table_of(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def for_comparison(row: Row) -> dict[str, Any]:
-    """What a job asked for and how it ended, its provenance and values, and columns that only comparisons need: its
-    baseline's key, its machine, its workload, and its timed runs on the logarithm."""
+def comparison(rows: Collection[Row]) -> pd.DataFrame:
+    """The table of a sweep's rows that comparisons read, one line a job: what it asked for and how it ended, its
+    provenance and values, and columns of their own: its baseline's key, its machine, its workload, and its timed runs
+    on the logarithm."""
+    if not rows:
+        return pd.DataFrame(columns=["key", "status"])
+    with_chunk = "decode_chunk_size" in varying_of(row.job for row in rows)
+    return table_of(for_comparison(row, with_chunk) for row in rows)
+
+
+def for_comparison(row: Row, with_chunk: bool = False) -> dict[str, Any]:
+    """The line of one row; `with_chunk` as in `workload`."""
     runs = timed_runs(row)
     mean, variance = mean_and_variance(runs)
     return {
@@ -37,7 +51,7 @@ def for_comparison(row: Row) -> dict[str, Any]:
         **row.values,
         "baseline_key": row.job.baseline or None,
         "machine": machine(row.provenance),
-        "workload": workload(row.job),
+        "workload": workload(row.job, with_chunk),
         "log_total_s": mean,
         "log_total_s_variance": variance,
         "repeats": len(runs),
@@ -59,17 +73,38 @@ def mean_and_variance(values: list[float]) -> tuple[float | None, float | None]:
 
 
 def machine(provenance: Mapping[str, Any]) -> str:
-    """What a row ran on: its GPU, else its processor."""
-    return str(provenance.get("gpu") or provenance.get("cpu") or provenance.get("device") or "unknown")
+    """What a row ran on: its GPU, else its processor and the number of its threads."""
+    if gpu := provenance.get("gpu"):
+        return str(gpu)
+    threads = provenance.get("threads")
+    on = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
+    return str(provenance.get("cpu") or provenance.get("device") or "unknown") + on
 
 
-def workload(job: Job) -> str:
-    """All that decides a job's cost beside its strategy."""
+def workload(job: Job, with_chunk: bool = False) -> str:
+    """All that decides a job's cost beside its strategy; `decode_chunk_size` too where strategies were tried with
+    several."""
     model, limit = job.model, job.gpu.memory_limit_gib
-    size = f"{job.num_frames} × {job.width}×{job.height} px"
-    weights = ", random weights" if model.weights == "random" else ""
-    cap = f", at most {limit:g} GiB" if limit is not None else ""
-    return f"{model.name} {model.dtype}, {size}, {job.num_inference_steps} steps{weights}{cap}"
+    facts = {
+        f"{model.name} {model.dtype}": True,
+        f"{job.num_frames} × {job.width}×{job.height} px": True,
+        f"{job.num_inference_steps} steps": True,
+        "no guidance": job.max_guidance_scale <= 1,
+        f"decode_chunk_size {job.decode_chunk_size}": with_chunk,
+        "random weights": model.weights == "random",
+        f"at most {limit or 0:g} GiB": limit is not None,
+    }
+    return ", ".join(fact for fact, holds in facts.items() if holds)
+
+
+def varying(table: pd.DataFrame) -> list[str]:
+    """The settings in which the jobs of a table differ, as `store.columns.differing` tells them."""
+    return differing({name: table[name].tolist() for name in SETTINGS if name in table})
+
+
+def decided_by(table: pd.DataFrame, setting: str, name: str) -> bool:
+    """Whether each value of `setting` goes with one value of `name` only; seeds and images are never decided."""
+    return name not in DRAWS and bool((table.groupby(setting)[name].nunique(dropna=False) <= 1).all())
 
 
 def numeric(column: pd.Series) -> pd.Series:

@@ -20,6 +20,7 @@ from svdsweep.runner.contract import Watch
 from svdsweep.runner.pending import pending
 from svdsweep.runner.progress import for_terminal
 from svdsweep.store.columns import flat
+from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import Manifest, write_manifest
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker import load_worker
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
 def run(settings: Sequence[str], config_dir: str | None = None, as_json: bool = False) -> int:
     """Run a grid and show its outcome; returns the exit code."""
     grid = expand(settings, config_dir)
-    rows = rows_of(grid, finish(grid, settings, config_dir, for_terminal()))
+    rows = rows_told_apart(rows_of(grid, finish(grid, settings, config_dir, for_terminal())))
     show(grid, rows, as_json)
     return DONE if all(row.final for row in rows) and len(rows) == len(grid.jobs) else SOME_FAILED
 

@@ -1,12 +1,13 @@
 """`svdsweep seeds`: what the seeds and images of a sweep say together, and one setting against another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError, nearest
 from svdsweep.store.files import write_asked
+from svdsweep.store.labels import short_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,20 +52,29 @@ def main(argv: Sequence[str]) -> int:
 def pair(words: str, results: "pd.DataFrame") -> tuple[str, Any, Any]:
     """`SETTING=A,B` as the setting and its two values in a sweep. Raises UserError for what the sweep does not have."""
     setting, _, values = words.partition("=")
-    one, _, other = values.partition(",")
-    if not other or "," in other:
+    parts = values.split(",")
+    splits = [(",".join(parts[:n]), ",".join(parts[n:])) for n in range(1, len(parts))]
+    if not all(parts) or not splits:
         raise UserError(
             f"--pair={words} is not of the form SETTING=A,B, as in memory=baseline,chunked_decode."
         )
     if setting not in results:
         raise UserError(f"{setting} is no column of this sweep.{nearest(setting, map(str, results.columns))}")
-    choices = {str(value): value for value in results[setting].dropna().unique()}
-    for value in (one, other):
-        if value not in choices:
-            raise UserError(
-                f"No job of this sweep has {setting}={value}: there are {', '.join(choices)}.{nearest(value, choices)}"
-            )
-    return setting, choices[one], choices[other]
+    there = {str(value): value for value in results[setting].dropna().unique()}
+    choices = there | {tail: there[path] for path, tail in zip(there, short_paths(list(there)), strict=True)}
+    found = [tuple(_as_there(value, choices) for value in split) for split in splits]
+    for one, other in found:  # a value may have a comma in it
+        if one is not None and other is not None:
+            return setting, one, other
+    wrong = splits[0][found[0][0] is not None]
+    raise UserError(
+        f"No job of this sweep has {setting}={wrong}: there are {', '.join(there)}.{nearest(wrong, choices)}"
+    )
+
+
+def _as_there(typed: str, choices: Mapping[str, Any]) -> Any:
+    """The value that was typed, as it stands in the sweep; also a path, as from here. None where there is none."""
+    return choices.get(typed, choices.get(str(Path(typed).expanduser().resolve())))
 
 
 def text(table: "pd.DataFrame", columns: Sequence[str]) -> str:

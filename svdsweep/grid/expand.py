@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,14 +16,17 @@ from svdsweep import images
 from svdsweep.config import Config, Job, Runner
 from svdsweep.config.keys import digest
 from svdsweep.errors import UserError, nearest
-from svdsweep.grid.jobs import Points
+from svdsweep.grid.jobs import Point, Points
 from svdsweep.grid.presets import Configs, check_key, configs, converted
 from svdsweep.metrics import family
+from svdsweep.store.labels import told_apart
 
 EXPERIMENT = "experiment"
 SWEEP_SETTINGS = ("name", "runs_dir", "runner")
 """Settings, and groups of them, that hold for the sweep as a whole; no job knows them."""
 DEVICES = "runner.devices"
+COLLAPSED_AT_MOST = 3
+"""Examples of points that are one job."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,18 @@ def expand(arguments: Sequence[str], config_dir: str | None = None) -> Grid:
         asked = _asked(presets, arguments)
         config = _sweep_config(presets, asked)
         axes = {o.key_or_group: _values(o) for o in asked.of_jobs}
-        jobs = _jobs(Points(presets, asked.experiments), axes)
+        jobs, collapsed = _jobs(Points(presets, asked.experiments), axes)
     return Grid(
-        jobs=with_needed_baselines(jobs),
+        jobs=told_apart(with_needed_baselines(jobs)),
         axes={key: values for key, values in axes.items() if len(values) > 1},
         runner=config.runner,
         runs_dir=Path(config.runs_dir),
         given_name=_checked_name(config.name) or "-".join(asked.experiment_names) or None,
-        warnings=sorted({warning for job in jobs for warning in doubts(job)}),
+        warnings=[
+            *sorted({warning for job in jobs for warning in doubts(job)}),
+            *collapsed,
+            *overruled(jobs, [key for key, values in axes.items() if len(values) > 1]),
+        ],
     )
 
 
@@ -89,15 +97,39 @@ def _asked(presets: Configs, arguments: Sequence[str]) -> _Asked:
     return _Asked(lines, _names(experiments), of_jobs, of_the_sweep)
 
 
-def _jobs(points: Points, axes: Mapping[str, list[str]]) -> list[Job]:
-    """The jobs of the product of the axes, each key once. Raises UserError, also for metrics that do not exist."""
-    jobs: dict[str, Job] = {}
+def _jobs(points: Points, axes: Mapping[str, list[str]]) -> tuple[list[Job], list[str]]:
+    """The jobs of the product of the axes, each key once, and a sentence where points are one job. Raises UserError,
+    also for metrics that do not exist."""
+    jobs: dict[str, tuple[Job, Point]] = {}
+    same: Counter[tuple[tuple[str, str, str], ...]] = Counter()
     for point in _product(axes):
         job = points.job(point)
-        jobs.setdefault(job.key, job)
-    for name in {name for job in jobs.values() for name in job.metrics.families}:
+        _, first = jobs.setdefault(job.key, (job, point))
+        if first is not point:
+            same[tuple((key, value, first[key]) for key, value in point.items() if value != first[key])] += 1
+    for name in {name for job, _ in jobs.values() for name in job.metrics.families}:
         family(name)
-    return list(jobs.values())
+    return [job for job, _ in jobs.values()], _collapsed(same)
+
+
+def _collapsed(same: Counter[tuple[tuple[str, str, str], ...]]) -> list[str]:
+    """How many points of the grid are the same job as another, and by which values, as typed: (setting, value, the
+    first point's value), with how many points are so."""
+    if not same:
+        return []
+    told = [
+        f"{' '.join(f'{key}={value}' for key, value, _ in apart)} is {' '.join(f'{k}={v}' for k, _, v in apart)}"
+        if apart
+        else "a value stands twice"
+        for apart in list(same)[:COLLAPSED_AT_MOST]
+    ]
+    more = ["…"] * (len(same) > COLLAPSED_AT_MOST)
+    settings = {key.partition(".")[0] for apart in same for key, _, _ in apart}
+    why = ["Pictures of equal content are one picture."] * ("image" in settings)
+    why += ["What is typed replaces what a preset sets."] * bool(settings & {"memory", "model", "measure"})
+    count = "1 combination is" if same.total() == 1 else f"{same.total()} combinations are"
+    run = f"{count} the same job as another and run{'s' * (same.total() == 1)} once"
+    return [f"{run}: {'; '.join([*told, *more])}. {' '.join(why)}".rstrip()]
 
 
 def expand_without_weights(settings: Sequence[str], config_dir: str | None = None) -> Grid:
@@ -123,6 +155,22 @@ def doubts(job: Job) -> list[str]:
     if job.num_frames > trained_for:
         warnings.append(f"num_frames={job.num_frames}: {job.model.name} was trained for {trained_for}.")
     return warnings
+
+
+def overruled(jobs: Sequence[Job], swept: Sequence[str]) -> list[str]:
+    """The swept settings that strategies decide themselves: jobs that differ in them alone do the same work."""
+    by: dict[str, dict[str, object]] = {
+        "num_inference_steps": {
+            j.memory.name: j.memory.denoise_steps for j in jobs if j.memory.denoise_steps
+        },
+        "max_guidance_scale": {j.memory.name: "off" for j in jobs if not j.memory.guidance},
+    }
+    return [
+        f"{key} is swept, but memory={name} decides that itself ({decided}): its jobs along {key} are alike."
+        for key, strategies in by.items()
+        if key in swept
+        for name, decided in strategies.items()
+    ]
 
 
 def _check(presets: Configs, override: Override) -> None:

@@ -11,9 +11,9 @@ import pandas as pd
 from svdsweep.analysis.documentation import Claim, claims
 from svdsweep.analysis.drift import drift_of_sweep
 from svdsweep.analysis.reproduce import command
-from svdsweep.analysis.responses import swept
 from svdsweep.analysis.strategies import Choice, Strategy, best_for, front, strategies
 from svdsweep.analysis.sweep import Sweep
+from svdsweep.analysis.table import varying
 from svdsweep.config.version import __version__
 from svdsweep.metrics import CATALOGUE, COLUMNS
 from svdsweep.report.drawing import Plot
@@ -124,8 +124,7 @@ def axes_of(sweep: Sweep) -> list[str]:
     """The settings in which the jobs differ, the strategy first."""
     if sweep.table.empty:
         return []
-    columns = ["memory", "model", "image", "seed", *swept(sweep.table), "gpu.memory_limit_gib", "measure"]
-    return [n for n in columns if n in sweep.table and sweep.table[n].astype(str).nunique(dropna=False) > 1]
+    return sorted(varying(sweep.table), key=lambda name: name != "memory")
 
 
 def answer(sweep: Sweep, compared: Sequence[Strategy]) -> list[str]:

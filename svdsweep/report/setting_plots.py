@@ -7,39 +7,43 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 
-from svdsweep.analysis.responses import response
+from svdsweep.analysis.responses import apart, response
 from svdsweep.analysis.strategies import BASELINE
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
-from svdsweep.report.drawing import STYLE, Looks, Plot, draw
+from svdsweep.report.drawing import STYLE, Looks, Plot, draw, looks
 from svdsweep.report.words import has_value, shown
 from svdsweep.store.columns import Column
 
 LINES_AT_MOST = 6
-"""Strategies in a plot of lines; more could not be told apart."""
+"""More lines in a plot could not be told apart."""
 
 
 @matplotlib.rc_context(STYLE)
 def responses(sweep: Sweep, axis: str, metrics: Sequence[Column], look: Looks) -> Plot | None:
-    """Metrics along a swept setting, a line a strategy, with intervals over seeds and images where there are three."""
+    """Metrics along a swept setting, a line a strategy and whatever else varies, with intervals over seeds and images
+    where there are three."""
     metrics = _measured(sweep, metrics)
     if not metrics:
         return None
-    names = sorted(sweep.ok["memory"].unique(), key=lambda n: n != BASELINE)[:LINES_AT_MOST]
     figure, panels = draw(3.3 * len(metrics) + 0.6, 3.2, len(metrics))
-    tips = {}
+    tips, left_out = {}, 0
     for i, (axes, metric) in enumerate(zip(panels, metrics, strict=True)):
-        lines = response(sweep.ok[sweep.ok["memory"].isin(names)], axis, metric.name)
-        for strategy, line in lines.groupby("memory", sort=False):
-            place = f"response-{axis}-{i}-{names.index(strategy)}"
-            for gid, point in _line(axes, line, look[str(strategy)], place).items():
-                tips[gid] = f"{strategy}, {axis}={shown(point['value'])}: {metric.name} {_point_words(point)}"
+        groups = response(sweep.ok, axis, metric.name).groupby(["memory", "others"], sort=False)
+        lines = {", ".join(filter(None, map(str, names))): line for names, line in groups}
+        titles = sorted(lines, key=lambda title: lines[title]["memory"].iloc[0] != BASELINE)
+        left_out = max(left_out, len(titles) - LINES_AT_MOST)
+        own_looks = looks(titles)
+        for number, title in enumerate(titles[:LINES_AT_MOST]):
+            shape, place = look.get(title) or own_looks[title], f"response-{axis}-{i}-{number}"
+            for gid, point in _line(axes, lines[title], shape, title, place).items():
+                tips[gid] = f"{title}, {axis}={shown(point['value'])}: {metric.name} {_point_words(point)}"
         axes.set(xlabel=axis, title=metric.name, ylabel=metric.unit)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=8)
     caption = "Means over images and seeds; bands are 95 % intervals (Student's t), drawn from 3 images or seeds on."
-    if left_out := sweep.ok["memory"].nunique() - len(names):
-        caption += f" {left_out} strategies are left out."
+    if left_out:
+        caption += f" {left_out} more lines are left out."
     return Plot(f"response_{axis}", f"Along {axis}", caption, figure, tips)
 
 
@@ -48,10 +52,10 @@ def _measured(sweep: Sweep, metrics: Sequence[Column]) -> list[Column]:
     return [m for m in metrics if m.name in sweep.ok and numeric(sweep.ok[m.name]).notna().any()]
 
 
-def _line(axes: Axes, line: pd.DataFrame, look: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Draw a strategy's means, their band and a mark each; returns the points by the `gid` of their mark."""
+def _line(axes: Axes, line: pd.DataFrame, look: Mapping[str, Any], title: str, place: str) -> dict[str, Any]:
+    """Draw the means of a line, their band and a mark each; returns the points by the `gid` of their mark."""
     colour = look["color"]
-    axes.plot(line["at"], line["mean"], lw=1.4, color=colour, label=str(line["memory"].iloc[0]))
+    axes.plot(line["at"], line["mean"], lw=1.4, color=colour, label=title)
     sure = line.dropna(subset=["low"])
     axes.fill_between(sure["at"], sure["low"], sure["high"], color=colour, alpha=0.15, lw=0)
     points = {f"{place}-{k}": point for k, point in enumerate(line.to_dict("records"))}
@@ -67,12 +71,17 @@ def _point_words(point: Mapping[str, Any]) -> str:
 
 @matplotlib.rc_context(STYLE)
 def heatmaps(sweep: Sweep, x: str, y: str, metrics: Sequence[Column]) -> Plot | None:
-    """Metrics over two swept settings under the first strategy, means over the rest."""
+    """Metrics over two swept settings, means over images and seeds, under the first strategy; of whatever else varies
+    with the first values."""
     metrics = _measured(sweep, metrics)
     if not metrics:
         return None
     name = BASELINE if (sweep.ok["memory"] == BASELINE).any() else str(sweep.ok["memory"].iloc[0])
     table = sweep.ok[sweep.ok["memory"] == name]
+    fixed = {other: table[other].iloc[0] for other in apart(table, x) if other != y}
+    for other, value in fixed.items():
+        table = table[table[other] == value]
+    under = ", ".join([name, *(f"{other}={shown(value)}" for other, value in fixed.items())])
     figure, panels = draw(3.3 * len(metrics) + 0.6, 3.2, len(metrics))
     tips: dict[str, str] = {}
     for i, (axes, metric) in enumerate(zip(panels, metrics, strict=True)):
@@ -86,7 +95,13 @@ def heatmaps(sweep: Sweep, x: str, y: str, metrics: Sequence[Column]) -> Plot | 
         axes.set_yticks(range(len(grid.index)), map(shown, grid.index))
         axes.set(xlabel=x, ylabel=y if not i else "", title=metric.name)
         axes.grid(visible=False)
-    return Plot(f"heat_{x}_{y}", f"{x} × {y}", f"Means under {name}; bright is high.", figure, tips)
+    return Plot(
+        f"heat_{x}_{y}",
+        f"{x} × {y}",
+        f"Means over images and seeds under {under}; bright is high.",
+        figure,
+        tips,
+    )
 
 
 def _cells(axes: Axes, grid: pd.DataFrame, metric: str, place: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from svdsweep.analysis.strategies import BASELINE, Strategy, front
+from svdsweep.analysis.strategies import BASELINE, Strategy, front, titles
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
 from svdsweep.metrics import CATALOGUE
@@ -16,6 +16,7 @@ from svdsweep.report.drawing import COLOURS, FAINT, HATCHES, INK, STYLE, Looks, 
 from svdsweep.report.words import MEMORY_WORDS, shown
 from svdsweep.store.columns import STAGES
 
+BARS_AT_MOST = 30
 POINTS_AT_MOST = 400
 """Repeats drawn for a strategy; more are thinned evenly."""
 
@@ -28,14 +29,14 @@ def pareto(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot | 
         return None
     figure, (axes,) = draw(7.2, 4.2)
     best = [s for s in front(strategies) if s in placed]
-    edge = [_at(s) for s in _edge(best)]
-    axes.plot([x for x, _ in edge], [y for _, y in edge], color=FAINT, alpha=0.4, lw=1, ls="--", zorder=1)
+    for edge in _edges(best):
+        axes.plot([x for x, _ in edge], [y for _, y in edge], color=FAINT, alpha=0.4, lw=1, ls="--", zorder=1)
     tips = {}
-    for i, s in enumerate(placed):
+    for i, (s, title) in enumerate(zip(placed, titles(placed), strict=True)):
         _mark(axes, s, look, f"pareto-{i}", large=s in best)
         beside = (7, 5 if i % 2 else -11)
-        axes.annotate(s.name, _at(s), xytext=beside, textcoords="offset points", fontsize=8, color=INK)
-        tips[f"pareto-{i}"] = _tip(s) + (", on the front" if s in best else "")
+        axes.annotate(title, _at(s), xytext=beside, textcoords="offset points", fontsize=8, color=INK)
+        tips[f"pareto-{i}"] = f"{title}: {_tip(s)}" + (", on the front" if s in best else "")
     axes.set_xlabel(f"{MEMORY_WORDS[sweep.memory_column]} ({CATALOGUE[sweep.memory_column].unit})")
     axes.set_ylabel(f"latency of one video ({CATALOGUE['total_s'].unit})")
     axes.margins(0.15)
@@ -51,13 +52,15 @@ def _at(s: Strategy) -> tuple[float, float]:
     return s.memory_gib or 0.0, s.total_s or 0.0
 
 
-def _edge(best: Sequence[Strategy]) -> list[Strategy]:
-    """The strategies that no other beats in both memory and latency, by memory."""
-    edge: list[Strategy] = []
+def _edges(best: Sequence[Strategy]) -> list[list[tuple[float, float]]]:
+    """For each workload and machine the places of the strategies that no other there beats in both memory and latency,
+    by memory."""
+    edges: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for s in sorted(best, key=_at):
-        if not edge or _at(s)[1] < _at(edge[-1])[1]:
-            edge.append(s)
-    return edge
+        edge = edges.setdefault((s.workload, s.machine), [])
+        if not edge or _at(s)[1] < edge[-1][1]:
+            edge.append(_at(s))
+    return list(edges.values())
 
 
 def _mark(axes: Axes, s: Strategy, look: Looks, gid: str, large: bool) -> None:
@@ -69,7 +72,7 @@ def _mark(axes: Axes, s: Strategy, look: Looks, gid: str, large: bool) -> None:
 def _tip(s: Strategy) -> str:
     likeness = "the reference" if s.name == BASELINE else f"PSNR to baseline {shown(s.psnr_db)} dB"
     ended = "" if s.complete else ", not all jobs ended well"
-    return f"{s.name}: {shown(s.total_s)} s, {shown(s.memory_gib)} GiB, {likeness}{ended}"
+    return f"{shown(s.total_s)} s, {shown(s.memory_gib)} GiB, {likeness}{ended}"
 
 
 def stage_times(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
@@ -78,7 +81,7 @@ def stage_times(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
     if medians.empty:
         return None
     figure, tips = _bars(medians, "stage_times", "latency", CATALOGUE["total_s"].unit, stacked=True)
-    caption = "Medians of the stages, stacked."
+    caption = "Medians of the stages, stacked." + _left_out(strategies)
     return Plot("stage_times", "Where the time goes", caption, figure, tips)
 
 
@@ -89,17 +92,26 @@ def stage_memory(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
         return None
     unit = CATALOGUE["vram_allocated_peak_gib"].unit
     figure, tips = _bars(medians, "stage_memory", "allocated peak", unit, stacked=False)
-    caption = "Peaks of the stages, side by side: they do not add up."
+    caption = "Peaks of the stages, side by side: they do not add up." + _left_out(strategies)
     return Plot("stage_memory", "Which stage needs the VRAM", caption, figure, tips)
 
 
 def _medians(sweep: Sweep, strategies: Sequence[Strategy], ending: str) -> pd.DataFrame:
-    """The median of each stage's column with that ending, a line a strategy; stages without a value are left out."""
+    """The median of each stage's column with that ending, a line a strategy of a workload and machine; stages without
+    a value are left out."""
     columns = {f"{stage}{ending}": stage for stage in STAGES if f"{stage}{ending}" in sweep.ok}
     values = sweep.ok[[*columns]].apply(numeric).astype(float)
     stages = values.rename(columns=columns).dropna(axis=1, how="all")
-    names = list(dict.fromkeys(s.name for s in strategies if s.total_s is not None))
-    return stages.groupby(sweep.ok["memory"]).median().reindex(names).fillna(0.0)
+    drawn = [s for s in strategies if s.total_s is not None][:BARS_AT_MOST]
+    medians = stages.groupby([sweep.ok[name] for name in ("workload", "machine", "memory")]).median()
+    medians = medians.reindex([(s.workload, s.machine, s.name) for s in drawn]).fillna(0.0)
+    return medians.set_axis(titles(drawn), axis="index")
+
+
+def _left_out(strategies: Sequence[Strategy]) -> str:
+    """How many strategies have no bar, in a sentence; nothing where all have."""
+    more = sum(s.total_s is not None for s in strategies) - BARS_AT_MOST
+    return f" {more} more are left out." if more > 0 else ""
 
 
 @matplotlib.rc_context(STYLE)

@@ -15,6 +15,7 @@ from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.images import open_image
 from svdsweep.store.columns import asked_for, varying
+from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.rows import Row, Store
 
 DIMENSIONS = (
@@ -57,7 +58,7 @@ def export(sweep_folder: Path, target: Path) -> list[str]:
 
 
 def _with_video(folder: Path) -> list[Row]:
-    rows = [row for row in Store(folder).rows().values() if row.status == "ok"]
+    rows = [row for row in rows_told_apart(Store(folder).rows().values()) if row.status == "ok"]
     rows = [row for row in rows if _video_of(folder, row).is_file()]
     if not rows:
         raise UserError(f"{folder}: no finished job with a video is stored there. Give a sweep, runs/NAME.")

@@ -1,11 +1,12 @@
 """The flat table's columns: one row a job, stable names, units in the names; without pandas, for the terminal."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from svdsweep.config import Job, Memory
-from svdsweep.store.rows import Row, Scalar
+from svdsweep.config import Job
+from svdsweep.config.rules import rule_of
+from svdsweep.store.rows import PARTS, Row, Scalar
 
 STAGES = ("image_encode", "vae_encode", "denoise", "vae_decode")
 """The stages of a run, in their order."""
@@ -14,6 +15,19 @@ GENERATION = (
     *("num_frames", "height", "width", "num_inference_steps"),
     *("decode_chunk_size", "min_guidance_scale", "max_guidance_scale"),
 )
+NAMED = ("model", "memory", "image", "measure", "metrics")
+"""The parts of a job that have a name, which is a column."""
+DETAILS = {
+    part: [
+        (f"{part}.{f.name}", f.name)
+        for f in dataclasses.fields(kind)
+        if not ((rule := rule_of(f)) and rule.label)
+    ]
+    for part, kind in sorted(PARTS.items(), key=lambda item: item[0] != "memory")
+}
+"""Column and name of every setting of a job's parts that is no label, the strategy's first."""
+OF_THEIR_OWN = ("model.dtype", "model.weights")
+"""Settings that stand beside the name of their part, not behind it."""
 LAST = ("video", "contact_sheet", "host", "device", "gpu", "torch", "diffusers", "started_at")
 
 
@@ -74,19 +88,16 @@ def identity(row: Row) -> dict[str, Scalar]:
 
 
 def asked_for(job: Job) -> dict[str, Scalar]:
-    """What the grid decides about a job, by column: the generation settings and every memory knob."""
-    named = {"model": job.model.name, "memory": job.memory.name, "image": job.image.name}
-    asked: dict[str, Scalar] = {n: named[n] if n in named else getattr(job, n) for n in GENERATION}
-    for f in dataclasses.fields(Memory):
-        if f.name != "name":
-            value = getattr(job.memory, f.name)
-            asked[f"memory.{f.name}"] = ",".join(value) if isinstance(value, list) else value
-    return asked | {
-        "model.dtype": job.model.dtype,
-        "model.weights": job.model.weights,
-        "measure": job.measure.name,
-        "gpu.memory_limit_gib": job.gpu.memory_limit_gib,
-    }
+    """What the grid decides about a job, by column: the generation settings, the names of its parts, and each of their
+    settings as `part.setting`."""
+    names = {name: getattr(job, name).name for name in NAMED}
+    asked: dict[str, Scalar] = {n: names[n] if n in names else getattr(job, n) for n in GENERATION}
+    for part, columns in DETAILS.items():
+        settings = getattr(job, part)
+        for column, name in columns:
+            value = getattr(settings, name)
+            asked[column] = ",".join(value) if isinstance(value, list) else value
+    return asked | names
 
 
 def union(rows: Iterable[Iterable[str]]) -> list[str]:
@@ -96,11 +107,26 @@ def union(rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def varying(jobs: Iterable[Job]) -> list[str]:
-    """The columns in which jobs differ, as a short table shows them; a strategy's knobs stand behind its name."""
+    """The columns in which jobs differ, as a short table shows them."""
     asked = [asked_for(job) for job in jobs]
-    values = {name: {str(job[name]) for job in asked} for name in asked_for(Job())}
-    differing = [name for name, several in values.items() if len(several) > 1]
-    strategies = len(values["memory"])
-    if len({(job["memory"], job["decode_chunk_size"]) for job in asked}) == strategies:
-        differing = [name for name in differing if name != "decode_chunk_size"]  # the strategy's name says it
-    return [name for name in differing if strategies == 1 or not name.startswith("memory.")]
+    return differing({name: [job[name] for job in asked] for name in asked_for(Job())})
+
+
+def differing(columns: Mapping[str, Sequence[object]]) -> list[str]:
+    """The names of the columns that hold several values. Settings of a strategy, a model or another part that has a
+    name stand behind that name wherever it tells them; a strategy's also tells `decode_chunk_size`."""
+    words = {name: [str(value) for value in values] for name, values in columns.items()}
+    several = {name: len(set(values)) for name, values in words.items()}
+    behind = {name: "memory" if name == "decode_chunk_size" else _named(name) for name in words}
+    return [
+        name
+        for name, part in behind.items()
+        if several[name] > 1
+        and not (part in words and len(set(zip(words[part], words[name], strict=True))) == several[part])
+    ]
+
+
+def _named(column: str) -> str:
+    """The column with the name that a setting of a part stands behind; empty for one that stands for itself."""
+    part, _, setting = column.partition(".")
+    return part if setting and column not in OF_THEIR_OWN else ""

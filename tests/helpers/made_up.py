@@ -12,7 +12,7 @@ import numpy as np
 from svdsweep.analysis.pairs import NO_PAIR
 from svdsweep.analysis.strategies import Strategy
 from svdsweep.analysis.sweep import Sweep
-from svdsweep.analysis.table import for_comparison, table_of
+from svdsweep.analysis.table import comparison
 from svdsweep.config import Image, Job, Memory, Model
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker.media import write_contact_sheet, write_video
@@ -67,7 +67,7 @@ def ok(
 
 def in_memory(*rows: Row) -> Sweep:
     """What a sweep's folder with these rows is read as."""
-    table = table_of(map(for_comparison, rows))
+    table = comparison(rows)
     return Sweep(Path("runs/made_up"), {}, table, {row.key: row.job for row in rows}, {}, {})
 
 

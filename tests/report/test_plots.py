@@ -168,7 +168,7 @@ def test_a_heat_map_is_of_the_baseline_and_the_highest_mean_is_the_brightest():
     light = {words: sum(field.get_facecolor()[:3]) for words, field in fields.items()}
     assert max(light, key=light.get) == "motion_bucket_id=120, fps=10: motion_px 1200"
     assert min(light, key=light.get) == "motion_bucket_id=60, fps=5: motion_px 300"
-    assert plot.caption == "Means under baseline; bright is high."
+    assert plot.caption == "Means over images and seeds under baseline; bright is high."
 
 
 def test_a_setting_with_too_many_values_is_no_axis_and_where_lines_are_too_many_the_baseline_stays(
@@ -188,8 +188,10 @@ def test_a_setting_with_too_many_values_is_no_axis_and_where_lines_are_too_many_
     assert [name for name in drawn if name.startswith(("response", "heat"))] == [
         *("response_noise_aug_strength", "response_fps", "heat_noise_aug_strength_fps")
     ]
-    assert drawn["response_fps"].figure.axes[0].get_legend_handles_labels()[1] == ["baseline"]
-    assert drawn["response_fps"].caption.endswith(" 1 strategies are left out.")
+    assert drawn["response_fps"].figure.axes[0].get_legend_handles_labels()[1] == [
+        "baseline, motion_bucket_id=60, noise_aug_strength=0.1"
+    ]
+    assert drawn["response_fps"].caption.endswith(" 11 more lines are left out.")
 
 
 def test_each_reason_stands_once_with_its_jobs():

@@ -59,11 +59,18 @@ def test_what_was_asked_for_is_every_setting_of_the_grid_and_every_knob_of_the_s
     knobs = {f"memory.{name}": value for name, value in dataclasses.asdict(JOB.memory).items()}
     del knobs["memory.name"]
     assert {name: asked[name] for name in knobs} == knobs | {"memory.extra": "a.b,c.d"}
-    others = {"model.dtype": "float16", "model.weights": "random", "measure": "careful"}
-    others["gpu.memory_limit_gib"] = 8.0
-    assert list(asked.items()) == [(name, asked[name]) for name in (*GENERATION, *knobs)] + list(
-        others.items()
-    )
+    plain = dataclasses.asdict(JOB)
+    others = [
+        f"{part}.{name}"
+        for part in ("model", "image", "measure", "metrics", "gpu")
+        for name in plain[part]
+        if name not in ("name", "path", "weights_dir")  # labels, by which no job differs from another
+    ]
+    assert list(asked) == [*GENERATION, *knobs, *others, "measure", "metrics"]
+    values = {name: plain[name.partition(".")[0]][name.partition(".")[2]] for name in others}
+    values["metrics.families"] = "temporal,motion,fidelity,seams,defects,baseline"
+    assert {name: asked[name] for name in others} == values
+    assert (asked["measure"], asked["metrics"]) == ("careful", "fast")
 
 
 def test_a_flat_row_says_which_job_what_was_asked_what_was_measured_and_where_it_ran():
@@ -115,6 +122,12 @@ BASE, OFFLOADED = under(), under(name="offloaded", offload="model", extra=["a"])
         ([BASE, under(name="chunked", decode_chunk_size=2)], ["memory"]),
         ([BASE, OFFLOADED, under(decode_chunk_size=2)], ["memory", "decode_chunk_size"]),
         ([BASE, under(decode_chunk_size=2)], ["decode_chunk_size"]),
+        # two models of one name, two measurements of one name; a dtype stands beside the model's name
+        ([BASE, Job(model=Model(source="/a/b"))], ["model.source"]),
+        ([BASE, Job(model=Model(name="other", source="/a/b", dtype="float16"))], ["model", "model.dtype"]),
+        ([BASE, Job(measure=Measure(repeats=3))], ["measure.repeats"]),
+        ([BASE, Job(gpu=Gpu(memory_limit_gib=4.0))], ["gpu.memory_limit_gib"]),
+        ([Job(image=Image("a", sha256=s)) for s in "12"], ["image.sha256"]),
     ],
 )
 def test_a_short_table_shows_the_columns_in_which_jobs_differ(jobs, names):
