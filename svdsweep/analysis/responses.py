@@ -7,7 +7,7 @@ import pandas as pd
 
 from svdsweep.analysis.pairs import NO_PAIR, Estimate, mean_difference
 from svdsweep.analysis.sweep import Sweep
-from svdsweep.analysis.table import DRAWS, decided_by, numeric, varying
+from svdsweep.analysis.table import DRAWS, numeric, varying
 from svdsweep.probes.statistics import t_quantile
 
 AXES = (
@@ -24,8 +24,8 @@ def swept(table: pd.DataFrame) -> list[str]:
 
 
 def apart(table: pd.DataFrame, axis: str) -> list[str]:
-    """What else varies in a table than an axis, what goes with it, and the draws that means are over."""
-    return [n for n in varying(table) if n not in (axis, *DRAWS) and not decided_by(table, axis, n)]
+    """What else varies in a table than an axis and the draws that means are over."""
+    return [name for name in varying(table) if name not in (axis, *DRAWS)]
 
 
 def position(value: object, num_frames: int = 0) -> float:
@@ -67,7 +67,8 @@ def rises(sweep: Sweep, axis: str, metric: str) -> Estimate:
     table = sweep.ok
     if metric not in table or axis not in table:
         return NO_PAIR
-    table = table[table["key"] == table["baseline_key"]]
+    base = table["baseline_key"]
+    table = table[base.isna() | (table["key"] == base)]  # one that no other needs names none
     at = table[axis].map(position)
     low, high = table[at == at.min()], table[at == at.max()]
     if at.nunique() < 2:

@@ -12,7 +12,7 @@ from scipy import stats
 from svdsweep.analysis.files import results
 from svdsweep.analysis.seeds import over_seeds, paired_differences, signed_rank_p, smallest_p, summarize
 from svdsweep.cli import main
-from svdsweep.config import Image, Job, Memory
+from svdsweep.config import Image, Job, Memory, Model
 from svdsweep.errors import UserError
 from svdsweep.store.rows import Row, Store
 
@@ -323,6 +323,49 @@ def test_the_verb_pairs_two_values_of_a_setting(sweep, capsys):
     assert motion[:3] == ["motion_px", "8", "0.1"]
     assert motion[-1] == "higher"
     assert flicker[-4:] == ["equal", "in", "every", "pair"]
+
+
+@pytest.fixture
+def two_models(tmp_path, monkeypatch):
+    """A sweep of two checkpoints of one name and two pictures of one name, one of them with a comma."""
+    monkeypatch.chdir(tmp_path)
+    for k, (where, folder) in enumerate((w, f) for w in "ab" for f in ("x", "y,z")):
+        for seed in range(3):
+            image = Image("1", f"{folder}/1.png", folder * 8)
+            job = Job(Model("svd", str(tmp_path / "ckpt" / where), revision=where), image, seed)
+            Store(tmp_path).append(Row(job, "ok", values={"motion_px": 1.0 + k}))
+    return "."
+
+
+def test_cells_are_of_one_model_and_images_are_told_apart(two_models, capsys):
+    assert main(["seeds", two_models, "--metrics", "motion_px", "--json"]) == 0
+    cells = json.loads(capsys.readouterr().out)
+    assert [(c["model"], c["n"], c["images"], c["mean"]) for c in cells] == [
+        ("svd+source=a", 6, 2, 1.5),
+        ("svd+source=b", 6, 2, 3.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "difference"),
+    [
+        ("model.source=ckpt/a,ckpt/b", 2.0),
+        ("model.source=b,a", -2.0),
+        ("model=svd+source=a,svd+source=b", 2.0),
+    ],
+)
+def test_two_checkpoints_are_a_pair_by_path_by_its_end_or_by_label(two_models, capsys, words, difference):
+    assert main(["seeds", two_models, "--metrics", "motion_px", "--json", "--pair", words]) == 0
+    (line,) = json.loads(capsys.readouterr().out)
+    assert (line["n"], line["mean"]) == (6, difference)
+
+
+def test_a_value_with_a_comma_is_found(two_models, capsys):
+    assert main(["seeds", two_models, "--metrics", "motion_px", "--json", "--pair", "image=x/1,y,z/1"]) == 0
+    (line,) = json.loads(capsys.readouterr().out)
+    assert (line["n"], line["mean"]) == (6, 1.0)
+    assert main(["seeds", two_models, "--pair", "image=x/1,y/1"]) == 2
+    assert "No job of this sweep has image=y/1: there are x/1, y,z/1." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import made_up
+import pytest
 
 from svdsweep.analysis.responses import response, rises, swept
 from svdsweep.analysis.strategies import strategies
 from svdsweep.analysis.strategy_table import PRINTED, latex, strategy_table
 from svdsweep.analysis.sweep import open_sweep
-from svdsweep.config import Memory
+from svdsweep.config import Gpu, Memory, Model
+from svdsweep.store.labels import rows_told_apart
 
 
 def test_one_line_a_strategy_with_ratio_interval_and_verdict(tmp_path):
@@ -43,6 +45,50 @@ def test_responses_are_means_over_seeds_with_intervals_from_three_on(tmp_path):
         assert abs(mean - truth) < 0.1
     assert rises(five, "motion_bucket_id", "motion_px").verdict == "higher"
     assert rises(five, "fps", "motion_px").verdict == "not swept"
+
+
+def test_a_response_has_a_line_of_its_own_for_each_model_and_each_value_of_another_setting():
+    rows = [
+        made_up.ok(made_up.job(model=Model("svd", s), fps=f, seed=seed, motion_bucket_id=b), motion_px=x * b + seed)
+        for x, (s, f) in enumerate([("/d/a", 5), ("/d/a", 6), ("/d/b", 5), ("/d/b", 6)], 1)
+        for seed in (0, 1)
+        for b in (60, 120)
+    ]  # fmt: skip
+    lines = response(made_up.in_memory(*rows_told_apart(rows)).ok, "motion_bucket_id", "motion_px")
+    assert [(*line,) for line in lines[["others", "at", "mean", "n"]].itertuples(index=False)] == [
+        (f"model=svd+source={s}, fps={f}", at, x * at + 0.5, 2)
+        for at in (60.0, 120.0)
+        for x, (s, f) in enumerate([("a", 5), ("a", 6), ("b", 5), ("b", 6)], 1)
+    ]
+
+
+def test_a_rise_pairs_jobs_of_one_model_precision_and_size():
+    for apart in ({"model": Model(source="/d/b")}, {"model": Model(dtype="float16")}, {"gpu": Gpu(8.0)}):
+        low, high = (
+            made_up.ok(made_up.job(motion_bucket_id=b, **more), motion_px=b / 60)
+            for b, more in ((60, {}), (180, apart))
+        )
+        assert rises(made_up.in_memory(low, high), "motion_bucket_id", "motion_px").n == 0
+        partner = made_up.ok(made_up.job(motion_bucket_id=180), motion_px=5.0)
+        sweep = made_up.in_memory(low, high, partner)
+        assert (e := rises(sweep, "motion_bucket_id", "motion_px")).value == 4.0, e
+
+
+def test_a_baseline_that_no_other_job_needs_counts_in_a_rise():
+    rows = [
+        made_up.ok(replace(made_up.job(motion_bucket_id=b, seed=s), baseline=""), motion_px=b / 60 + s)
+        for b in (60, 180)
+        for s in range(3)
+    ]
+    assert rises(made_up.in_memory(*rows), "motion_bucket_id", "motion_px").value == pytest.approx(2.0)
+
+
+def test_lines_of_several_workloads_are_told_apart_in_latex():
+    rows = [made_up.ok(made_up.job(height=h, seed=0), [h / 8]) for h in (64, 72)]
+    text = latex(strategy_table(strategies(made_up.in_memory(*rows))), PRINTED)
+    assert "64×64 px" in text
+    assert "64×72 px" in text
+    assert "NVIDIA" not in text
 
 
 def test_a_rise_is_told_from_values_of_one_machine():

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from svdsweep.analysis.table import (
+    comparison,
     first_measured,
     for_comparison,
     machine,
@@ -88,6 +89,8 @@ def test_runs_that_are_no_numbers_are_no_runs():
     [
         ({}, "tiny float32, 14 × 64×64 px, 10 steps"),
         ({"height": 576, "width": 1024, "num_frames": 25}, "tiny float32, 25 × 1024×576 px, 10 steps"),
+        ({"max_guidance_scale": 1.0}, "tiny float32, 14 × 64×64 px, 10 steps, no guidance"),
+        ({"model": Model("svd+source=a", "/d/a")}, "svd+source=a float32, 14 × 64×64 px, 10 steps"),
         (
             {"model": Model(dtype="float16", weights="random"), "gpu": Gpu(memory_limit_gib=7.5)},
             "tiny float16, 14 × 64×64 px, 10 steps, random weights, at most 7.5 GiB",
@@ -99,6 +102,17 @@ def test_a_workload_is_all_that_decides_the_cost_beside_the_strategy(settings, t
     assert workload(made_up.job(**settings)) == told
 
 
+def test_chunk_sizes_are_a_workload_of_their_own_unless_the_strategys_name_tells_them():
+    jobs = [made_up.job(decode_chunk_size=size) for size in ("all", 2)]
+    table = comparison([made_up.ok(job) for job in jobs])
+    assert table["workload"].str.rpartition(", ")[2].tolist() == [
+        "decode_chunk_size all",
+        "decode_chunk_size 2",
+    ]
+    chunked = made_up.job(Memory("chunked", forward_chunk_size=2), decode_chunk_size=2)
+    assert comparison([made_up.ok(jobs[0]), made_up.ok(chunked)])["workload"].nunique() == 1
+
+
 def test_of_some_columns_the_first_with_a_number_counts():
     table = pd.DataFrame({"empty": [None, None], "words": ["a", "b"], "some": ["3", None], "all": [1, 2]})
     assert first_measured(table, ["absent", "empty", "words", "some", "all"]) == "some"
@@ -108,5 +122,10 @@ def test_of_some_columns_the_first_with_a_number_counts():
 def test_a_machine_is_its_gpu_else_its_processor():
     assert machine({"gpu": "a card", "cpu": "x", "device": "cuda:0"}) == "a card"
     assert machine({"gpu": None, "cpu": "x", "device": "cpu"}) == "x"
+    assert machine({"gpu": "a card", "cpu": "x", "threads": 4}) == "a card"
+
+
+def test_a_processor_with_other_threads_is_another_machine():
+    assert [machine({"cpu": "x", "threads": n}) for n in (1, 2)] == ["x, 1 thread", "x, 2 threads"]
     assert machine({"device": "mps"}) == "mps"
     assert machine({}) == "unknown"

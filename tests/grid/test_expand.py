@@ -69,6 +69,49 @@ def test_a_mixed_grid_equals_hydra_at_points_with_each_value_twice():
             assert job == OmegaConf.to_object(compose("config", line)).job
 
 
+def test_combinations_that_are_one_job_are_told(tmp_path):
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "b.png")
+    a, b = tmp_path / "a.png", tmp_path / "b.png"
+    assert expand([f"image={a},{b}", "seed=1,2"]).warnings == [
+        f"2 combinations are the same job as another and run once: image={b} is image={a}. "
+        "Pictures of equal content are one picture."
+    ]
+    assert expand(["memory=baseline,chunked_decode", "decode_chunk_size=1"]).warnings == [
+        "1 combination is the same job as another and runs once: memory=chunked_decode is memory=baseline. "
+        "What is typed replaces what a preset sets."
+    ]
+    (twice,) = expand(["seed=1,1", "fps=5,6"]).warnings
+    assert twice.startswith("2 combinations are")
+    assert twice.endswith("a value stands twice.")
+    for name in "cdef":
+        PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / f"{name}.png")
+    (many,) = expand([f"image={tmp_path}"]).warnings
+    assert many.startswith("5 combinations are")
+    assert many.count(".png is image=") == 3
+    assert "; …. Pictures" in many
+    assert expand(["seed=1,2"]).warnings == []
+
+
+def test_a_swept_setting_that_a_strategy_decides_itself_is_told():
+    told = expand(["memory=baseline,ten_steps,no_guidance", "num_inference_steps=2,3"]).warnings
+    assert told == [
+        "num_inference_steps is swept, but memory=ten_steps decides that itself (10): "
+        "its jobs along num_inference_steps are alike."
+    ]
+    (told,) = expand(["memory=ten_steps,no_guidance", "max_guidance_scale=2,3"]).warnings
+    assert "memory=no_guidance decides that itself (off)" in told
+    assert expand(["memory=ten_steps,no_guidance", "fps=5,6"]).warnings == []
+
+
+def test_jobs_of_a_grid_are_called_by_different_names(tmp_path):
+    for folder, colour in (("x", "red"), ("y", "blue")):
+        (tmp_path / folder).mkdir()
+        PIL.Image.new("RGB", (8, 8), colour).save(tmp_path / folder / "1.png")
+    grid = expand([f"image={tmp_path}/x/1.png,{tmp_path}/y/1.png"])
+    assert [job.image.name for job in grid.jobs] == ["x/1", "y/1"]
+
+
 def test_duplicates_are_removed_and_order_is_kept():
     assert [j.seed for j in expand(["seed=2,1,2,1"]).jobs] == [2, 1]
 

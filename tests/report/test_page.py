@@ -13,12 +13,13 @@ import pytest
 from svdsweep import cli
 from svdsweep.analysis.strategies import strategies
 from svdsweep.analysis.sweep import open_sweep
-from svdsweep.config import Gpu, Metrics
+from svdsweep.config import Gpu, Image, Measure, Memory, Metrics, Model
 from svdsweep.metrics import Column
 from svdsweep.probes import vram
 from svdsweep.report import write
 from svdsweep.report.page import axes_of
 from svdsweep.report.plots import draw_all, headline_metrics
+from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.rows import Row
 
 EVIL = "<script>alert(1)</script> | [x](http://x)"
@@ -126,6 +127,17 @@ def test_damaged_input_gives_a_page_that_says_what_is_missing(tmp_path):
 def test_a_setting_that_some_jobs_leave_open_is_an_axis():
     rows = [made_up.ok(made_up.job(gpu=Gpu(memory_limit_gib=limit))) for limit in (None, 8.0)]
     assert "gpu.memory_limit_gib" in axes_of(made_up.in_memory(*rows))
+
+
+def test_whatever_differs_is_an_axis_the_strategy_first():
+    jobs = [
+        made_up.job(model=Model(source=s, dtype=d), image=Image("1", f"{s}.png", s * 9), max_guidance_scale=g)
+        for s, d, g in (("/a", "float32", 3.0), ("/b", "float16", 2.0))
+    ]
+    jobs.append(made_up.job(Memory("other", offload="model"), measure=Measure(repeats=2)))
+    rows = rows_told_apart(made_up.ok(job) for job in jobs)
+    axes = axes_of(made_up.in_memory(*rows))
+    assert axes == ["memory", "model", "image", "max_guidance_scale", "model.dtype", "measure"]
 
 
 def test_a_missing_folder_is_refused_in_a_sentence(capsys):

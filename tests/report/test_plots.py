@@ -11,7 +11,7 @@ from PIL import Image as Pictures
 from svdsweep.analysis.strategies import strategies
 from svdsweep.config import Memory
 from svdsweep.metrics import CATALOGUE
-from svdsweep.report import plots, setting_plots
+from svdsweep.report import plots, setting_plots, strategy_plots
 from svdsweep.report.drawing import looks
 from svdsweep.report.failures import failures
 from svdsweep.report.pictures import differences
@@ -94,6 +94,24 @@ def test_bars_of_time_are_stacked_medians_and_their_tips_tell_them():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["baseline", "other"]
     assert axes.yaxis_inverted(), "the first strategy stands at the top"
     assert axes.get_xlabel() == "latency (s)"
+
+
+def test_bars_are_of_one_workload_and_machine_and_say_which(monkeypatch):
+    sizes = [(64, made_up.GPU), (72, made_up.GPU), (72, made_up.GPU | {"gpu": "NVIDIA L4"})]
+    rows = [
+        made_up.ok(made_up.job(height=h, seed=n), [6.0], denoise_s=float(n), provenance=place)
+        for n, (h, place) in enumerate(sizes, 1)
+    ]
+    sweep = made_up.in_memory(*rows)
+    plot = stage_times(sweep, strategies(sweep))
+    labels = [label.get_text() for label in plot.figure.axes[0].get_yticklabels()]
+    card = made_up.GPU["gpu"]
+    size = "baseline, 14 × 64×{} px, {}".format
+    assert labels == [size(64, card), size(72, "NVIDIA L4"), size(72, card)]
+    seconds = {words: place[1] for words, place in bars(plot).items() if ", denoise" in words}
+    assert list(seconds.values()) == pytest.approx([1.0, 3.0, 2.0])
+    monkeypatch.setattr(strategy_plots, "BARS_AT_MOST", 2)
+    assert stage_times(sweep, strategies(sweep)).caption.endswith(" 1 more are left out.")
 
 
 def test_bars_of_memory_stand_side_by_side_and_all_begin_at_nothing():
