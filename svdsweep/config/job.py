@@ -19,9 +19,10 @@ class Job(Checked):
     image: Image = field(default_factory=Image)
     seed: int = knob(
         0,
-        "Seed of the CPU generator: equal seeds start from equal noise on every device.",
+        "Seed of the CPU generator: equal seeds start from equal noise on every device. PyTorch draws by its lowest "
+        "32 bits, so 0 and 4294967296 are alike.",
         low=0,
-        high=2**63 - 1,
+        high=2**64 - 1,
     )
     motion_bucket_id: int = knob(127, "Amount of motion asked for.", low=0, high=255)
     noise_aug_strength: float = knob(

@@ -27,12 +27,13 @@ class Rule:
         """The range in words, as help and refusals print it; empty where anything of the type will do."""
         if self.low is None and self.high is None:
             numbers = ""
-        elif self.high is None or self.high > 1e9:
+        elif self.high is None:
             numbers = f"≥ {self.low:g}"
         elif self.low is None:
             numbers = f"≤ {self.high:g}"
         else:
-            numbers = f"{self.low:g}–{self.high:g}"
+            high = str(self.high) if isinstance(self.high, int) else f"{self.high:g}"
+            numbers = f"{self.low:g}–{high}"
         numbers += f" {self.unit}" if numbers and self.unit else ""
         numbers += f", a multiple of {self.multiple_of}" if self.multiple_of else ""
         return " or ".join(part for part in (numbers, ", ".join(self.words)) if part)

@@ -68,6 +68,7 @@ def expand(arguments: Sequence[str], config_dir: str | None = None) -> Grid:
         warnings=[
             *sorted({warning for job in jobs for warning in doubts(job)}),
             *collapsed,
+            *alike(jobs),
             *overruled(jobs, [key for key, values in axes.items() if len(values) > 1]),
         ],
     )
@@ -155,6 +156,16 @@ def doubts(job: Job) -> list[str]:
     if job.num_frames > trained_for:
         warnings.append(f"num_frames={job.num_frames}: {job.model.name} was trained for {trained_for}.")
     return warnings
+
+
+def alike(jobs: Sequence[Job]) -> list[str]:
+    """A sentence where different seeds start from equal noise: PyTorch's CPU generator draws by the lowest 32 bits."""
+    draws: dict[int, dict[int, None]] = {}
+    for job in jobs:
+        draws.setdefault(job.seed % 2**32, {})[job.seed] = None
+    same = next((list(seeds) for seeds in draws.values() if len(seeds) > 1), None)
+    cause = "PyTorch's generator draws by the lowest 32 bits of a seed"
+    return [f"seed={same[0]} and seed={same[1]} start from equal noise: {cause}."] if same else []
 
 
 def overruled(jobs: Sequence[Job], swept: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
+import torch
 from hydra import compose
 from omegaconf import OmegaConf
 from settings import SETTINGS, with_another
@@ -102,6 +103,26 @@ def test_a_swept_setting_that_a_strategy_decides_itself_is_told():
     (told,) = expand(["memory=ten_steps,no_guidance", "max_guidance_scale=2,3"]).warnings
     assert "memory=no_guidance decides that itself (off)" in told
     assert expand(["memory=ten_steps,no_guidance", "fps=5,6"]).warnings == []
+
+
+def test_seeds_that_draw_the_same_noise_are_told():
+    def noise(seed):
+        return torch.randn(3, generator=torch.Generator("cpu").manual_seed(seed)).tolist()
+
+    assert noise(7) == noise(2**32 + 7) != noise(8)
+    (told,) = expand([f"seed=7,8,{2**32 + 7}"]).warnings
+    assert told.startswith("seed=7 and seed=4294967303 start from equal noise")
+    assert expand(["seed=7,8"]).warnings == []
+
+
+def test_a_seed_may_be_as_large_as_torch_takes_and_a_larger_one_is_refused_by_that_number():
+    largest = 2**64 - 1
+    torch.Generator("cpu").manual_seed(largest)
+    with pytest.raises((ValueError, RuntimeError)):
+        torch.Generator("cpu").manual_seed(largest + 1)
+    assert expand([f"seed={largest}"]).jobs[0].seed == largest
+    with pytest.raises(UserError, match=f"allowed is 0–{largest}"):
+        expand([f"seed={largest + 1}"])
 
 
 def test_jobs_of_a_grid_are_called_by_different_names(tmp_path):

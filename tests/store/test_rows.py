@@ -23,7 +23,7 @@ ROWS = {
     "another strategy and size": made_up.ok(
         made_up.job(made_up.STRATEGIES["compile"], model=made_up.SVD, **made_up.FULL)
     ),
-    "the largest seed": made_up.ok(made_up.job(seed=2**63 - 1, decode_chunk_size=3)),
+    "the largest seed": made_up.ok(made_up.job(seed=2**64 - 1, decode_chunk_size=3)),
     "one run, and steps": Row(made_up.job(), "ok", series={"step_s": [[0.1], [0.2]], "total_s": [1]}),
     "no run": Row(made_up.job(), "failed", 2, STRANGE, "denoise", notes=[STRANGE, "…"]),
     "nothing measured": Row(made_up.job(), "rejected", error="it cannot be"),
@@ -150,7 +150,7 @@ DAMAGED = {
             "a series that is a number": plain_row(series={"total_s": 1.0}),
             "notes that are a number": plain_row(notes=3),
             "a seed below its range": plain_job(seed=-1),
-            "a seed above its range": plain_job(seed=2**63),
+            "a seed above its range": plain_job(seed=2**64),
             "a bucket above its range": plain_job(motion_bucket_id=999),
             "a width that is no multiple of 8": plain_job(width=63),
             "guidance that falls": plain_job(min_guidance_scale=9.0),
