@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -109,3 +110,10 @@ def typed(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(typed, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def in_quotes(text: str) -> str:
+    """Text in single quotes, of which Hydra's grammar makes the same text: to it, a backslash is one unless it stands
+    before a quote."""
+    escaped = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
+    return f"'{escaped}'"

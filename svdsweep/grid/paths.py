@@ -1,0 +1,90 @@
+"""Settings that are paths, taken as they were typed: to Hydra, blanks, brackets and commas are grammar."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from svdsweep.config.rules import in_quotes
+
+SWEPT = ("image", "image.path", "model.source")
+SINGLE = ("runs_dir", "metrics.weights_dir")
+"""Paths of which a sweep has one: a comma belongs to the name."""
+HYDRA_READS = re.compile(r"[\w./+@-]*", re.ASCII)
+"""Text that Hydra's grammar takes for what it is."""
+FUNCTION = re.compile(r"(choice|shuffle|sort|glob|str|extend_list)\(.*\)", re.DOTALL)
+TOKEN = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,]*))\s*(?:,|$)""", re.DOTALL)
+"""One element of a list: in single quotes, in double quotes, or as it stands."""
+ESCAPED = re.compile(r"""(\\+)(['"]|\Z)""")
+
+
+def as_typed(argument: str) -> str:
+    """An override of a setting that is a path, its values in quotes where Hydra would read anything else into them; any
+    other argument as it is.
+
+    A value that names a file or folder is that, whatever signs are in it; else commas part a list, and `${…}` refers
+    to another setting. `~` is the user's home."""
+    key, equals, text = argument.partition("=")
+    if not equals or key not in (*SWEPT, *SINGLE) or not text or FUNCTION.fullmatch(text):
+        return argument
+    values = [text] if key in SINGLE and not text.startswith(("'", '"')) else _elements(text)
+    return f"{key}={','.join(map(_for_hydra, values))}"
+
+
+def there(path: str) -> bool:
+    """Whether there is a file or folder of that name; one that no file can have is none."""
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def absolute(path: str | Path) -> str:
+    """A path from the root, `~` expanded, links as they are."""
+    return os.path.abspath(Path(path).expanduser())
+
+
+def literal(text: str) -> str:
+    """Text as OmegaConf has to have it to make the same text of it, also where `${` is in it."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+
+
+def _elements(text: str) -> list[str]:
+    """What a list holds; neighbours that a comma in a file's name parted are joined again."""
+    tokens = [text] if there(text) else list(_tokens(text))
+    values, start = [], 0
+    while start < len(tokens):
+        ends = range(len(tokens), start, -1)
+        whole = next(
+            (end for end in ends if end == start + 1 or there(",".join(tokens[start:end]))), start + 1
+        )
+        values.append(",".join(tokens[start:whole]))
+        start = whole
+    return values
+
+
+def _tokens(text: str) -> Iterator[str]:
+    position = 0
+    while position <= len(text):
+        match = TOKEN.match(text, position)
+        if match is None:  # a quote that stands in the middle is a sign like any other
+            yield text[position:]
+            return
+        single, double, plain = match.groups()
+        quoted = single if single is not None else double
+        yield plain.strip() if quoted is None else ESCAPED.sub(_half, quoted)
+        if match.end() == len(text) and not text.endswith(","):
+            return
+        position = match.end()
+
+
+def _half(found: re.Match[str]) -> str:
+    """Half of the backslashes before a quote, which is what Hydra's grammar takes them for."""
+    return found[1][: len(found[1]) // 2] + found[2]
+
+
+def _for_hydra(value: str) -> str:
+    if HYDRA_READS.fullmatch(value) and not there(value):
+        return value
+    refers = "${" in value and not there(value)
+    return in_quotes(value if refers else literal(value))
