@@ -9,16 +9,28 @@ from typing import Any
 from svdsweep.models.architectures import UNET
 
 Shape = tuple[int, ...]
-Tree = dict[str, Any]
-"""Shapes by name, nested as the modules are."""
+Tree = dict[Any, Any]
+"""Shapes by name or number, nested as the modules are."""
 Config = Mapping[str, Any]
 
-VAE = {"in_channels": 3, "out_channels": 3, "latent_channels": 4, "layers_per_block": 1, "block_out_channels": (64,)}
-IMAGE_ENCODER = {
-    **{"hidden_size": 768, "intermediate_size": 3072, "projection_dim": 512, "num_hidden_layers": 12},
-    **{"num_channels": 3, "image_size": 224, "patch_size": 32},
+VAE = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": 4,
+    "layers_per_block": 1,
+    "block_out_channels": (64,),
 }
-DEFAULTS: dict[str, Config] = {"unet": UNET, "vae": VAE, "image_encoder": IMAGE_ENCODER}
+IMAGE_ENCODER = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "projection_dim": 512,
+    "num_hidden_layers": 12,
+    "num_channels": 3,
+    "image_size": 224,
+    "patch_size": 32,
+}
+SIZES = {name: default for name, default in UNET.items() if name != "sample_size"}
+DEFAULTS: dict[str, Config] = {"unet": SIZES, "vae": VAE, "image_encoder": IMAGE_ENCODER}
 """What diffusers and transformers take where a config file leaves a size out."""
 SPATIAL, TEMPORAL = (3, 3), (3, 1, 1)
 
@@ -26,12 +38,11 @@ SPATIAL, TEMPORAL = (3, 3), (3, 1, 1)
 def sizes(part: str, config: Config) -> dict[str, Any]:
     """The settings of a network with its class's defaults. Raises ValueError for sizes that are no positive numbers."""
     settings = {**DEFAULTS[part], **config}
-    for name, default in DEFAULTS[part].items():
-        values = settings[name] if isinstance(settings[name], list | tuple) else [settings[name]]
-        if isinstance(default, int) and not isinstance(settings[name], int | list | tuple):
-            raise ValueError(f"{name}={settings[name]!r} is no whole number")
-        if any(isinstance(value, int) and value < 1 for value in values):
-            raise ValueError(f"{name}={settings[name]} is no positive number")
+    for name in DEFAULTS[part]:
+        value = settings[name]
+        for size in value if isinstance(value, list | tuple) else [value]:
+            if not (isinstance(size, str) if name.endswith("_types") else type(size) is int and size > 0):
+                raise ValueError(f"{name}={value!r} is no size of such a network")
     return settings
 
 
@@ -48,46 +59,59 @@ def expected(part: str, config: Config) -> dict[str, Shape]:
 
 def _unet(c: Config) -> Tree:
     channels = list(c["block_out_channels"])
-    blocks = len(channels)
-    layers, crossing, depths = (
-        _each(c[name], blocks)
-        for name in ("layers_per_block", "cross_attention_dim", "transformer_layers_per_block")
+    time, middle = channels[0] * 4, channels[-1]
+    layers, crossing, depths, heads = (
+        _each(c[name], len(channels))
+        for name in (
+            "layers_per_block",
+            "cross_attention_dim",
+            "transformer_layers_per_block",
+            "num_attention_heads",
+        )
     )
-    down_types, up_types = _types(c, "down_block_types", blocks), _types(c, "up_block_types", blocks)
-    time = channels[0] * 4
-    down, up = {}, {}
-    for i, (into, out) in enumerate(zip([channels[0], *channels], channels, strict=False)):
-        resnets = [_both(into if j == 0 else out, out, time) for j in range(layers[i])]
-        attention = _transformer(out, crossing[i], depths[i])
-        down[i] = _block(resnets, attention if "CrossAttn" in down_types[i] else None)
-        if i < blocks - 1:
-            down[i]["downsamplers"] = {0: {"conv": _layer(out, out, *SPATIAL)}}
-    for i in range(blocks):
-        at = blocks - 1 - i
-        out, before, skipped = channels[at], channels[min(at + 1, blocks - 1)], channels[max(at - 1, 0)]
-        last = layers[at]
-        resnets = [
-            _both((before if j == 0 else out) + (skipped if j == last else out), out, time)
-            for j in range(last + 1)
-        ]
-        attention = _transformer(out, crossing[at], depths[at])
-        up[i] = _block(resnets, attention if "CrossAttn" in up_types[i] else None)
-        if i < blocks - 1:
-            up[i]["upsamplers"] = {0: {"conv": _layer(out, out, *SPATIAL)}}
-    middle = channels[-1]
+    if any(width % n for width, n in zip(channels, heads, strict=True)):
+        raise ValueError(f"{heads} num_attention_heads do not divide {channels} block_out_channels")
+    transformers = [_transformer(*each) for each in zip(channels, crossing, depths, strict=True)]
     return {
         "conv_in": _layer(channels[0], c["in_channels"], *SPATIAL),
         "time_embedding": _two_layers(channels[0], time, time),
         "add_embedding": _two_layers(c["projection_class_embeddings_input_dim"], time, time),
-        "down_blocks": down,
+        "down_blocks": _down(channels, layers, transformers, _crossing(c, "Down")),
         "mid_block": {
             "resnets": {j: _both(middle, middle, time) for j in range(2)},
-            "attentions": {0: _transformer(middle, crossing[-1], depths[-1])},
+            "attentions": {0: transformers[-1]},
         },
-        "up_blocks": up,
+        "up_blocks": _up(channels, layers, transformers, _crossing(c, "Up")),
         "conv_norm_out": _norm(channels[0]),
         "conv_out": _layer(c["out_channels"], channels[0], *SPATIAL),
     }
+
+
+def _down(channels: list[int], layers: list[int], transformers: list[Tree], crossing: list[bool]) -> Tree:
+    """The UNet's blocks on the way down, each with `layers` resnets and, where `crossing`, a transformer after each."""
+    blocks: Tree = {}
+    time = channels[0] * 4
+    for i, (into, out) in enumerate(zip([channels[0], *channels], channels, strict=False)):
+        resnets = [_both(into if j == 0 else out, out, time) for j in range(layers[i])]
+        blocks[i] = _block(resnets, transformers[i] if crossing[i] else None)
+        if i < len(channels) - 1:
+            blocks[i]["downsamplers"] = {0: {"conv": _layer(out, out, *SPATIAL)}}
+    return blocks
+
+
+def _up(channels: list[int], layers: list[int], transformers: list[Tree], crossing: list[bool]) -> Tree:
+    """The UNet's blocks on the way up: one resnet more each, which take in what the way down left for them."""
+    blocks: Tree = {}
+    time = channels[0] * 4
+    for i, at in enumerate(reversed(range(len(channels)))):
+        out, before, skipped = channels[at], channels[at + 1 :][:1], channels[max(at - 1, 0)]
+        into = [*(before or [out]), *[out] * layers[at]]
+        beside = [*[out] * layers[at], skipped]
+        resnets = [_both(a + b, out, time) for a, b in zip(into, beside, strict=True)]
+        blocks[i] = _block(resnets, transformers[at] if crossing[i] else None)
+        if at > 0:
+            blocks[i]["upsamplers"] = {0: {"conv": _layer(out, out, *SPATIAL)}}
+    return blocks
 
 
 def _vae(c: Config) -> Tree:
@@ -217,16 +241,16 @@ def _each(value: Any, blocks: int) -> list[int]:
     return values
 
 
-def _types(c: Config, name: str, blocks: int) -> list[str]:
-    """The kinds of a UNet's blocks. Raises ValueError for others than SVD's."""
-    which = "Down" if name.startswith("down") else "Up"
-    known = (f"{which}BlockSpatioTemporal", f"CrossAttn{which}BlockSpatioTemporal")
+def _crossing(c: Config, way: str) -> list[bool]:
+    """Whether each block of the UNet has transformers. Raises ValueError for kinds of blocks that SVD has not."""
+    name = f"{way.lower()}_block_types"
+    plain, crossing = f"{way}BlockSpatioTemporal", f"CrossAttn{way}BlockSpatioTemporal"
     types = list(c[name])
-    if len(types) != blocks:
-        raise ValueError(f"{name} has {len(types)} entries for {blocks} blocks")
-    if strange := [kind for kind in types if kind not in known]:
-        raise ValueError(f"{name} names {strange[0]}, where SVD has {' and '.join(known)}")
-    return types
+    if len(types) != len(c["block_out_channels"]):
+        raise ValueError(f"{name} has {len(types)} entries for {len(c['block_out_channels'])} blocks")
+    if strange := [kind for kind in types if kind not in (plain, crossing)]:
+        raise ValueError(f"{name} names {strange[0]}, where SVD has {plain} and {crossing}")
+    return [kind == crossing for kind in types]
 
 
 def _flat(tree: Tree, prefix: str = "") -> list[tuple[str, Shape]]:

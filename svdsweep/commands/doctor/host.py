@@ -102,20 +102,20 @@ def weights() -> list[Finding]:
 
 
 def weights_of(name: str, model: Model) -> Finding:
-    """Whether a model's weights are all on this machine."""
-    from svdsweep.models.locate import WEIGHTS, folder_of
+    """Whether a model's weights are all on this machine, and whole."""
+    from svdsweep.models.locate import folder_of, judged
 
     try:
-        folder = folder_of(model)
+        folder_of(model)
     except UserError:
         cure = f"accept the licence on the hub, hf auth login, hf download {model.source}; or model.weights=random"
         return note(name, "its weights are not on this machine", f"{cure} for VRAM and latency without them")
-    lacking = [p for p, stem in WEIGHTS.items() if not any((folder / p).glob(f"{stem}*.safetensors*"))]
-    if not lacking:
-        return ok(name, f"would run now, from {folder}")
-    from_hub = model.source.count("/") == 1
-    cure = f"hf download {model.source} again" if from_hub else "copy the folder again"
-    return trouble(name, f"{folder} lacks {', '.join(lacking)}", cure)
+    try:
+        folder, _ = judged(model)
+    except UserError as e:
+        found, _, cure = str(e).partition(". ")
+        return trouble(name, found, cure)
+    return ok(name, f"would run now, from {folder}")
 
 
 def disk(runs_dir: Path) -> Finding:
