@@ -15,8 +15,13 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 from svdsweep.config import Model
 from svdsweep.models.architectures import Architecture, svd
-from svdsweep.models.locate import TINY, folder_of
+from svdsweep.models.locate import TINY, judged
 
+NETWORKS = {
+    "unet": UNetSpatioTemporalConditionModel,
+    "vae": AutoencoderKLTemporalDecoder,
+    "image_encoder": CLIPVisionModelWithProjection,
+}
 NOT_SIZES = (
     *("architectures", "dtype", "torch_dtype"),
     *("model_type", "transformers_version", "image_processor_type"),
@@ -36,10 +41,7 @@ def load_pipeline(
     if model.weights == "random":
         pipe = random_pipeline(architecture(model.architecture), dtype, device, drawn_on)
     else:
-        pipe = StableVideoDiffusionPipeline.from_pretrained(
-            folder_of(model), variant=model.variant, dtype=dtype, use_safetensors=True, local_files_only=True
-        )
-        pipe.image_encoder.to(dtype=dtype)  # transformers keeps the file's own where its config names one
+        pipe = pretrained_pipeline(model, dtype)
     pipe.set_progress_bar_config(disable=True)
     for part in (pipe.unet, pipe.vae, pipe.image_encoder):
         part.eval().requires_grad_(False)
@@ -55,6 +57,28 @@ def architecture(name: str) -> Architecture:
         **networks,
         scheduler=_config(TINY / "scheduler" / "scheduler_config.json"),
         feature_extractor=_config(TINY / "feature_extractor" / "preprocessor_config.json"),
+    )
+
+
+def pretrained_pipeline(model: Model, dtype: torch.dtype) -> StableVideoDiffusionPipeline:
+    """A pipeline with the weights of its folder, on the host. Raises UserError unless each tensor of each network is
+    in the folder's files: diffusers and transformers only warn, and draw what is missing at random."""
+    folder, read = judged(model)
+    networks = {
+        part: kind.from_pretrained(
+            folder / part,
+            variant=read.variants[part],
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+        )
+        for part, kind in NETWORKS.items()
+    }
+    networks["image_encoder"].to(dtype=dtype)  # transformers keeps the file's own where its config names one
+    return StableVideoDiffusionPipeline(
+        **networks,
+        scheduler=EulerDiscreteScheduler.from_pretrained(folder / "scheduler"),
+        feature_extractor=CLIPImageProcessor.from_pretrained(folder / "feature_extractor"),
     )
 
 

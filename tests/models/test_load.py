@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from checkpoints import ENCODER, linked, read, shard, write
 from diffusers import StableVideoDiffusionPipeline
 
 from svdsweep.config import Model
+from svdsweep.errors import UserError
 from svdsweep.models.architectures import PARAMETERS
 from svdsweep.models.load import architecture, load_pipeline, on_meta
 
@@ -20,6 +22,26 @@ def test_every_component_has_the_dtype_asked_for(weights, dtype):
         assert {p.dtype for p in part.parameters()} == {getattr(torch, dtype)}
         assert not part.training
         assert not any(p.requires_grad for p in part.parameters())
+
+
+def test_a_tensor_that_a_network_lacks_is_refused_by_name_and_never_drawn_at_random(tmp_path):
+    folder = linked(tmp_path / "pipeline")
+    tensors = read(folder / ENCODER)
+    tensors.pop("visual_projection.weight")
+    write(folder / ENCODER, tensors)
+    with pytest.raises(UserError, match=r"lacks 1 of the 40 tensors.*visual_projection.weight"):
+        load_pipeline(Model(source=str(folder)), CPU)
+
+
+def test_shards_and_a_variant_beside_plain_files_load_as_the_whole_plain_files_do(tmp_path):
+    folder = linked(tmp_path / "pipeline")
+    shard(folder)
+    (folder / ENCODER).rename((folder / ENCODER).with_suffix(".fp16.safetensors"))
+    (folder / "unet" / "NOTES").touch()  # on a name without a dot diffusers' own search for variants fails
+    plain, other = (load_pipeline(m, CPU) for m in (Model(), Model(source=str(folder), variant="fp16")))
+    for part in ("unet", "image_encoder"):
+        theirs = dict(getattr(other, part).named_parameters())
+        assert all(torch.equal(p, theirs[name]) for name, p in getattr(plain, part).named_parameters())
 
 
 @pytest.mark.parametrize("name", ["svd", "svd_xt"])
