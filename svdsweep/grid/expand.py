@@ -19,6 +19,7 @@ from svdsweep.errors import UserError, nearest
 from svdsweep.grid.jobs import Point, Points
 from svdsweep.grid.presets import Configs, check_key, configs, converted
 from svdsweep.metrics import family
+from svdsweep.models.locate import doubts_about
 from svdsweep.store.labels import told_apart
 
 EXPERIMENT = "experiment"
@@ -155,7 +156,7 @@ def doubts(job: Job) -> list[str]:
         warnings.append(f"{size}: SVD's networks expect multiples of 64; others run with odd borders.")
     if job.num_frames > trained_for:
         warnings.append(f"num_frames={job.num_frames}: {job.model.name} was trained for {trained_for}.")
-    return warnings
+    return [*warnings, *doubts_about(job.model)]
 
 
 def alike(jobs: Sequence[Job]) -> list[str]:
