@@ -57,7 +57,8 @@ def refusal(faults: list[Fault], model: Model, folder: Path, hub: str) -> str:
 def unreadable(source: Path | str, e: OSError) -> UserError:
     """The refusal of what the operating system does not let one read."""
     where = "it" if e.filename in (None, str(source)) else e.filename
-    cure = "Make it readable to you (on Linux and macOS `chmod -R u+rX`), or give another place."
+    denied = "Make it readable to you (on Linux and macOS `chmod -R u+rX`)"
+    cure = f"{denied if isinstance(e, PermissionError) else 'Copy it again'}, or give another place."
     return UserError(f"model.source={source}: {where} cannot be read ({e.strerror}). {cure}")
 
 
