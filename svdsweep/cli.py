@@ -1,5 +1,7 @@
 """The front door: which verb, and what the process answers with. No torch here."""
 
+import codecs
+import errno
 import importlib
 import io
 import sys
@@ -7,8 +9,26 @@ from collections.abc import Callable, Sequence
 
 from svdsweep.commands import VERBS
 from svdsweep.commands.request import is_for_hydra
-from svdsweep.errors import DONE, INTERRUPTED, WRONG_INPUT, UserError, nearest
+from svdsweep.errors import DONE, INTERRUPTED, SOME_FAILED, WRONG_INPUT, UserError, nearest
 
+INSTEAD = {
+    "≥": ">=", "≤": "<=", "×": "x", "…": "...", "→": "->", "–": "-", "−": "-", "·": "*", "÷": "/", "²": "^2", "µ": "u",
+}  # fmt: skip
+"""What is printed for characters of ours that an encoding lacks."""
+AGAIN = "What is finished is kept; the same command goes on."
+CURES = {
+    errno.ENOSPC: f"The disk is full: make room, or give another place with runs_dir=FOLDER. {AGAIN}",
+    errno.EDQUOT: f"Your quota is used up: make room, or give another place with runs_dir=FOLDER. {AGAIN}",
+    errno.EFBIG: f"A limit on the size of files was met (`ulimit -f`). {AGAIN}",
+    errno.EROFS: f"It cannot be written to now: mend that, or give another place with runs_dir=FOLDER. {AGAIN}",
+    errno.EACCES: "You may not read or write it: change its rights, or give another place.",
+    errno.EPERM: "You may not read or write it: change its rights, or give another place.",
+    errno.EIO: f"The disk, or the network to it, does not answer as it should. {AGAIN}",
+    errno.ENOENT: "It is not there, or no longer.",
+    errno.ENAMETOOLONG: "A name of a file or folder has at most 255 bytes, a path some thousand.",
+    errno.EMFILE: "Too many files are open (`ulimit -n` tells and raises the limit).",
+}
+"""What to do about what an operating system refuses, by `errno`."""
 GRID_VERBS = ("run", "plan")
 """Verbs whose `--help` is Hydra's page of all settings."""
 
@@ -31,16 +51,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `svdsweep plan … | head`
         sys.stderr.close()
         return DONE
+    except OSError as e:
+        print(f"svdsweep: {in_words(e)}", file=sys.stderr)
+        return SOME_FAILED
     except KeyboardInterrupt:
         print("svdsweep: interrupted; what is finished is kept, the same command goes on.", file=sys.stderr)
         return INTERRUPTED
 
 
 def print_what_the_terminal_can() -> None:
-    """From now on, print `?` for a character that the terminal's encoding lacks (`…` in Latin-1), and go on."""
+    """From now on, print what stands for a character that the terminal's encoding lacks (`>=` for `≥` in Windows'
+    cp1252), `?` where nothing does."""
+    codecs.register_error("svdsweep", _instead)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="svdsweep")
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    missing = error.object[error.start : error.end]
+    return "".join(INSTEAD.get(sign, "?") for sign in missing), error.end
+
+
+def in_words(e: OSError) -> str:
+    """What the operating system refused, on what, and what to do."""
+    what = f"{e.filename}: {e.strerror}" if e.filename is not None else e.strerror or str(e)
+    cure = CURES.get(e.errno or 0, "")
+    notes = [str(note) for note in getattr(e, "__notes__", [])]
+    return " ".join([f"{what}.", *filter(None, [cure]), *notes])
 
 
 def split_verb(arguments: list[str]) -> tuple[str, list[str]]:

@@ -1,6 +1,7 @@
 """argv → jobs: Hydra's override grammar, presets with a grid inside, the product, and every job checked."""
 
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from svdsweep import images
 from svdsweep.config import Config, Job, Runner
@@ -26,6 +29,9 @@ EXPERIMENT = "experiment"
 SWEEP_SETTINGS = ("name", "runs_dir", "runner")
 """Settings, and groups of them, that hold for the sweep as a whole; no job knows them."""
 DEVICES = "runner.devices"
+NAME_AT_MOST = 200
+"""File systems take 255 bytes."""
+JOBS_AT_MOST = 1_000_000
 COLLAPSED_AT_MOST = 3
 """Examples of points that are one job."""
 
@@ -104,6 +110,7 @@ def _jobs(points: Points, axes: Mapping[str, list[str]]) -> tuple[list[Job], lis
     also for metrics that do not exist."""
     jobs: dict[str, tuple[Job, Point]] = {}
     same: Counter[tuple[tuple[str, str, str], ...]] = Counter()
+    _check_count(math.prod(map(len, axes.values())))
     for point in _product(axes):
         job = points.job(point)
         _, first = jobs.setdefault(job.key, (job, point))
@@ -251,9 +258,9 @@ def _sweep_config(presets: Configs, asked: _Asked) -> Config:
 
 
 def _checked_name(name: str | None) -> str | None:
-    if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
-        allowed = "letters, digits and any of . _ + -"
-        raise UserError(f"name={name}: a sweep's name is a folder's; allowed are {allowed}")
+    if name is not None and not (re.fullmatch(r"\w[\w.+-]*", name) and len(name.encode()) <= NAME_AT_MOST):
+        allowed = f"letters, digits and any of . _ + -, at most {NAME_AT_MOST} bytes"
+        raise UserError(f"name={name}: a sweep's name is a folder's; allowed are {allowed}.")
     return name
 
 
@@ -267,11 +274,34 @@ def _values(override: Override) -> list[str]:
 def _elements(override: Override) -> list[str]:
     """The values that a sweep stands for, or the only one."""
     if override.is_discrete_sweep():
-        return list(override.sweep_string_iterator())
+        _check_count(_length(override))
+        try:
+            values = list(override.sweep_string_iterator())
+        except (HydraException, OmegaConfBaseException, ValueError) as e:
+            cure = "A range has a step other than 0 and stands alone, not in a list."
+            raise UserError(f"{override.input_line}: that is no list of values. {cure}") from e
+        if not values:
+            raise UserError(f"{override.input_line}: that holds no value.")
+        return values
     if override.is_sweep_override():
         cure = "use range(start,stop,step)."
         raise UserError(f"{override.input_line}: an interval has no list of values; {cure}")
     return [override.get_value_element_as_str()]
+
+
+def _length(override: Override) -> int:
+    """How many values a range has, before they are made; 1 for anything else."""
+    value = override.value()
+    if not isinstance(value, RangeSweep) or not value.step:
+        return 1
+    return max(0, math.ceil(((value.stop or 0) - (value.start or 0)) / value.step))
+
+
+def _check_count(jobs: int) -> None:
+    if jobs > JOBS_AT_MOST:
+        raise UserError(
+            f"This grid has {jobs:,} jobs; a sweep may have {JOBS_AT_MOST:,}. Give it fewer values."
+        )
 
 
 def _product(axes: Mapping[str, list[str]]) -> Iterator[dict[str, str]]:

@@ -1,6 +1,7 @@
 """A command line becomes the jobs that Hydra itself would compose, each once, and all are checked before any runs."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import PIL.Image
@@ -103,6 +104,26 @@ def test_a_swept_setting_that_a_strategy_decides_itself_is_told():
     (told,) = expand(["memory=ten_steps,no_guidance", "max_guidance_scale=2,3"]).warnings
     assert "memory=no_guidance decides that itself (off)" in told
     assert expand(["memory=ten_steps,no_guidance", "fps=5,6"]).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("seed=range(0,1000000000)", "This grid has 1,000,000,000 jobs; a sweep may have 1,000,000"),
+        ("seed=range(3,1)", "that holds no value"),
+        ("seed=range(0,3,0)", "a step other than 0"),
+        ("seed=1,range(3)", "stands alone, not in a list"),
+        ("noise_aug_strength=range(0,1,1e-9)", "1,000,000,000 jobs"),
+    ],
+)
+def test_a_range_is_a_list_of_a_length_that_can_be_run(argument, told):
+    with pytest.raises(UserError, match=re.escape(told)):
+        expand([argument])
+
+
+def test_axes_that_multiply_to_more_than_can_be_run_are_refused_at_once():
+    with pytest.raises(UserError, match="This grid has 3,998,000 jobs"):
+        expand(["seed=range(2000)", "fps=range(1,2000)"])
 
 
 def test_seeds_that_draw_the_same_noise_are_told():
