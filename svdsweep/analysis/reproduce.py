@@ -15,7 +15,8 @@ PARTS = ("model", "memory", "measure", "metrics", "gpu")
 
 def command(job: Job) -> str:
     """A line for a shell; run, it makes a job of the same key, given the same weights and picture."""
-    settings: dict[str, Any] = {"image.path": job.image.path, "image.name": job.image.name}
+    image = job.image
+    settings: dict[str, Any] = {"image.path": image.path, "image.name": image.name, "image.fit": image.fit}
     plain = [f.name for f in dataclasses.fields(Job) if f.name not in (*PARTS, "image", "baseline")]
     settings |= {name: getattr(job, name) for name in plain}
     for part in PARTS:

@@ -2,13 +2,21 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from svdsweep.config.keys import canonical, digest, rebuild
 from svdsweep.config.memory import PER_RUN, Memory
 from svdsweep.config.parts import Gpu, Image, Measure, Metrics, Model
 from svdsweep.config.rules import Checked, knob
 from svdsweep.errors import UserError
+
+AUTO = "auto"
+"""A height or width that follows from the picture's shape, while a command line is read; all jobs of a grid have
+numbers."""
+if TYPE_CHECKING:
+    Pixels = int
+else:
+    Pixels = Union[int, str]  # noqa: UP007 (as below)
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,22 @@ class Job(Checked):
         low=1,
     )
     num_frames: int = knob(14, "Length of the video.", unit="frames", low=1)
-    height: int = knob(64, "Height of the video.", unit="px", low=8, multiple_of=8)
-    width: int = knob(64, "Width of the video.", unit="px", low=8, multiple_of=8)
+    height: Pixels = knob(
+        64,
+        "Height of the video. `auto`: by the picture's shape.",
+        unit="px",
+        low=8,
+        multiple_of=8,
+        words=(AUTO,),
+    )
+    width: Pixels = knob(
+        64,
+        "Width of the video. `auto`: by the picture's shape.",
+        unit="px",
+        low=8,
+        multiple_of=8,
+        words=(AUTO,),
+    )
     num_inference_steps: int = knob(10, "Denoising steps.", low=1)
     min_guidance_scale: float = knob(1.0, "Classifier-free guidance at the first frame.", low=0.0)
     max_guidance_scale: float = knob(

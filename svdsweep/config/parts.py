@@ -33,11 +33,16 @@ class Model(Checked):
 
 @dataclass(frozen=True)
 class Image(Checked):
-    """The conditioning image; cropped about its centre to the video's aspect, then resized (Lanczos)."""
+    """The conditioning image, resized (Lanczos) to the video's size."""
 
     name: str = knob("", "The picture's name in tables.", label=True)
     path: str = knob("", "A file, or the name of a packaged picture.", label=True)
     sha256: str = knob("", "Hash of the file's content; filled in before anything runs.")
+    fit: str = knob(
+        "crop",
+        "A picture of another shape than the video's: cut about its centre, whole between black bars, or distorted.",
+        words=("crop", "pad", "stretch"),
+    )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from svdsweep.config import Config, Job, Runner
 from svdsweep.config.keys import digest
 from svdsweep.errors import UserError, nearest
 from svdsweep.grid.jobs import Point, Points
+from svdsweep.grid.pictures import doubts_of_pictures, multiple_px
 from svdsweep.grid.presets import Configs, check_key, configs, converted
 from svdsweep.metrics import family
 from svdsweep.models.locate import doubts_about
@@ -66,13 +67,16 @@ def expand(arguments: Sequence[str], config_dir: str | None = None) -> Grid:
         config = _sweep_config(presets, asked)
         axes = {o.key_or_group: _values(o) for o in asked.of_jobs}
         jobs, collapsed = _jobs(Points(presets, asked.experiments), axes)
+    jobs = told_apart(with_needed_baselines(jobs))
     return Grid(
-        jobs=told_apart(with_needed_baselines(jobs)),
+        jobs=jobs,
         axes={key: values for key, values in axes.items() if len(values) > 1},
         runner=config.runner,
         runs_dir=Path(config.runs_dir),
         given_name=_checked_name(config.name) or "-".join(asked.experiment_names) or None,
         warnings=[
+            *_left_out(asked.of_jobs),
+            *doubts_of_pictures(jobs),
             *sorted({warning for job in jobs for warning in doubts(job)}),
             *collapsed,
             *alike(jobs),
@@ -159,8 +163,10 @@ def doubts(job: Job) -> list[str]:
     """What will run, but perhaps not as hoped."""
     warnings = []
     size, trained_for = f"{job.width}×{job.height}", job.model.max_num_frames
-    if job.height % 64 or job.width % 64:
-        warnings.append(f"{size}: SVD's networks expect multiples of 64; others run with odd borders.")
+    step = multiple_px(job.model)
+    if job.height % step or job.width % step:
+        whose = "SVD's" if step == 64 else "The tiny model's"
+        warnings.append(f"{size}: {whose} networks expect multiples of {step}; others run with odd borders.")
     if job.num_frames > trained_for:
         warnings.append(f"num_frames={job.num_frames}: {job.model.name} was trained for {trained_for}.")
     return [*warnings, *doubts_about(job.model)]
@@ -269,6 +275,12 @@ def _values(override: Override) -> list[str]:
     values = _elements(override)
     is_image = override.key_or_group == "image"
     return [file for value in values for file in images.expand(value)] if is_image else values
+
+
+def _left_out(overrides: Sequence[Override]) -> list[str]:
+    """What folders and globs of pictures hold beside pictures."""
+    values = (value for o in overrides if o.key_or_group == "image" for value in _elements(o))
+    return [told for value in values if (told := images.left_out(value))]
 
 
 def _elements(override: Override) -> list[str]:

@@ -12,7 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from svdsweep import images
 from svdsweep.config import Config, Job
+from svdsweep.config.job import AUTO
 from svdsweep.errors import UserError
+from svdsweep.grid.pictures import auto_size
 from svdsweep.grid.presets import Configs, converted, reason_of
 from svdsweep.models.locate import resolve
 
@@ -61,8 +63,22 @@ class Points:
 
     def _resolved(self, point: Point, more: Mapping[str, Any]) -> Job:
         job = self._job(point, more)
+        if not (isinstance(job.height, int) and isinstance(job.width, int)):
+            height, width = auto_size(job, self._own_size(point))
+            job = self._job({**point, "height": str(height), "width": str(width)}, more)
         image = dataclasses.replace(job.image, sha256=images.identify(images.locate(job.image.path)))
         return dataclasses.replace(job, model=resolve(job.model), image=image)
+
+    def _own_size(self, point: Point) -> tuple[int, int]:
+        """Height and width (px) as the model's preset has them. Raises UserError when those are no numbers."""
+        chosen = self._presets.compose(self._experiments, with_hydra=True).hydra.runtime.choices
+        model = point.get("model", chosen["model"])
+        own = self._presets.compose([f"model={model}"])
+        if AUTO in (own.height, own.width):
+            raise UserError(
+                f"model={model}: its preset says height or width {AUTO}, but `auto` needs its numbers."
+            )
+        return own.height, own.width
 
     def _job(self, point: Point, more: Mapping[str, Any]) -> Job:
         groups = {k: v for k, v in point.items() if k in self._groups and not _is_file(k, v)}

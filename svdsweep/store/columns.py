@@ -26,7 +26,7 @@ DETAILS = {
     for part, kind in sorted(PARTS.items(), key=lambda item: item[0] != "memory")
 }
 """Column and name of every setting of a job's parts that is no label, the strategy's first."""
-OF_THEIR_OWN = ("model.dtype", "model.weights")
+OF_THEIR_OWN = ("model.dtype", "model.weights", "image.fit")
 """Settings that stand beside the name of their part, not behind it."""
 LAST = ("video", "contact_sheet", "host", "device", "gpu", "torch", "diffusers", "started_at")
 

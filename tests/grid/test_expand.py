@@ -72,8 +72,8 @@ def test_a_mixed_grid_equals_hydra_at_points_with_each_value_twice():
 
 
 def test_combinations_that_are_one_job_are_told(tmp_path):
-    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
-    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "b.png")
+    PIL.Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
+    PIL.Image.new("RGB", (64, 64), "red").save(tmp_path / "b.png")
     a, b = tmp_path / "a.png", tmp_path / "b.png"
     assert expand([f"image={a},{b}", "seed=1,2"]).warnings == [
         f"2 combinations are the same job as another and run once: image={b} is image={a}. "
@@ -87,7 +87,7 @@ def test_combinations_that_are_one_job_are_told(tmp_path):
     assert twice.startswith("2 combinations are")
     assert twice.endswith("a value stands twice.")
     for name in "cdef":
-        PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / f"{name}.png")
+        PIL.Image.new("RGB", (64, 64), "red").save(tmp_path / f"{name}.png")
     (many,) = expand([f"image={tmp_path}"]).warnings
     assert many.startswith("5 combinations are")
     assert many.count(".png is image=") == 3
@@ -337,7 +337,8 @@ EXPERIMENTS = "Allowed is decode_chunk, docs_claims, memory_showdown, motion, no
         ),
         (
             ["height=100"],
-            "height=100 is outside its range: allowed is ≥ 8 px, a multiple of 8. Height of the video.",
+            "height=100 is outside its range: allowed is ≥ 8 px, a multiple of 8 or auto. Height of the "
+            "video. `auto`: by the picture's shape.",
         ),
         (["seed=1 2,"], f"seed=1 2,: mismatched input '<EOF>'. {FORM}"),
         (["seed"], f"seed: that is no setting. {FORM}"),
@@ -426,9 +427,9 @@ def test_without_weights_only_the_architecture_of_a_model_matters():
 
 def test_odd_sizes_and_long_videos_are_warned_of():
     grid = expand(["height=64,72", "width=64,96", "num_frames=20,14", "seed=0,1"])
-    borders = "SVD's networks expect multiples of 64; others run with odd borders."
-    assert grid.warnings == [
-        *(f"{size}: {borders}" for size in ("64×72", "96×64", "96×72")),
+    borders = "The tiny model's networks expect multiples of 16; others run with odd borders."
+    assert grid.warnings[-3:] == [
+        *(f"{size}: {borders}" for size in ("64×72", "96×72")),
         "num_frames=20: tiny was trained for 14.",
     ]
     assert not expand([]).warnings

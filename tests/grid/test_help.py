@@ -30,7 +30,7 @@ def test_each_setting_has_an_entry_within_a_hundred_columns(page):
     keys = [key for key in rules(Config) if key not in labels and key not in ("image.sha256", "baseline")]
     assert [name for part in names for name in part] == sorted(keys, key=lambda key: key.count(".") > 0)
     assert [{name.rpartition(".")[0] for name in part} for part in names] == [
-        *({""}, {"model"}, {"memory"}, {"measure"}, {"metrics"}, {"gpu"}),
+        *({""}, {"model"}, {"image"}, {"memory"}, {"measure"}, {"metrics"}, {"gpu"}),
         *({"runner"}, {"runner.slurm"}, {"runner.ray"}),
     ]
 
@@ -38,7 +38,8 @@ def test_each_setting_has_an_entry_within_a_hundred_columns(page):
 def test_an_entry_wraps_under_its_text_and_a_long_name_has_a_line_of_its_own(page):
     for entry in (
         "  motion_bucket_id            Amount of motion asked for. [0–255] (default: 127)",
-        "  height                      Height of the video. [≥ 8 px, a multiple of 8] (default: the model's)",
+        "  height                      Height of the video. `auto`: by the picture's shape. [≥ 8 px, a\n"
+        "                              multiple of 8 or auto] (default: the model's)",
         "  memory.offload_non_blocking Group offload: do not wait for a copy to finish before going on.\n"
         "                              (default: false)",
         "  memory.offload_low_cpu_memory\n"
@@ -58,7 +59,10 @@ def test_settings_are_a_table_of_one_part():
     ]
     own = help.markdown().splitlines()
     assert "| `runs_dir` | runs |  | Folder of all sweeps. |" in own
-    assert "| `width` | the model's | ≥ 8 px, a multiple of 8 | Width of the video. |" in own
+    allowed = "≥ 8 px, a multiple of 8 or auto"
+    assert (
+        f"| `width` | the model's | {allowed} | Width of the video. `auto`: by the picture's shape. |" in own
+    )
     assert len(own) == 2 + 13
 
 

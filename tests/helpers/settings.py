@@ -24,7 +24,7 @@ def with_another(job: Job, name: str) -> Job:
 def another(name: str, value: Any) -> Any:
     """Another value of a setting, within its rule."""
     rule, f = rules(Job)[name]
-    if words := [w for w in rule.words if w != value]:
+    if isinstance(value, str) and (words := [w for w in rule.words if w != value]):
         return words[0]
     if isinstance(value, bool):
         return not value

@@ -89,3 +89,29 @@ def test_what_is_no_picture_is_refused(tmp_path):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="no pictures there"):
         images.expand(str(tmp_path))
+
+
+def test_a_padded_picture_is_whole_between_black_bars(tmp_path):
+    PIL.Image.new("RGB", (40, 80), "white").save(tmp_path / "a.png")
+    opened = np.asarray(
+        images.open_image(Image(path=str(tmp_path / "a.png"), fit="pad"), height=64, width=128)
+    )
+    assert opened[:, 48:80].min() == 255
+    assert opened[:, :48].max() == opened[:, 80:].max() == 0
+
+
+def test_a_stretched_picture_fills_the_video(tmp_path):
+    halves = PIL.Image.new("RGB", (40, 80), "white")
+    halves.paste("black", (0, 0, 40, 40))
+    halves.save(tmp_path / "a.png")
+    opened = np.asarray(images.open_image(Image(path=str(tmp_path / "a.png"), fit="stretch"), 64, 128))
+    assert (opened[:28].max(), opened[36:].min()) == (0, 255)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(1, 1), (2000, 1), (1, 2000)])
+def test_the_thinnest_picture_opens(tmp_path, fit, size):
+    PIL.Image.new("RGB", size, "white").save(tmp_path / "a.png")
+    opened = np.asarray(images.open_image(Image(path=str(tmp_path / "a.png"), fit=fit), 64, 64))
+    assert opened.shape == (64, 64, 3)
+    assert opened.max() == 255

@@ -128,6 +128,7 @@ BASE, OFFLOADED = under(), under(name="offloaded", offload="model", extra=["a"])
         ([BASE, Job(measure=Measure(repeats=3))], ["measure.repeats"]),
         ([BASE, Job(gpu=Gpu(memory_limit_gib=4.0))], ["gpu.memory_limit_gib"]),
         ([Job(image=Image("a", sha256=s)) for s in "12"], ["image.sha256"]),
+        ([Job(image=Image("a", sha256="1", fit=fit)) for fit in ("crop", "pad")], ["image.fit"]),
     ],
 )
 def test_a_short_table_shows_the_columns_in_which_jobs_differ(jobs, names):

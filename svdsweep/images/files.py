@@ -1,0 +1,119 @@
+"""Which files a value of `image=` means: one picture, those of a folder or those that a glob names."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from svdsweep.errors import UserError
+from svdsweep.images.reading import Unreadable, endings, look
+
+PACKAGED = Path(__file__).resolve().parent
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+"""The usual endings; a folder's pictures have any of `endings()`."""
+TOLD = 5
+"""So many of the files that were left out are told by name."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures that a folder or a glob names, sorted, and why each of the other files is left out."""
+
+    pictures: list[Path]
+    left_out: dict[str, str]
+    """A reason by the file's name."""
+
+
+def locate(path: str) -> Path:
+    """The file of an image: as given, else of that name among the packaged ones. Raises UserError."""
+    for candidate in (Path(path).expanduser(), PACKAGED / path):
+        if candidate.is_file():
+            return candidate
+    if (link := Path(path).expanduser()).is_symlink():
+        raise UserError(f"image={path}: this is a link to {link.readlink()}, and there is no such file.")
+    raise UserError(
+        f"image={path}: there is no such file. Give a picture ({', '.join(SUFFIXES)}), "
+        "a folder or a glob of them."
+    )
+
+
+def is_file_name(value: str) -> bool:
+    """Whether a value of `image=` means files rather than a preset's name."""
+    return any(c in value for c in "./*?\\") or Path(value).exists()
+
+
+def expand(value: str) -> list[str]:
+    """The values of `image=` that one typed value stands for: a preset's name, a file, or all that a folder holds."""
+    plain = value.strip("'\"")
+    return [str(path) for path in files_of(plain)] if is_file_name(plain) else [value]
+
+
+def files_of(pattern: str) -> list[Path]:
+    """The pictures that a path, a folder or a glob names, sorted. Raises UserError when there are none."""
+    found = _listing(pattern)
+    if found is None:
+        return [locate(pattern)]
+    if not found.pictures:
+        why = f" Left out: {_told(found.left_out)}." if found.left_out else ""
+        raise UserError(
+            f"image={pattern}: no pictures there. Files ending in {', '.join(SUFFIXES)} or another ending that Pillow "
+            f"opens count; those of folders inside are a glob, image='FOLDER/*/*'.{why}"
+        )
+    return found.pictures
+
+
+def left_out(value: str) -> str | None:
+    """A sentence about the files that a folder or glob holds beside its pictures; None where there are none."""
+    plain = value.strip("'\"")
+    found = _listing(plain) if is_file_name(plain) else None
+    if not found or not found.left_out:
+        return None
+    return f"image={plain}: {len(found.left_out)} left out, no pictures that can be used: {_told(found.left_out)}."
+
+
+def _listing(pattern: str) -> Listing | None:
+    """What a folder or a glob holds; None for a single file, whose name may look like a glob."""
+    path = Path(pattern).expanduser()
+    if path.is_file():
+        return None
+    if path.is_dir():
+        return _sorted_out(path.iterdir(), path)
+    if any(c in pattern for c in "*?["):
+        root = next(folder for folder in path.parents if folder.is_dir())  # its name may look like a glob too
+        return _sorted_out((p for p in root.glob(str(path.relative_to(root))) if not p.is_dir()), root)
+    return None
+
+
+def _sorted_out(paths: Iterable[Path], root: Path) -> Listing:
+    """The pictures among some files below `root`, and why the others are none."""
+    found = Listing([], {})
+    for path in sorted(paths):
+        name = path.relative_to(root)
+        if reason := _why_no_picture(path, any(part.startswith(".") for part in name.parts)):
+            found.left_out[str(name)] = reason
+        else:
+            found.pictures.append(path)
+    return found
+
+
+def _why_no_picture(path: Path, hidden: bool) -> str:
+    """The reason why a file of a folder is left out; empty for a picture."""
+    if hidden:
+        return "hidden"
+    if path.is_dir():
+        return "a folder"
+    if not path.is_file():
+        return "a link to nothing" if path.is_symlink() else "no file"
+    if path.suffix.lower() not in endings():
+        return f"Pillow opens no {path.suffix}" if path.suffix else "no ending"
+    try:
+        look(path)
+    except Unreadable as e:
+        return e.reason.rstrip(".")
+    return ""
+
+
+def _told(reasons: dict[str, str]) -> str:
+    """The first of what was left out with their reasons, and how many more there are."""
+    first = [f"{name} ({reason})" for name, reason in list(reasons.items())[:TOLD]]
+    more = len(reasons) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more else "")
