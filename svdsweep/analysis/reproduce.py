@@ -7,7 +7,7 @@ from typing import Any
 
 from svdsweep.config import Job
 from svdsweep.config.keys import default_of
-from svdsweep.config.rules import in_quotes, rule_of, typed
+from svdsweep.config.rules import in_quotes, literal, rule_of, typed
 
 PLAIN = re.compile(r"[A-Za-z0-9_./+\-]+")
 PARTS = ("model", "memory", "measure", "metrics", "gpu")
@@ -41,5 +41,5 @@ def quoted(value: Any) -> str:
         return repr(value)
     text = typed(value)
     if isinstance(value, str) and not (PLAIN.fullmatch(text) and text not in ("null", "true", "false")):
-        return in_quotes(text)
+        return in_quotes(literal(text))
     return text

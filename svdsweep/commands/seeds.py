@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError, nearest
-from svdsweep.store.files import write_asked
+from svdsweep.store.files import absolute, write_asked
 from svdsweep.store.labels import short_paths
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def pair(words: str, results: "pd.DataFrame") -> tuple[str, Any, Any]:
 
 def _as_there(typed: str, choices: Mapping[str, Any]) -> Any:
     """The value that was typed, as it stands in the sweep; also a path, as from here. None where there is none."""
-    return choices.get(typed, choices.get(str(Path(typed).expanduser().resolve())))
+    return choices.get(typed, choices.get(absolute(typed)))
 
 
 def text(table: "pd.DataFrame", columns: Sequence[str]) -> str:

@@ -117,3 +117,13 @@ def in_quotes(text: str) -> str:
     before a quote."""
     escaped = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
     return f"'{escaped}'"
+
+
+def literal(text: str) -> str:
+    """Text as OmegaConf has to have it to make the same text of it, also where `${` is in it."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+
+
+def unescaped(text: str) -> str:
+    """What `literal` was given."""
+    return re.sub(r"(\\+)\$\{", lambda found: found[1][: len(found[1]) // 2] + "${", text)

@@ -13,10 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 from svdsweep import images
 from svdsweep.config import Config, Job
 from svdsweep.config.job import AUTO
+from svdsweep.config.rules import literal
 from svdsweep.errors import UserError
 from svdsweep.grid.pictures import auto_size
 from svdsweep.grid.presets import Configs, converted, reason_of
 from svdsweep.models.locate import resolve
+from svdsweep.store.files import absolute
 
 NOT_IN_BASELINE = ("memory.", "gpu.")
 """What a baseline does without: the strategy's knobs, and a cap under which it might not run."""
@@ -66,7 +68,10 @@ class Points:
         if not (isinstance(job.height, int) and isinstance(job.width, int)):
             height, width = auto_size(job, self._own_size(point))
             job = self._job({**point, "height": str(height), "width": str(width)}, more)
-        image = dataclasses.replace(job.image, sha256=images.identify(images.locate(job.image.path)))
+        file, path = images.locate(job.image.path), job.image.path
+        if file.parent != images.PACKAGED:
+            path = absolute(path)
+        image = dataclasses.replace(job.image, path=path, sha256=images.identify(file))
         return dataclasses.replace(job, model=resolve(job.model), image=image)
 
     def _own_size(self, point: Point) -> tuple[int, int]:
@@ -85,7 +90,8 @@ class Points:
         base = self._base(tuple(groups.items()))
         values = {k: self._value(base, k, v) for k, v in point.items() if k not in self._groups}
         if "image" in point and "image" not in groups:
-            values |= {"image.path": point["image"], "image.name": Path(point["image"]).stem}
+            path = absolute(point["image"])
+            values |= {"image.path": literal(path), "image.name": literal(Path(path).stem)}
         values |= more
         if base.job is None or any("${" in str(value) for value in values.values()):
             return _set(base.cfg, values)

@@ -1,11 +1,10 @@
 """Settings that are paths, taken as they were typed: to Hydra, blanks, brackets and commas are grammar."""
 
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from svdsweep.config.rules import in_quotes
+from svdsweep.config.rules import in_quotes, literal
+from svdsweep.store.files import there
 
 SWEPT = ("image", "image.path", "model.source")
 SINGLE = ("runs_dir", "metrics.weights_dir")
@@ -29,24 +28,6 @@ def as_typed(argument: str) -> str:
         return argument
     values = [text] if key in SINGLE and not text.startswith(("'", '"')) else _elements(text)
     return f"{key}={','.join(map(_for_hydra, values))}"
-
-
-def there(path: str) -> bool:
-    """Whether there is a file or folder of that name; one that no file can have is none."""
-    try:
-        return Path(path).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):
-        return False
-
-
-def absolute(path: str | Path) -> str:
-    """A path from the root, `~` expanded, links as they are."""
-    return os.path.abspath(Path(path).expanduser())
-
-
-def literal(text: str) -> str:
-    """Text as OmegaConf has to have it to make the same text of it, also where `${` is in it."""
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def _elements(text: str) -> list[str]:

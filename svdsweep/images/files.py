@@ -1,11 +1,13 @@
 """Which files a value of `image=` means: one picture, those of a folder or those that a glob names."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from svdsweep.errors import UserError
 from svdsweep.images.reading import Unreadable, endings, look
+from svdsweep.store.files import absolute, there
 
 PACKAGED = Path(__file__).resolve().parent
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -25,11 +27,11 @@ class Listing:
 
 def locate(path: str) -> Path:
     """The file of an image: as given, else of that name among the packaged ones. Raises UserError."""
-    for candidate in (Path(path).expanduser(), PACKAGED / path):
-        if candidate.is_file():
-            return candidate
-    if (link := Path(path).expanduser()).is_symlink():
-        raise UserError(f"image={path}: this is a link to {link.readlink()}, and there is no such file.")
+    for candidate in (absolute(path), str(PACKAGED / path)):
+        if os.path.isfile(candidate):
+            return Path(candidate)
+    if os.path.islink(link := absolute(path)):
+        raise UserError(f"image={path}: this is a link to {os.readlink(link)}, and there is no such file.")
     raise UserError(
         f"image={path}: there is no such file. Give a picture ({', '.join(SUFFIXES)}), "
         "a folder or a glob of them."
@@ -38,13 +40,12 @@ def locate(path: str) -> Path:
 
 def is_file_name(value: str) -> bool:
     """Whether a value of `image=` means files rather than a preset's name."""
-    return any(c in value for c in "./*?\\") or Path(value).exists()
+    return any(c in value for c in "./*?\\") or there(value)
 
 
 def expand(value: str) -> list[str]:
     """The values of `image=` that one typed value stands for: a preset's name, a file, or all that a folder holds."""
-    plain = value.strip("'\"")
-    return [str(path) for path in files_of(plain)] if is_file_name(plain) else [value]
+    return [str(path) for path in files_of(value)] if is_file_name(value) else [value]
 
 
 def files_of(pattern: str) -> list[Path]:
@@ -63,19 +64,18 @@ def files_of(pattern: str) -> list[Path]:
 
 def left_out(value: str) -> str | None:
     """A sentence about the files that a folder or glob holds beside its pictures; None where there are none."""
-    plain = value.strip("'\"")
-    found = _listing(plain) if is_file_name(plain) else None
+    found = _listing(value) if is_file_name(value) else None
     if not found or not found.left_out:
         return None
-    return f"image={plain}: {len(found.left_out)} left out, no pictures that can be used: {_told(found.left_out)}."
+    return f"image={value}: {len(found.left_out)} left out, no pictures that can be used: {_told(found.left_out)}."
 
 
 def _listing(pattern: str) -> Listing | None:
     """What a folder or a glob holds; None for a single file, whose name may look like a glob."""
-    path = Path(pattern).expanduser()
-    if path.is_file():
+    path = Path(absolute(pattern))
+    if os.path.isfile(path):
         return None
-    if path.is_dir():
+    if os.path.isdir(path):
         return _sorted_out(path.iterdir(), path)
     if any(c in pattern for c in "*?["):
         root = next(folder for folder in path.parents if folder.is_dir())  # its name may look like a glob too

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from svdsweep.metrics.contract import Context, drift, mean_known
 from svdsweep.store.columns import Column
+from svdsweep.store.files import absolute
 from svdsweep.store.measurements import Measurements
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def find(weights_dir: Path | None) -> Path:
     import torch
 
     cache = Path(torch.hub.get_dir()) / "checkpoints"
-    folders = [Path(weights_dir).expanduser(), cache] if weights_dir else [cache]
+    folders = [Path(absolute(weights_dir)), cache] if weights_dir else [cache]
     files = [folder / BACKBONE for folder in folders if (folder / BACKBONE).is_file()]
     for path in files:
         if verified(path):

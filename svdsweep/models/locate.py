@@ -12,6 +12,7 @@ from svdsweep.models import mistaken
 from svdsweep.models.hub import cached_commit, commit_on_hub, download, for_download, not_here, snapshot
 from svdsweep.models.judge import Judged, doubts, judge, look, unreadable
 from svdsweep.models.layout import INDEX
+from svdsweep.store.files import absolute
 
 TINY = Path(__file__).resolve().parent / "tiny" / "weights"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -28,7 +29,8 @@ def resolve(model: Model) -> Model:
         return dataclasses.replace(model, source="", revision=None, variant=None)
     if folder := _folder(model):
         judge(folder, model)
-        return dataclasses.replace(model, revision=_checked_fingerprint(folder, model))
+        source = model.source if model.source == "embedded" else absolute(model.source)
+        return dataclasses.replace(model, source=source, revision=_checked_fingerprint(folder, model))
     return dataclasses.replace(model, revision=cached_commit(model) or commit_on_hub(model))
 
 

@@ -20,6 +20,16 @@ def renamed_when_done(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def absolute(path: str) -> str:
+    """A path from the root, `~` expanded, links as they are."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def there(path: str) -> bool:
+    """Whether there is a file or folder of that name, `~` expanded; one that no file can have is none."""
+    return os.path.exists(absolute(path))
+
+
 def write_asked(path: Path, text: str) -> None:
     """Write a file that the user asked for. Raises UserError where it cannot be written."""
     try:

@@ -165,6 +165,7 @@ def test_the_same_command_finds_the_same_folder_and_another_grid_another():
     assert a.folder == Path("runs") / a.name
     named = expand(["seed=1", "fps=7,8", "name='study.ä_+-1'", "runs_dir=elsewhere"])
     assert named.folder == Path("elsewhere/study.ä_+-1")
+    assert expand(["runs_dir=1,[2]"]).folder.parent == Path("1,[2]")
     assert named.axes == {"fps": ["7", "8"]}
     assert a.axes == {"seed": ["1", "2"]}
 
@@ -312,7 +313,7 @@ EXPERIMENTS = "Allowed is decode_chunk, docs_claims, memory_showdown, motion, no
             ["decode_chunk_size=1.5"],
             "decode_chunk_size=1.5 is not possible: allowed is a whole number (≥ 1 frames or all, auto). Frames",
         ),
-        (["runs_dir=[1]"], "runs_dir=[1] is not possible: allowed is text. Folder of all sweeps."),
+        (["name=[1]"], "name=[1] is not possible: allowed is text. Name of the sweep"),
         (["runner=nonexistent"], "runner=nonexistent: no such runner. Allowed is local, ray, slurm."),
         (["metrics=fst"], "metrics=fst: no such metrics. Allowed is fast, full, none. Did you mean fast?"),
         (
@@ -353,10 +354,11 @@ EXPERIMENTS = "Allowed is decode_chunk, docs_claims, memory_showdown, motion, no
             ["runner.timeout_s=1,2"],
             "runner.timeout_s=1,2: runner.timeout_s holds for the whole sweep; give it one value.",
         ),
-        (["runs_dir=1,2"], "runs_dir=1,2: runs_dir holds for the whole sweep; give it one value."),
+        (["name=a,b"], "name=a,b: name holds for the whole sweep; give it one value."),
         (
             ["name=a/b"],
-            "name=a/b: a sweep's name is a folder's; allowed are letters, digits and any of . _ + -",
+            "name=a/b: a sweep's name is a folder's; allowed are letters, digits and any of . _ + -, "
+            "at most 200 bytes.",
         ),
         (
             ["+experiment=[motion,nothing]"],

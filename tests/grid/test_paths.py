@@ -1,9 +1,19 @@
 """Paths mean what was typed, whatever signs are in them."""
 
+import re
+import shlex
+from pathlib import Path
+
+import PIL.Image
 import pytest
 
-from svdsweep.grid.paths import absolute, as_typed
+from svdsweep.analysis.reproduce import command
+from svdsweep.errors import UserError
+from svdsweep.grid.expand import expand
+from svdsweep.grid.paths import as_typed
 from svdsweep.grid.presets import configs
+from svdsweep.models.locate import TINY
+from svdsweep.store.files import absolute
 
 NAMES = (
     *(
@@ -110,3 +120,59 @@ def test_a_path_from_the_root_keeps_links(tmp_path, monkeypatch):
     except OSError:
         pytest.skip("no links here")
     assert absolute("latest") == str(tmp_path / "latest")
+
+
+@pytest.fixture
+def pictures(files, tmp_path):
+    """A small picture under each of the names, no two alike."""
+    for number, name in enumerate(files):
+        PIL.Image.new("RGB", (64, 64), (number * 5 + 40, 90, 120)).save(tmp_path / name, format="PNG")
+    return files
+
+
+def test_a_picture_or_a_checkpoint_of_any_name_is_a_job_that_its_command_makes_again(pictures, tmp_path):
+    weights = tmp_path / "my ${ckpt} (1), b"
+    weights.symlink_to(TINY)
+    for name in pictures:
+        grid = expand([f"image={name}", f"model.source={weights.name}", "runs_dir=a b"])
+        (job,) = grid.jobs
+        assert (job.image.path, job.image.name) == (str(tmp_path / name), Path(name).stem)
+        assert job.model.source == str(weights)
+        assert grid.runs_dir == Path("a b")
+        again = shlex.split(command(job))[3:]
+        assert [again.key for again in expand(again).jobs] == [job.key]
+        assert expand([f"image={tmp_path / name}", f"model.source={weights}"]).jobs[0].key == job.key
+
+
+def test_the_pictures_of_a_folder_are_found_whatever_their_names(pictures, tmp_path):
+    with_ending = [name for name in pictures if name.endswith(".png")]
+    grid = expand(["image=."])
+    assert sorted(job.image.path for job in grid.jobs) == sorted(str(tmp_path / n) for n in with_ending)
+    few = expand(["image=*cat*.png,'a b.png',noext"])
+    assert [Path(job.image.path).name for job in few.jobs] == ["John's cat.png", "a b.png", "noext"]
+
+
+def test_homes_are_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    PIL.Image.new("RGB", (64, 64), "red").save(tmp_path / "x.png")
+    (tmp_path / "ckpt").symlink_to(TINY)
+    grid = expand(["image=~/x.png", "model.source=~/ckpt", "runs_dir=~/runs"])
+    (job,) = grid.jobs
+    assert (job.image.path, job.model.source) == (str(tmp_path / "x.png"), str(tmp_path / "ckpt"))
+    assert grid.folder.parent == tmp_path / "runs"
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("name=" + "a" * 300, "at most 200 bytes"),
+        ("image=" + "a" * 300 + ".png", "there is no such file"),
+        ("image=" + "a" * 300, "no such image"),
+        ("model.source=/" + "a" * 300, "File name too long"),
+        ("image=~nobody-of-this-name/x.png", "there is no such file"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_refused_in_a_sentence(argument, told):
+    with pytest.raises(UserError, match=re.escape(told)):
+        expand([argument])

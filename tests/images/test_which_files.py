@@ -91,7 +91,7 @@ def test_a_glob_passes_over_hidden_files_and_folders(folder):
 def test_a_picture_without_an_ending_is_a_file(folder, monkeypatch):
     (folder / "a.png").rename(folder / "photo")
     monkeypatch.chdir(folder)
-    assert images.expand("photo") == ["photo"]
+    assert images.expand("photo") == [str(folder / "photo")]
     assert images.is_file_name("photo")
 
 
