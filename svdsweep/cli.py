@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from svdsweep.commands import VERBS
 from svdsweep.commands.request import is_for_hydra
-from svdsweep.errors import DONE, INTERRUPTED, SOME_FAILED, WRONG_INPUT, UserError, nearest
+from svdsweep.errors import DONE, INTERRUPTED, SOME_FAILED, UserError, nearest
 
 INSTEAD = {
     "≥": ">=", "≤": "<=", "×": "x", "…": "...", "→": "->", "–": "-", "−": "-", "·": "*", "÷": "/", "²": "^2", "µ": "u",
@@ -46,16 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             verb = "help"
         return command(verb)(arguments)
     except UserError as e:
-        print(f"svdsweep: {e}", file=sys.stderr)
-        return WRONG_INPUT
+        print(" ".join([f"svdsweep: {e}", *notes_of(e)]), file=sys.stderr)
+        return e.exit_code
     except BrokenPipeError:  # `svdsweep plan … | head`
         sys.stderr.close()
         return DONE
     except OSError as e:
         print(f"svdsweep: {in_words(e)}", file=sys.stderr)
         return SOME_FAILED
-    except KeyboardInterrupt:
-        print("svdsweep: interrupted; what is finished is kept, the same command goes on.", file=sys.stderr)
+    except KeyboardInterrupt as e:
+        kept = "interrupted; what is finished is kept, the same command goes on."
+        print(" ".join(["svdsweep:", kept, *notes_of(e)]), file=sys.stderr)
         return INTERRUPTED
 
 
@@ -78,8 +79,12 @@ def in_words(e: OSError) -> str:
     """What the operating system refused, on what, and what to do."""
     what = f"{e.filename}: {e.strerror}" if e.filename is not None else e.strerror or str(e)
     cure = CURES.get(e.errno or 0, "")
-    notes = [str(note) for note in getattr(e, "__notes__", [])]
-    return " ".join([f"{what}.", *filter(None, [cure]), *notes])
+    return " ".join([f"{what}.", *filter(None, [cure]), *notes_of(e)])
+
+
+def notes_of(e: BaseException) -> list[str]:
+    """Sentences that were added to an error on its way."""
+    return [str(note) for note in getattr(e, "__notes__", [])]
 
 
 def split_verb(arguments: list[str]) -> tuple[str, list[str]]:

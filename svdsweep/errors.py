@@ -10,6 +10,14 @@ DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 class UserError(Exception):
     """Something the user asked for cannot be done; the message is one paragraph for the terminal."""
 
+    exit_code = WRONG_INPUT
+
+
+class Stopped(UserError):
+    """A sweep ended before its time by no fault of what was asked for; the same command goes on."""
+
+    exit_code = SOME_FAILED
+
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """` Did you mean x?` for the closest of `names`, or nothing."""

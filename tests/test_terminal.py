@@ -29,12 +29,13 @@ def test_no_rows_is_said():
 @pytest.mark.parametrize(
     ("lines", "shown"),
     [
-        ([[verb, "--help"] for verb in VERBS if verb not in cli.GRID_VERBS], "B ? A"),
+        ([[verb, "--help"] for verb in VERBS if verb not in cli.GRID_VERBS], "B - A"),
         ([["motion_bücket_id=3"]], "motion_b?cket_id"),
+        ([["fps=0"]], "allowed is >= 1 frames/s"),
     ],
-    ids=["help of verbs", "an error"],
+    ids=["help of verbs", "an error", "a bound"],
 )
-def test_what_a_terminal_cannot_show_is_a_question_mark(lines, shown, monkeypatch):
+def test_what_a_terminal_cannot_show_is_said_otherwise(lines, shown, monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     for stream in ("stdout", "stderr"):
         monkeypatch.setattr(sys, stream, terminal)

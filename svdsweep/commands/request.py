@@ -1,11 +1,13 @@
 """The one parser of flags: unknown ones are refused in a sentence with the nearest name; every verb has `--help`."""
 
 import argparse
+import os
 import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
 
 from svdsweep.errors import UserError, nearest
+from svdsweep.store.files import there
 
 WIDTH = 78
 """Characters in a line of what `--help` says of a verb."""
@@ -51,10 +53,16 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--multirun", "-m", action="store_true", help=argparse.SUPPRESS)
 
     def asked(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """What a command line says; settings and flags may stand in any order. Raises UserError."""
+        """What a command line says; settings and flags may stand in any order, and a file's name may begin as a flag
+        does. Raises UserError."""
+        flags = {flag for action in self._actions for flag in action.option_strings}
+        arguments = [
+            os.path.join(".", a) if a.startswith("-") and a.partition("=")[0] not in flags and there(a) else a
+            for a in arguments
+        ]
         takes_grid = any(action.dest == "settings" for action in self._actions)
         parse = self.parse_known_intermixed_args if takes_grid else self.parse_known_args
-        asked, unknown = parse(list(arguments))
+        asked, unknown = parse(arguments)
         if unknown:
             raise UserError(self._refusal(unknown[0]))
         return asked

@@ -65,9 +65,13 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
         if todo:
             for _ in run_jobs(todo, load_worker, grid.runner, grid.folder, watch):
                 pass
-    finally:
-        rows = write_outcome(grid.folder, store)
-    return rows
+    except BaseException as first:
+        try:
+            write_outcome(grid.folder, store)
+        except OSError as e:
+            first.add_note(f"The tables and the report could not be written either ({e.strerror}).")
+        raise
+    return write_outcome(grid.folder, store)
 
 
 def without_foreseen_oom(todo: list[Job], grid: Grid, store: Store) -> list[Job]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from svdsweep.commands.request import Parser
 from svdsweep.errors import DONE, WRONG_INPUT, UserError
 from svdsweep.metrics import COLUMNS, Context, headlines, score
+from svdsweep.store.defects import standing_still, unlit_frames
 from svdsweep.store.measurements import Measurements
 from svdsweep.terminal import cell, table
 
@@ -111,6 +112,8 @@ def judge(path: Path, arguments: Namespace) -> Judged:
     count, height, width = clip.frames.shape[:3]
     asked = (arguments.metrics, arguments.decode_chunk_size, arguments.device, arguments.weights_dir)
     scores = scores_of(clip.frames, arguments.image, *asked)
+    if wrong := unlit_frames(scores.values, count) or standing_still(scores.values, count):
+        scores.notes.insert(0, f"{wrong} Such a clip wins every comparison of consistency and means nothing")
     if clip.cut_short:
         scores.notes.append(f"only the first {count} frames were read (--frames)")
     return Judged(path, count, height, width, scores)

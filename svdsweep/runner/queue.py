@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from svdsweep.config import Job, Runner
-from svdsweep.errors import UserError
+from svdsweep.errors import Stopped
 from svdsweep.runner.contract import Watch
 from svdsweep.runner.leases import Leases
 from svdsweep.runner.pending import MAKERS, from_other_machines, pending
@@ -28,7 +28,7 @@ def open_queue(
 ) -> Iterator["Queue"]:
     """The queue of a sweep's folder; leases are released and signals restored at the end.
 
-    Raises KeyboardInterrupt after a drain that the user asked for, and UserError when the folder cannot be written."""
+    Raises KeyboardInterrupt after a drain that the user asked for, and Stopped when the folder cannot be written."""
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         with Leases(folder, options.claim_stale_s) as leases, Signals(signals) as stop_signals:
@@ -36,11 +36,12 @@ def open_queue(
             if stop_signals.asked:
                 raise KeyboardInterrupt
     except OSError as e:
-        if isinstance(e, Unwritable) or e.errno in UNWRITABLE:
-            raise UserError(
-                f"The sweep has stopped, for its results cannot be written to {folder}: {str(e).splitlines()[0]}. Rows "
-                "that are there are whole and stay; make room or change the folder's rights, and the same command goes "
-                "on from here."
+        if isinstance(e, Unwritable) or e.errno in UNWRITABLE or not folder.is_dir():
+            kept = "Rows that are there are whole and stay; make room or change the folder's rights, and the"
+            rest = kept if (folder / "rows").is_dir() else "That folder is gone, and what was in it; the"
+            raise Stopped(
+                f"The sweep has stopped, for its results cannot be written to {folder}: {str(e).splitlines()[0]}. "
+                f"{rest} same command goes on from here."
             ) from e
         raise
 

@@ -18,18 +18,30 @@ def defect(job: Job, values: Mapping[str, Any]) -> str:
     Values that are not finite, a black frame, half of the frames of one colour, or a clip that stands still though
     motion was asked for (`motion_bucket_id` above 0). Pictures of random weights mean nothing: of those only values
     count. What a row has no column for is not judged."""
-    count = job.num_frames
     if wrong := _number(values, "nonfinite_values"):
         return f"{wrong:,} values of the frames are not finite (NaN or infinity). {HALF_PRECISION}"
     if job.model.weights == "random":
         return ""
-    if black := _number(values, "black_frames"):
-        return f"{_of(black, count)} black. {HALF_PRECISION}"
-    if (flat := _number(values, "flat_frames")) * 2 >= count:
-        return f"{_of(flat, count)} of one colour. {HALF_PRECISION}"
-    if count > 1 and job.motion_bucket_id > 0 and _number(values, "frozen_frames") >= count - 1:
-        return f"All {count} frames are the same. {STANDS_STILL}"
+    if unlit := unlit_frames(values, job.num_frames):
+        return f"{unlit} {HALF_PRECISION}"
+    if job.motion_bucket_id > 0 and (still := standing_still(values, job.num_frames)):
+        return f"{still} {STANDS_STILL}"
     return ""
+
+
+def unlit_frames(values: Mapping[str, Any], count: int) -> str:
+    """A sentence where one of `count` frames is black or half of them are of one colour, by a clip's columns."""
+    if black := _number(values, "black_frames"):
+        return f"{_of(black, count)} black."
+    if (flat := _number(values, "flat_frames")) * 2 >= count:
+        return f"{_of(flat, count)} of one colour."
+    return ""
+
+
+def standing_still(values: Mapping[str, Any], count: int) -> str:
+    """A sentence where all of `count` frames are the same, by a clip's columns."""
+    still = count > 1 and _number(values, "frozen_frames") >= count - 1
+    return f"All {count} frames are the same." if still else ""
 
 
 def _of(some: int, count: int) -> str:

@@ -20,7 +20,7 @@ def renamed_when_done(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def absolute(path: str) -> str:
+def absolute(path: str | Path) -> str:
     """A path from the root, `~` expanded, links as they are."""
     return os.path.abspath(os.path.expanduser(path))
 

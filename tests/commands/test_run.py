@@ -1,5 +1,6 @@
 """The main job as its user runs it: a real process, the real pipeline, real videos."""
 
+import errno
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from bare_columns import OUTSIDE_THE_CATALOGUE, PURE_NUMBERS
 
 from svdsweep.cli import main
 from svdsweep.commands import run
+from svdsweep.errors import Stopped
 from svdsweep.metrics import CATALOGUE
 from svdsweep.store.rows import Row, Store
 
@@ -236,3 +238,40 @@ def test_the_exit_code_is_0_when_every_job_has_a_final_row(statuses, code, tmp_p
 
     monkeypatch.setattr(run, "finish", finished)
     assert main(["seed=0,1", f"runs_dir='{tmp_path}'"]) == code
+
+
+def test_a_full_disk_is_told_once_by_its_first_error_and_what_is_left_undone(tmp_path, monkeypatch, capsys):
+    def stops(*_):
+        raise Stopped("The sweep has stopped, for the disk is full.")
+        yield
+
+    def fails(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "results.csv")
+
+    monkeypatch.setattr(run, "run_jobs", stops)
+    monkeypatch.setattr(run, "write_outcome", fails)
+    assert main(["seed=0", f"runs_dir={tmp_path}"]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == (
+        "svdsweep: The sweep has stopped, for the disk is full. "
+        "The tables and the report could not be written either (No space left on device)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "The disk is full: make room"),
+        (errno.EACCES, "change its rights"),
+        (errno.EILSEQ, "x: "),
+    ],
+)
+def test_what_the_operating_system_refuses_is_a_sentence_with_a_cure(number, told, monkeypatch, capsys):
+    def fails(*_):
+        raise OSError(number, os.strerror(number), "x")
+
+    monkeypatch.setattr(run, "run", fails)
+    assert main(["seed=0"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"svdsweep: x: {os.strerror(number)}.")
+    assert told in said

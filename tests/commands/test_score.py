@@ -155,6 +155,28 @@ def test_bad_input_is_one_sentence(tmp_path, frames, capfd, make, sentence):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (np.zeros_like, "All 6 frames are black. Such a clip wins every comparison"),
+        (lambda frames: np.concatenate([frames[:3], np.full_like(frames[3:], 90)]), "3 of 6 frames are of one colour."),
+        (lambda frames: np.repeat(frames[:1], 6, 0), "All 6 frames are the same."),
+    ],
+    ids=["black", "half of them flat", "frozen"],
+)  # fmt: skip
+def test_a_clip_that_is_no_video_is_told_first(tmp_path, frames, capsys, make, told):
+    assert main([str(as_folder(tmp_path / "clip", make(frames)))]) == 0
+    first = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("note: "))
+    assert first.startswith(f"note: {told}")
+
+
+def test_a_file_may_have_a_name_like_a_flag(tmp_path, frames, capsys, monkeypatch):
+    write_video(tmp_path / "-dash.mp4", frames, 7)
+    monkeypatch.chdir(tmp_path)
+    assert main(["-dash.mp4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["frames"] == 6
+
+
 def test_a_truncated_video_is_one_sentence(tmp_path, frames, capfd):
     write_video(tmp_path / "whole.mp4", frames, 7)
     (tmp_path / "half.mp4").write_bytes((tmp_path / "whole.mp4").read_bytes()[:900])

@@ -1,6 +1,7 @@
 """Whatever happens to a job or its worker: a row for it, none for another, no hang, no orphan."""
 
 import os
+import shutil
 from collections import Counter
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import fakes
 import pytest
 from running import Heard, cpu, ran, stored, sweep
 
-from svdsweep.errors import UserError
+from svdsweep.errors import Stopped, UserError
 from svdsweep.runner.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.timeout(60)
@@ -147,8 +148,19 @@ def test_a_full_disk_under_the_rows_stops_the_sweep(folder):
 
     (folder / "rows").mkdir()
     (folder / "rows" / f"{socket.gethostname()}-{os.getpid()}.jsonl").symlink_to("/dev/full")
-    with pytest.raises(UserError, match=r"cannot be written.*No space left on device"):
+    with pytest.raises(Stopped, match=r"cannot be written.*No space left on device"):
         sweep(folder, [fakes.job(i) for i in range(4)])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps folders whose files are open")
+def test_a_folder_that_vanishes_stops_the_sweep_and_says_so(folder):
+    class Vandal(Heard):
+        def finished(self, worker, row, left_s):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    with pytest.raises(Stopped, match="That folder is gone") as caught:
+        sweep(folder, [fakes.job(i, "sleep 0.05") for i in range(40)], cpu(workers=1), watch=Vandal())
+    assert caught.value.exit_code == 1
 
 
 def test_a_folder_that_cannot_be_written_is_refused(folder):
