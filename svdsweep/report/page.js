@@ -60,7 +60,7 @@ function videoGrid({ axes, values, tiles }) {
     select.replaceChildren(...names.map((name) => new Option(name || "(none)", name, false, name === value)));
   };
   options(rowPick, ["", ...axes], axes.find((axis) => axis !== "memory" && axis !== "seed") ?? axes.find((axis) => axis === "seed") ?? "");
-  options(columnPick, ["", ...axes], axes.includes("memory") ? "memory" : axes[1] ?? "");
+  options(columnPick, ["", ...axes], axes.find((axis) => axis === "memory") ?? axes.find((axis) => axis !== rowPick.value) ?? "");
 
   const pause = () => {
     play.textContent = "Play";
@@ -128,6 +128,7 @@ function videoGrid({ axes, values, tiles }) {
     if (base) pair.append(picture(base, "its baseline"));
     box.append(pair, element("div", tile?.label + (base ? " · right: baseline" : ""), "under"));
     if (!tile) box.lastChild.textContent = "";
+    else if (tile.video && tile.status !== "ok") box.lastChild.prepend(element("span", tile.status, `badge ${tile.status}`), " ");
     return box;
   };
   const build = () => {

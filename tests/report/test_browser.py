@@ -236,3 +236,20 @@ def test_the_page_of_a_sweep_that_really_ran(browser, tmp_path):
     store.append(Row(rows[0].job, "oom", attempt=2, error="out of memory", phase="denoise"))
     store.append(Row(rows[1].job, "failed", attempt=2, error="RuntimeError: planted", phase="vae_decode"))
     check_page(browser, write(folder), tiles=3 * 4)
+
+
+@needs_chromium
+def test_a_defective_video_is_marked_where_it_plays(browser, tmp_path):
+    def black(row):
+        broken = row.job.seed == 1 and row.job.motion_bucket_id == 60
+        return dataclasses.replace(row, values={**row.values, "black_frames": 6}) if broken else row
+
+    made_up.sweep(tmp_path, strategies={"baseline": Memory()}, change=black, videos=True)
+    open_page(browser, write(tmp_path))
+    wait_until(browser, "document.querySelectorAll('#grid video').length === 6")
+    marked = (
+        "[...document.querySelectorAll('#grid .badge')].map(b => [b.textContent, b.parentNode.textContent])"
+    )
+    ((word, cell),) = browser.execute_script(f"return {marked}")
+    assert word == "defective"
+    assert cell.startswith("defective 1")
