@@ -8,6 +8,7 @@ from typing import Any
 
 from svdsweep.config.rules import rule_of
 
+CANONICAL_FORM = "_canonical_form"
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -17,12 +18,21 @@ def canonical(part: Any) -> dict[str, Any]:
     plain = {}
     for name, default in _distinguishing(kind):
         value = getattr(part, name)
-        if dataclasses.is_dataclass(value):
-            if nested := canonical(value):
+        if hasattr(type(value), "__dataclass_fields__"):
+            if nested := _canonical_part(value):
                 plain[name] = nested
         elif value != default:
             plain[name] = value
     return plain
+
+
+def _canonical_part(part: Any) -> dict[str, Any]:
+    """`canonical` of a part of a job, kept with it: thousands of jobs share a part."""
+    kept: dict[str, Any] = part.__dict__
+    if CANONICAL_FORM not in kept:
+        kept[CANONICAL_FORM] = canonical(part)
+    form: dict[str, Any] = kept[CANONICAL_FORM]
+    return form
 
 
 @cache

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from svdsweep import images
-from svdsweep.config import Config, Job
+from svdsweep.config import Config, Image, Job
 from svdsweep.config.job import AUTO
-from svdsweep.config.rules import literal
+from svdsweep.config.rules import literal, rules
 from svdsweep.errors import UserError
 from svdsweep.grid.pictures import auto_size
 from svdsweep.grid.presets import Configs, converted, reason_of
@@ -24,6 +25,7 @@ NOT_IN_BASELINE = ("memory.", "gpu.")
 """What a baseline does without: the strategy's knobs, and a cap under which it might not run."""
 PLAIN_INT = re.compile(r"-?(0|[1-9][0-9]*)")
 """What Hydra's grammar reads as a whole number; to read 10,000 seeds with its parser takes seconds."""
+SETTINGS = rules(Config)
 Point = Mapping[str, str]
 """One value for each axis, as typed; the image may be a file."""
 
@@ -49,15 +51,28 @@ class Points:
         self._groups = presets.groups
         self._bases: dict[tuple[tuple[str, str], ...], Base] = {}
         self._baselines: dict[tuple[tuple[str, str], ...], str] = {}
+        self._images: dict[Image, Image] = {}
+        """The pictures as configured, with where they lie and what is in them."""
 
     def job(self, point: Point) -> Job:
         """The job at a point: model pinned, image hashed, baseline named. Raises UserError."""
         partner = {k: v for k, v in point.items() if not k.startswith(NOT_IN_BASELINE)}
         partner |= {"memory": "baseline"}
+        if partner == {"memory": self._choices["memory"], **point}:
+            job = self._resolved(point, {})
+            return dataclasses.replace(job, baseline=job.key)
         at = tuple(partner.items())
         if at not in self._baselines:
             self._baselines[at] = self._resolved(partner, {}).key
         return self._resolved(point, {"baseline": self._baselines[at]} | _name_of_strategy(point))
+
+    @cached_property
+    def _choices(self) -> Mapping[str, str]:
+        """The option of each group where a point names none."""
+        choices: Mapping[str, str] = self._presets.compose(
+            self._experiments, with_hydra=True
+        ).hydra.runtime.choices
+        return choices
 
     def composed(self, point: Point) -> Job:
         """The job at a point as Hydra would compose it: nothing resolved yet. Raises UserError."""
@@ -68,16 +83,13 @@ class Points:
         if not (isinstance(job.height, int) and isinstance(job.width, int)):
             height, width = auto_size(job, self._own_size(point))
             job = self._job({**point, "height": str(height), "width": str(width)}, more)
-        file, path = images.locate(job.image.path), job.image.path
-        if file.parent != images.PACKAGED:
-            path = absolute(path)
-        image = dataclasses.replace(job.image, path=path, sha256=images.identify(file))
-        return dataclasses.replace(job, model=resolve(job.model), image=image)
+        if job.image not in self._images:
+            self._images[job.image] = _located(job.image)
+        return dataclasses.replace(job, model=resolve(job.model), image=self._images[job.image])
 
     def _own_size(self, point: Point) -> tuple[int, int]:
         """Height and width (px) as the model's preset has them. Raises UserError when those are no numbers."""
-        chosen = self._presets.compose(self._experiments, with_hydra=True).hydra.runtime.choices
-        model = point.get("model", chosen["model"])
+        model = point.get("model", self._choices["model"])
         own = self._presets.compose([f"model={model}"])
         if AUTO in (own.height, own.width):
             raise UserError(
@@ -112,11 +124,22 @@ class Points:
 
     def _value(self, base: Base, key: str, text: str) -> Any:
         if (key, text) not in base.values:
-            plain = PLAIN_INT.fullmatch(text)
-            value = int(text) if plain else self._presets.parse([f"{key}={text}"])[0].value()
+            if PLAIN_INT.fullmatch(text):
+                value: Any = int(text)
+                if key in SETTINGS and SETTINGS[key][1].type is int:
+                    return value  # as it is; `converted` takes a third of a millisecond
+            else:
+                value = self._presets.parse([f"{key}={text}"])[0].value()
             interpolated = isinstance(value, str) and "${" in value
             base.values[key, text] = value if interpolated else converted(base.scratch, key, value)
         return base.values[key, text]
+
+
+def _located(image: Image) -> Image:
+    """The image with its file's path from the root, unless it is a packaged one, and the hash of its content."""
+    file = images.locate(image.path)
+    path = image.path if file.parent == images.PACKAGED else absolute(image.path)
+    return dataclasses.replace(image, path=path, sha256=images.identify(file))
 
 
 def _is_file(key: str, value: str) -> bool:
