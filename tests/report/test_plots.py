@@ -17,7 +17,7 @@ from svdsweep.report.failures import failures
 from svdsweep.report.pictures import differences
 from svdsweep.report.setting_plots import heatmaps, responses
 from svdsweep.report.strategy_plots import pareto, repeats, stage_memory, stage_times
-from svdsweep.store.rows import Row
+from svdsweep.store.rows import STATUSES, Row
 
 BASE, OTHER = Memory(name="baseline"), Memory(name="other", offload="model")
 
@@ -214,16 +214,16 @@ def test_a_setting_with_too_many_values_is_no_axis_and_where_lines_are_too_many_
 
 def test_each_reason_stands_once_with_its_jobs():
     ends = [("oom", "denoise", "no room"), ("failed", "load", "boom"), ("oom", "vae_decode", "no room")]
-    jobs = [made_up.job(seed=seed) for seed in range(5)]
+    ends += [(status, "", "no room") for status in STATUSES if status not in ("ok", "oom", "failed")]
+    jobs = [made_up.job(seed=seed) for seed in range(len(ends) + 2)]
     rows = [
         Row(job, status, phase=phase, error=error)
         for job, (status, phase, error) in zip(jobs, [*ends, ends[0]], strict=False)
     ]
-    found = failures(made_up.in_memory(*rows, made_up.ok(jobs[4])))
+    found = failures(made_up.in_memory(*rows, made_up.ok(jobs[-1])))
     assert [(f.status, f.phase, f.error, f.keys) for f in found] == [
-        (*ends[0], [jobs[0].key, jobs[3].key]),
-        (*ends[1], [jobs[1].key]),
-        (*ends[2], [jobs[2].key]),
+        (*ends[0], [jobs[0].key, jobs[-2].key]),
+        *((*end, [job.key]) for end, job in zip(ends[1:], jobs[1:], strict=False)),
     ]
 
 

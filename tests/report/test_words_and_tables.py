@@ -7,6 +7,7 @@ from pathlib import Path
 import made_up
 import pytest
 
+from svdsweep.analysis.documentation import Claim
 from svdsweep.analysis.pairs import NO_PAIR, Estimate
 from svdsweep.analysis.strategies import Choice
 from svdsweep.config import Memory
@@ -85,6 +86,22 @@ def test_the_answer_leaves_out_a_strategy_that_lost_a_job(here):
     fastest, least = here.answer
     assert "fastest is compile with 8.5 s a video and 31 GiB of VRAM (" in fastest
     assert least == "Least memory takes baseline: 30 GiB of VRAM, 10.5 s."
+
+
+def test_where_workloads_or_machines_differ_each_line_names_both(here):
+    for names in (("workload",), ("machine",)):
+        apart = [made_up.strategy("s", **dict.fromkeys(names, value)) for value in ("one", "two")]
+        _, _, *lines = lines_of(markdown._strategies(replace(here, strategies=apart)))
+        assert [line[0] for line in lines] == [f"s ({s.workload}, {s.machine})" for s in apart]
+
+
+def test_markdown_has_claims_environment_and_what_to_mind_and_nothing_of_it_is_markup(here):
+    claim = Claim("it is so", "0.8×", "0.7 to 0.9", "holds", "3 pairs")
+    machine = [("torch", ["2.15", "2.16"])]
+    text = markdown.text(replace(here, claims=[claim], environment=machine, said=[r"a\b & <c>"], budgets=[]))
+    assert "| it is so | holds | 0.8× | 0.7 to 0.9 | 3 pairs |" in text
+    assert "| torch | 2.15, 2.16 |" in text
+    assert r"* a\\b &amp; &lt;c&gt;" in text
 
 
 def test_a_card_names_the_fastest_and_the_fastest_that_keeps_the_frames():
@@ -168,7 +185,11 @@ def test_the_newest_logs_end_with_their_last_lines(tmp_path: Path):
         path = tmp_path / "logs" / f"w-{age}.log"
         path.write_text("\n".join(f"line {i}" for i in range(40)), encoding="utf-8")
         os.utime(path, (10_000 - age, 10_000 - age))
+    with (tmp_path / "logs" / "w-1.log").open("a", encoding="utf-8") as log:
+        log.write("\n".join(["x" * 500] * 25))
+    os.utime(tmp_path / "logs" / "w-1.log", (9_999, 9_999))
     tails = failures.logs(tmp_path)
+    assert len(tails[1][1].splitlines()) == 25
     assert [name for name, _ in tails] == [f"w-{age}.log" for age in range(8)]
     assert tails[0][1].splitlines() == [f"line {i}" for i in range(15, 40)]
 

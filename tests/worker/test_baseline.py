@@ -137,7 +137,7 @@ def test_similarity_is_that_of_the_reference_implementation() -> None:
 
 
 def test_kept_frames_come_back_as_they_were(tmp_path: Path) -> None:
-    for floor in (None, 61.5):
+    for floor in (None, 61.5, 0.0):
         write_kept(tmp_path / "new" / "a.npz", replace(BASE, noise_floor_db=floor))
         again = read_kept(tmp_path / "new" / "a.npz")
         assert again is not None

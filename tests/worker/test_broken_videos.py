@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pipelines
 import pytest
 import torch
@@ -15,6 +16,7 @@ from svdsweep.store.defects import defect
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker import worker
 from svdsweep.worker.contract import Slot
+from svdsweep.worker.outputs import to_uint8
 
 PLAIN = Job(
     image=Image(name="rocket", path="rocket.jpg"),
@@ -47,6 +49,12 @@ def frozen(decoder: Any) -> None:
     """Each frame is the first one."""
     whole = decoder.forward
     decoder.forward = lambda *a, **k: whole(*a, **k)[:1].expand(PLAIN.num_frames, -1, -1, -1)
+
+
+def test_levels_are_rounded_and_what_is_not_a_number_is_black() -> None:
+    values = [0.0, 0.4 / 255, 0.6 / 255, 254.6 / 255, 1.0, 1.5, -0.5, math.nan, math.inf, -math.inf]
+    levels = to_uint8(np.array(values, np.float32))
+    assert levels.tolist() == [0, 0, 1, 255, 255, 255, 0, 0, 255, 0]
 
 
 def spoilt(monkeypatch: pytest.MonkeyPatch, folder: Path, spoil: Spoil, job: Job = PLAIN) -> Row:
