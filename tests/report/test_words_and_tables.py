@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import made_up
@@ -13,6 +14,7 @@ from svdsweep.analysis.strategies import Choice
 from svdsweep.config import Memory
 from svdsweep.report import failures, markdown, page
 from svdsweep.report.failures import Failure
+from svdsweep.report.render import html
 from svdsweep.report.words import change, difference, shown, verdict
 from svdsweep.store.rows import Row
 
@@ -80,6 +82,78 @@ def test_the_table_of_strategies_has_each_number_under_its_head(here):
     ]
     ratios = [[line[i].partition(" ")[0] for line in lines] for i in (4, 6, 8)]
     assert ratios == [["–", "0.1×", "0.809×"], ["–", "0.0667×", "1.03×"], ["–", "+0", "+0"]]  # √(8/10 · 9/11)
+
+
+class Cells(HTMLParser):
+    """The rows of a page's tables as lists of words, and all its words."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.rows, self.words, self.inside = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.inside and self.inside.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        words = " ".join(data.split())
+        if words and not {"style", "script"} & {*self.inside}:
+            self.words.append(words)
+            if {"td", "th"} & {*self.inside}:
+                self.rows[-1][-1] = f"{self.rows[-1][-1]} {words}".strip()
+
+
+def test_the_page_has_each_number_of_a_strategy_under_its_head(here):
+    known = {"total_s": 8.0, "memory_gib": 20.0, "reserved_gib": 21.5, "psnr_db": 40.0, "equality": "near"}
+    less, lower = Estimate(0.5, 0.4, 0.6, 6, "less"), Estimate(-0.5, -0.6, -0.4, 6, "worse")
+    one = made_up.strategy(
+        "one", **known, machine="A", latency=RATIO, memory=less, metrics={"motion_px": lower}, faults=2
+    )
+    other = made_up.strategy(
+        "other", machine="B", total_s=9.0, reserved_gib=9.5, statuses={"ok": 1, "oom": 1}, metrics={}
+    )
+    lost = made_up.strategy("lost", machine="B", statuses={"oom": 2})
+    failed = Failure("failed", "load", "boom", [f"k{i}" for i in range(13)])
+    shown = replace(here, strategies=[one, other, lost], front=[one], budgets=[("here", [Choice(24, one, other)])])
+    said = Cells(html(replace(shown, failures=[failed], plots=[])))
+    head, *rows = [row for row in said.rows if len(row) == 11]
+    assert head[:7] == ["strategy", "machine", "jobs", "latency (s)", "÷ baseline", "verdict", "VRAM (GiB)"]
+    assert head[7:] == ["÷ baseline", "frames", "PSNR to baseline (dB)", "Δ motion_px"]
+    nothing = ["–"] * 6
+    assert rows == [
+        ["one ★", "A", "1 ok", "8", "0.821× (0.7–0.95)", "faster", "20", "0.5× (0.4–0.6)", "near 2 faults"]
+        + ["40", "-0.5 (-0.6 to -0.4) worse"],
+        ["other", "B", "1 ok 1 oom", "9", "–", *nothing],
+        ["lost", "B", "2 oom", "out of memory", "–", *nothing],
+    ]
+    assert ["24 GiB", "one · 8 s · 21.5 GiB", "other · 9 s · 9.5 GiB"] in said.rows
+    assert "and 1 more" in said.words
+    alike = replace(one, workload="another clip", machine="A")
+    said = Cells(html(replace(shown, strategies=[one, alike], plots=[])))
+    assert [row[:2] for row in said.rows if len(row) == 11] == [
+        *(["strategy", "workload"], ["one ★", "a clip"], ["one", "another clip"])
+    ]
+
+
+def test_a_sweep_with_a_gpu_names_it_and_one_without_its_processor():
+    gpu, cpu = made_up.ok(made_up.job(seed=1)), made_up.ok(made_up.job(seed=2), provenance={"cpu": "a chip"})
+    for rows, kind, memory in (
+        ([replace(gpu, values={**gpu.values, "vram_allocated_peak_gib": 3.0}), cpu], "GPU", "VRAM"),
+        ([replace(cpu, values={**cpu.values, "host_ram_peak_gib": 3.0})], "processor (no GPU)", "host memory"),
+    ):
+        gathered = replace(page.gather(made_up.in_memory(*rows)), plots=[])
+        assert f"3 GiB of {memory}" in gathered.answer[0]
+        words = Cells(html(gathered)).words
+        assert kind in words
+        assert f"{memory} (GiB)" in words
 
 
 def test_the_answer_leaves_out_a_strategy_that_lost_a_job(here):
