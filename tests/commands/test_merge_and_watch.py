@@ -191,6 +191,14 @@ def test_without_a_manifest_or_an_answer_of_the_cluster_watch_goes_on(tmp_path, 
     assert heard == [1, 2]
 
 
+def test_a_row_is_of_its_worker_else_of_its_host():
+    made = {"worker": "bench-1-gpu0", "host": "bench"}
+    assert watch._worker(ok(0)) == ""
+    assert [watch._worker(Row(fakes.job(0), "ok", provenance=p)) for p in (made, {**made, "worker": None})] == [
+        *("bench-1-gpu0", "bench")
+    ]
+
+
 def test_an_array_that_has_ended_early_is_told_and_the_exit_code_says_so(tmp_path, monkeypatch, capsys):
     fill(tmp_path, [ok(0)])
     keys = [fakes.job(i).key for i in range(3)]
