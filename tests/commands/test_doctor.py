@@ -176,11 +176,38 @@ def test_a_compiler_that_fails_is_a_trouble():
     assert "g++" in finding.cure
 
 
+@pytest.mark.parametrize(("free", "state"), [(24, "ok"), (21.6, "ok"), (21.5, "trouble"), (3, "trouble")])
+def test_a_gpu_whose_memory_others_hold_is_a_trouble(free, state):
+    gib = 2**30
+    facts = SimpleNamespace(name="NVIDIA X")
+    cuda = SimpleNamespace(
+        mem_get_info=lambda _: (free * gib, 24 * gib), get_device_properties=lambda _: facts
+    )
+    finding = device.memory(SimpleNamespace(cuda=cuda), SimpleNamespace(type="cuda"))
+    assert (finding.state, finding.found) == (state, f"NVIDIA X, {free:.1f} of 24.0 GiB free")
+
+
+@pytest.mark.parametrize(
+    ("works", "state"), [("flash", "ok"), ("efficient", "ok"), ("cudnn", "ok"), ("math", "trouble")]
+)
+def test_one_fused_kernel_is_enough_and_those_that_do_not_work_are_told(monkeypatch, works, state):
+    import torch
+
+    kernels = ("flash", "efficient", "cudnn", "math")
+    monkeypatch.setattr(device, "_kernels", lambda *_: {name: name for name in kernels})
+    monkeypatch.setattr(device, "_tried", lambda torch, gpu, name: None if name == works else f"no {name}")
+    finding, *lacking = device.attention(OnTheCpu(torch), torch.device("cuda:0"))
+    assert finding.state == state
+    others = [name for name in kernels if name != works]
+    assert [note.name for note in lacking] == [f"attention={name}, cuda:0" for name in others]
+
+
 def test_an_attention_kernel_that_answers_nonsense_does_not_work():
     import torch
 
     cpu = torch.device("cpu")
     assert "not finite" in device._tried(torch, cpu, lambda: torch.tensor(float("nan")))
+    assert "not finite" in device._tried(torch, cpu, lambda: torch.tensor([1.0, float("inf")]))
     assert device._tried(torch, cpu, lambda: torch.tensor(1.0)) is None
 
 
@@ -189,6 +216,7 @@ def test_an_attention_kernel_that_answers_nonsense_does_not_work():
     [
         ("2.8.0+cu128", 91002, "ok"),
         ("2.9.0+cu128", 91002, "trouble"),
+        ("2.9.0+cu126", 90701, "ok"),
         ("2.9.0+cu130", 91501, "trouble"),
         ("2.9.1+cu128", 91002, "trouble"),
         ("2.9.1+cu130", 91501, "ok"),

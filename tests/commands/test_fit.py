@@ -190,11 +190,15 @@ def test_what_would_keep_the_frames_is_what_needs_least(three: list[search.Candi
     lines = fit.text(chunked.wish, [chunked], three).splitlines()
     assert lines[1].split()[-6:-2] == ["latents", "6.00", "6.80", "denoise"]
     assert f"To keep the frames takes 11.00 GiB: {least.command}" in lines
-    assert [line.partition(":")[0] for line in lines if line.startswith("keeps ")][1:] == ["keeps the latents"]
+    assert [line.partition(":")[0] for line in lines if line.startswith("keeps ")][1:] == [
+        "keeps the latents"
+    ]
     assert not any(line.startswith("To keep") for line in fit.text(least.wish, [least], three).splitlines())
 
 
-def test_the_nearest_is_what_needs_least_and_is_told_where_nothing_fits(three: list[search.Candidate]) -> None:
+def test_the_nearest_is_what_needs_least_and_is_told_where_nothing_fits(
+    three: list[search.Candidate],
+) -> None:
     chunked, light, least = three
     told = fit.text(least.wish, [], [light, least])
     assert "The nearest needs 11.00 GiB (10.00 GiB of live tensors in denoise, " in told
@@ -219,7 +223,9 @@ def test_as_many_are_shown_as_asked_for(capsys: pytest.CaptureFixture[str], show
 def test_the_named_gpu_ranks_and_brings_its_own_allowance(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    calibration.write(tmp_path / "measured", {"NVIDIA L4": Calibration("NVIDIA L4", 2.25, 1, 1.25, True, 9, 90.0)})
+    calibration.write(
+        tmp_path / "measured", {"NVIDIA L4": Calibration("NVIDIA L4", 2.25, 1, 1.25, True, 9, 90.0)}
+    )
     asked = ["--vram", "80", f"runs_dir='{tmp_path}'"]
     for flags, gpu, beside in ((["--gpu", "l4"], "NVIDIA L4", 2.25), ([], fit.card_of(80).title, None)):
         document = answer(capsys, *asked, *flags)
@@ -244,7 +250,9 @@ def test_measured_tells_each_job_and_fails_if_any_did(
     monkeypatch.setattr("svdsweep.commands.run.run", run)
     monkeypatch.setattr(fit, "discover", lambda _: ["GPU-1"])
     assert fit.measured(7.5, three, None) == 1
-    assert [line.partition(":  ")[0].partition(": svdsweep")[0] for line in capsys.readouterr().out.splitlines()] == [
+    assert [
+        line.partition(":  ")[0].partition(": svdsweep")[0] for line in capsys.readouterr().out.splitlines()
+    ] == [
         "failed: no peak measured, 6.00 GiB predicted",
         "ok: 7.25 GiB measured, 9.90 GiB predicted",
         "no row: no peak measured, 10.00 GiB predicted",

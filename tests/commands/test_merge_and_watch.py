@@ -36,7 +36,9 @@ def test_merging_two_machines_is_copying(tmp_path):
     assert merge.main([str(a), str(b), "--into", str(tmp_path / "c")]) == 0
     rows = Store(tmp_path / "c").rows()
     assert {row.job.seed: row.status for row in rows.values()} == {0: "ok", 1: "ok", 2: "ok", 3: "failed"}
-    kept = sorted(path.relative_to(tmp_path / "c").parent.as_posix() for path in (tmp_path / "c").rglob("*.*"))
+    kept = sorted(
+        path.relative_to(tmp_path / "c").parent.as_posix() for path in (tmp_path / "c").rglob("*.*")
+    )
     assert [kept.count(name) for name in ("videos", "sheets", "baselines/waiting")] == [4, 4, 4]
     assert not (tmp_path / "c" / "claims").exists()
     assert (tmp_path / "c" / "results.csv").exists()
@@ -165,7 +167,10 @@ def test_without_a_manifest_every_row_counts_and_the_number_of_jobs_is_not_known
 
 def test_watch_follows_only_the_jobs_of_the_last_command(tmp_path, capsys):
     fill(tmp_path, [Row(fakes.job(0), "failed"), ok(7)])
-    for keys, told in (([fakes.job(0).key], "1 of 1 jobs have a row (1 failed)"), ([], "0 of 0 jobs have a row (none)")):
+    for keys, told in (
+        ([fakes.job(0).key], "1 of 1 jobs have a row (1 failed)"),
+        ([], "0 of 0 jobs have a row (none)"),
+    ):
         (tmp_path / "sweep.json").write_text(json.dumps({"keys": keys}), encoding="utf-8")
         assert watch.main([str(tmp_path)]) == 0
         assert capsys.readouterr().err == f"{tmp_path}: {told}, 0 under way\n"
@@ -181,7 +186,9 @@ def test_without_a_manifest_or_an_answer_of_the_cluster_watch_goes_on(tmp_path, 
         fill(tmp_path, [ok(seed)])
 
     told = SimpleNamespace(
-        opened=lambda *_: None, closed=lambda: None, finished=lambda worker, row, left_s: heard.append(row.job.seed)
+        opened=lambda *_: None,
+        closed=lambda: None,
+        finished=lambda worker, row, left_s: heard.append(row.job.seed),
     )
     monkeypatch.setattr(watch, "for_terminal", lambda: told)
     monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep))
@@ -194,9 +201,9 @@ def test_without_a_manifest_or_an_answer_of_the_cluster_watch_goes_on(tmp_path, 
 def test_a_row_is_of_its_worker_else_of_its_host():
     made = {"worker": "bench-1-gpu0", "host": "bench"}
     assert watch._worker(ok(0)) == ""
-    assert [watch._worker(Row(fakes.job(0), "ok", provenance=p)) for p in (made, {**made, "worker": None})] == [
-        *("bench-1-gpu0", "bench")
-    ]
+    assert [
+        watch._worker(Row(fakes.job(0), "ok", provenance=p)) for p in (made, {**made, "worker": None})
+    ] == [*("bench-1-gpu0", "bench")]
 
 
 def test_an_array_that_has_ended_early_is_told_and_the_exit_code_says_so(tmp_path, monkeypatch, capsys):

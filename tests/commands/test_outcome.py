@@ -58,7 +58,11 @@ def test_a_long_table_says_what_it_leaves_out():
 
 def test_numbers_stand_at_the_right_words_at_the_left_and_a_single_job_shows_its_motion():
     lines = outcome([ok(5, memory="a", total_s=1.0), ok(100, memory="long", total_s=1.0)]).splitlines()
-    assert [line[12:] for line in lines] == ["  memory  seed  total_s", "  a          5        1", "  long     100        1"]
+    assert [line[12:] for line in lines] == [
+        "  memory  seed  total_s",
+        "  a          5        1",
+        "  long     100        1",
+    ]
     assert outcome([ok(5, total_s=1.0)]).split()[:3] == ["job", "motion_bucket_id", "total_s"]
 
 

@@ -99,8 +99,6 @@ def test_what_will_run_is_to_do_and_the_last_row_tells_how_the_others_ended(tmp_
     for row in done:  # the last on another machine, which had a GPU
         store.append(row)
     made = plan.made(grid, simulate=False)
-    assert [made.state[job.key] for job in jobs] == [
-        *("ok", "to do", "failed", "to do", "impossible", "ok")
-    ]
+    assert [made.state[job.key] for job in jobs] == [*("ok", "to do", "failed", "to do", "impossible", "ok")]
     assert list(made.refused) == [jobs[4].key]
     assert (made.predicted, made.fits, asked) == ({}, {}, [(["cpu"], grid.folder)])

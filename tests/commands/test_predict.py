@@ -75,7 +75,9 @@ def test_each_figure_stands_under_its_head_in_the_table_the_details_and_the_docu
     assert ["GiB of host memory for frames" in line for line in details] == [False, False, False, True]
     told = predict.plain(job, prediction, gpu, ALLOWANCE)
     assert (told["floor_s"], told["eager_floor_s"]) == floors
-    assert {name: stage["peak_gib"] for name, stage in told["stages"].items()} == dict(zip(STAGES, (2, 3, 4, 5), strict=True))
+    assert {name: stage["peak_gib"] for name, stage in told["stages"].items()} == dict(
+        zip(STAGES, (2, 3, 4, 5), strict=True)
+    )
 
 
 def test_published_rates_are_a_floor_and_measured_ones_nearly_one() -> None:

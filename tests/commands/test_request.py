@@ -47,7 +47,13 @@ def test_an_unknown_flag_is_refused_with_the_nearest_name(verb, capsys):
 
 @pytest.mark.parametrize(
     ("words", "hydras"),
-    [("--cfg=job", True), ("--cfg job", True), ("seed=1 -h", True), ("seed=1 --json", False), ("name=-h", False)],
+    [
+        ("--cfg=job", True),
+        ("--cfg job", True),
+        ("seed=1 -h", True),
+        ("seed=1 --json", False),
+        ("name=-h", False),
+    ],
 )
 def test_what_hydra_answers_is_told_from_what_svdsweep_answers(words, hydras):
     assert is_for_hydra(words.split()) is hydras

@@ -254,7 +254,11 @@ def test_what_is_done_is_not_run_again_and_on_request_nothing_that_cannot_fit(tm
     assert [row.status for row in run.rows_of(grid, rows)] == ["ok", *middle, "ok"]
     told = read_manifest(grid.folder)
     assert told["keys"] == [job.key for job in jobs]
-    assert (told["settings"], told["config_dir"], told["axes"]) == (["seed=3,0,2,1"], "presets", {"seed": ["3", "0"]})
+    assert (told["settings"], told["config_dir"], told["axes"]) == (
+        ["seed=3,0,2,1"],
+        "presets",
+        {"seed": ["3", "0"]},
+    )
     assert run.finish(grid, [], None, Watch()).keys() == rows.keys()
     assert len(ran) == (1 if skips else 3)
 

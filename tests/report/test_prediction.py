@@ -111,11 +111,12 @@ def test_the_section_has_every_note_and_each_number_in_its_place(monkeypatch):
     ranges = [[round(x, 3) for x in r.get_xdata()] for r in axes.lines if len(r.get_xdata()) == 2]
     assert ranges[1:] == [[1.0, 1.0], [1.0, 1.0], [1.0, 1.3], [0.8, 1.1]]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
-    assert [round(x, 2) for x in axes.patches[0].get_extents().transformed(axes.transData.inverted()).intervalx] == [
-        0.95,
-        1.05,
-    ]
-    several = dataclasses.replace(compared, lines=[*lines, line("a", 1.0, "B")], unpredicted=[made_up.job()] * 2)
+    assert [
+        round(x, 2) for x in axes.patches[0].get_extents().transformed(axes.transData.inverted()).intervalx
+    ] == [0.95, 1.05]
+    several = dataclasses.replace(
+        compared, lines=[*lines, line("a", 1.0, "B")], unpredicted=[made_up.job()] * 2
+    )
     monkeypatch.setattr(prediction, "comparison", lambda _: several)
     section = prediction.section_of(made_up.in_memory(made_up.ok(made_up.job())))
     assert section.said[-1].startswith("2 measured settings are not predicted")

@@ -122,15 +122,19 @@ def test_the_page_has_each_number_of_a_strategy_under_its_head(here):
     )
     lost = made_up.strategy("lost", machine="B", statuses={"oom": 2})
     failed = Failure("failed", "load", "boom", [f"k{i}" for i in range(13)])
-    shown = replace(here, strategies=[one, other, lost], front=[one], budgets=[("here", [Choice(24, one, other)])])
+    shown = replace(
+        here, strategies=[one, other, lost], front=[one], budgets=[("here", [Choice(24, one, other)])]
+    )
     said = Cells(html(replace(shown, failures=[failed], plots=[])))
     head, *rows = [row for row in said.rows if len(row) == 11]
     assert head[:7] == ["strategy", "machine", "jobs", "latency (s)", "÷ baseline", "verdict", "VRAM (GiB)"]
     assert head[7:] == ["÷ baseline", "frames", "PSNR to baseline (dB)", "Δ motion_px"]
     nothing = ["–"] * 6
     assert rows == [
-        ["one ★", "A", "1 ok", "8", "0.821× (0.7–0.95)", "faster", "20", "0.5× (0.4–0.6)", "near 2 faults"]
-        + ["40", "-0.5 (-0.6 to -0.4) worse"],
+        [
+            *("one ★", "A", "1 ok", "8", "0.821× (0.7–0.95)", "faster", "20", "0.5× (0.4–0.6)"),
+            *("near 2 faults", "40", "-0.5 (-0.6 to -0.4) worse"),
+        ],
         ["other", "B", "1 ok 1 oom", "9", "–", *nothing],
         ["lost", "B", "2 oom", "out of memory", "–", *nothing],
     ]
@@ -147,7 +151,11 @@ def test_a_sweep_with_a_gpu_names_it_and_one_without_its_processor():
     gpu, cpu = made_up.ok(made_up.job(seed=1)), made_up.ok(made_up.job(seed=2), provenance={"cpu": "a chip"})
     for rows, kind, memory in (
         ([replace(gpu, values={**gpu.values, "vram_allocated_peak_gib": 3.0}), cpu], "GPU", "VRAM"),
-        ([replace(cpu, values={**cpu.values, "host_ram_peak_gib": 3.0})], "processor (no GPU)", "host memory"),
+        (
+            [replace(cpu, values={**cpu.values, "host_ram_peak_gib": 3.0})],
+            "processor (no GPU)",
+            "host memory",
+        ),
     ):
         gathered = replace(page.gather(made_up.in_memory(*rows)), plots=[])
         assert f"3 GiB of {memory}" in gathered.answer[0]

@@ -118,7 +118,9 @@ def test_a_shard_runs_what_was_not_tried_since_the_array_was_submitted(tmp_path,
 @pytest.fixture
 def queued(tmp_path, monkeypatch):
     """A cluster whose queue answers what is put into it, a step at each look; what was submitted, what was told."""
-    seen = SimpleNamespace(states=[], steps=[], submitted=[], heard=Heard(), jobs=[fakes.job(i) for i in range(3)])
+    seen = SimpleNamespace(
+        states=[], steps=[], submitted=[], heard=Heard(), jobs=[fakes.job(i) for i in range(3)]
+    )
     seen.store, seen.array = Store(tmp_path, "shard"), "77"
     seen.heard.opened = lambda *facts: seen.heard.texts.append(facts)
 
@@ -139,7 +141,13 @@ def test_a_driver_comes_back_to_its_array_and_submits_only_what_that_left(tmp_pa
     Store(tmp_path, "earlier").append(Row(queued.jobs[0], "failed", attempt=1))
     queued.states = [None, None, ["RUNNING None"], ["RUNNING None"], [], ["RUNNING None"]]
     # at first SLURM does not answer; a row of the attempt before is no news
-    queued.steps = [[], [], [Row(queued.jobs[0], "ok", attempt=2)], [], [Row(j, "ok") for j in queued.jobs[1:]]]
+    queued.steps = [
+        [],
+        [],
+        [Row(queued.jobs[0], "ok", attempt=2)],
+        [],
+        [Row(j, "ok") for j in queued.jobs[1:]],
+    ]
     rows = list(run_jobs(queued.jobs, fakes.load, Runner(name="slurm"), tmp_path, queued.heard))
     assert [(row.job.seed, row.attempt) for row in rows] == [(0, 2), (1, 1), (2, 1)]
     assert [(seeds, load) for seeds, load, _ in queued.submitted] == [([1, 2], "fakes:load")]
