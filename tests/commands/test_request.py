@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from svdsweep import commands
-from svdsweep.cli import main
+from svdsweep.cli import main, split_verb
 from svdsweep.commands import VERBS
 from svdsweep.commands.request import is_for_hydra
 
@@ -57,6 +57,12 @@ def test_an_unknown_flag_is_refused_with_the_nearest_name(verb, capsys):
 )
 def test_what_hydra_answers_is_told_from_what_svdsweep_answers(words, hydras):
     assert is_for_hydra(words.split()) is hydras
+
+
+@pytest.mark.parametrize("setting", ["seed=1", "+experiment=motion", "+seed", "~seed", "--json"])
+def test_a_setting_or_a_flag_alone_is_run(setting):
+    assert split_verb([setting, "plan"]) == ("run", [setting, "plan"])
+    assert split_verb(["plan", setting]) == ("plan", [setting])
 
 
 def test_one_argument_too_many_is_told(capsys):
