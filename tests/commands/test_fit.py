@@ -185,6 +185,47 @@ def three(tmp_path: Path) -> list[search.Candidate]:
     ]
 
 
+def test_what_keeps_most_comes_first_then_the_fastest_then_the_smallest(tmp_path: Path) -> None:
+    def one(peak_gib: float, tflop: int, **settings: Any) -> search.Candidate:
+        return candidate(tmp_path, peak_gib, "denoise", tflop, **settings)
+
+    frames = [one(6.0, 30), one(5.0, 40), one(5.5, 40)]
+    latents, too_large = one(3.0, 2, decode_chunk_size=2), one(10.0, 1)
+    nothing = [
+        one(2.0, 1, memory=Memory(**knobs)) for knobs in ({"guidance": False}, {"unet_weights": "fp8"})
+    ]
+    assert [c.keeps for c in (*frames, latents, *nothing)] == [search.FRAMES] * 3 + [search.LATENTS] + [
+        search.OTHER
+    ] * 2
+    ranked = search.fitting([*nothing, latents, *frames[::-1], too_large], 8.0)
+    assert [(c.prediction.peak_gib, c.prediction.tflop) for c in ranked[:4]] == [
+        *((6.0, 90.0), (5.0, 120.0), (5.5, 120.0), (3.0, 6.0))
+    ]
+    assert {c.command for c in ranked[4:]} == {c.command for c in nothing}
+
+
+def test_a_whole_decode_may_fit_if_its_activations_do(three: list[search.Candidate]) -> None:
+    chunked, whole, _ = three
+    decode = dataclasses.replace(whole.prediction.stages["vae_decode"], peak_gib=9.0, weights_gib=5.0)
+    whole = dataclasses.replace(whole, prediction=Prediction({"vae_decode": decode}))
+    assert [search._frames_possible([chunked, whole], gib) for gib in (4.0, 3.9)] == [True, False]
+    assert not search._frames_possible([chunked], 80.0)
+
+
+@pytest.mark.parametrize(("frames", "chunks"), [(8, "all,2,1"), (9, "all,8,2,1"), (2, "all,1")])
+@pytest.mark.parametrize("guidance", [1.0, 1.5])
+def test_chunks_are_smaller_than_the_clip_and_guidance_is_split_or_left_out_where_there_is_any(
+    three: list[search.Candidate], frames: int, chunks: str, guidance: float
+) -> None:
+    job = dataclasses.replace(three[0].job, num_frames=frames, max_guidance_scale=guidance)
+    wish = dataclasses.replace(three[0].wish, jobs_of=lambda _: [job])
+    exact, other = (search._space(wish, "baseline", exact) for exact in (True, False))
+    assert f"decode_chunk_size={chunks}" in exact
+    assert (
+        ("memory.split_guidance=false,true" in exact) is ("memory.guidance=false" in other) is (guidance > 1)
+    )
+
+
 def test_what_would_keep_the_frames_is_what_needs_least(three: list[search.Candidate]) -> None:
     chunked, _, least = three
     lines = fit.text(chunked.wish, [chunked], three).splitlines()

@@ -136,6 +136,14 @@ def test_the_gpu_at_hand_is_the_measured_one(
         here.gpu_asked("here")
 
 
+def test_the_last_measurement_of_each_gpu_is_kept() -> None:
+    one = Gpu("A", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", measured_at="2026-01-02")
+    other, again = dataclasses.replace(one, title="B"), dataclasses.replace(one, float16_tflops=2.0)
+    for gpu in (one, other, again):
+        assert here.keep(gpu)
+    assert here.measured_gpus() == {"A": again, "B": other}
+
+
 def test_rates_that_cannot_be_kept_or_read_are_none(cache_home: Path) -> None:
     gpu = Gpu("A", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", measured_at="2026-01-02")
     assert here.keep(gpu)
