@@ -97,6 +97,7 @@ def test_what_cannot_fit_before_the_decode_is_not_asked_about_it(
 
     monkeypatch.setattr(search, "outcomes", remembering)
     answer(capsys, "--vram", "4")
+    assert {j.decode_chunk_size for j in asked if j.memory.decode == "streamed"} == {"all"}
     streamed = [j.memory for j in asked if j.memory.decode == "streamed"]
     assert {(m.offload, m.decode_budget_gib, m.transformer_parts) for m in streamed} == {
         ("group_leaf", 0, None)
