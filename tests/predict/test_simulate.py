@@ -97,12 +97,15 @@ def test_the_order_of_chunks_does_not_matter(tiny_job: Job) -> None:
     assert simulate(job, [1, 3])[3] == simulate(job, [3, 1])[3]
 
 
-@pytest.mark.parametrize(("offload", "moves"), [("model", 1), ("group_leaf", 2)])
-def test_steps_multiply_the_work_of_denoising_alone(tiny_job: Job, offload: str, moves: int) -> None:
-    job = under(tiny_job, offload=offload)
+@pytest.mark.parametrize(("offload", "stream", "moves"), [("model", False, 1), ("group_leaf", True, 2)])
+def test_steps_multiply_the_work_of_denoising_alone(
+    tiny_job: Job, offload: str, stream: bool, moves: int
+) -> None:
+    job = under(tiny_job, offload=offload, offload_stream=stream)
     short, long = _of(job), _of(dataclasses.replace(job, num_inference_steps=8))
     moved_gib = short.stages["denoise"].h2d_gib
     assert moved_gib > 0
+    assert short.stages["denoise"].overlapped is stream
     assert long.stages["denoise"].h2d_gib == pytest.approx(moves * moved_gib)
     assert long.stages["denoise"].tflop == pytest.approx(2 * short.stages["denoise"].tflop)
     assert long.stages["vae_decode"].tflop == short.stages["vae_decode"].tflop

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import made_up
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image as Pictures
 
 from svdsweep.analysis.strategies import strategies
 from svdsweep.config import Memory
 from svdsweep.metrics import CATALOGUE
 from svdsweep.report import plots, setting_plots, strategy_plots
-from svdsweep.report.drawing import looks
+from svdsweep.report.drawing import Plot, looks
 from svdsweep.report.failures import failures
 from svdsweep.report.pictures import differences
 from svdsweep.report.setting_plots import heatmaps, responses
@@ -212,6 +213,13 @@ def test_a_setting_with_too_many_values_is_no_axis_and_where_lines_are_too_many_
     assert drawn["response_fps"].caption.endswith(" 11 more lines are left out.")
 
 
+def test_twice_seven_strategies_look_different_and_only_flat_plots_take_the_whole_width():
+    names = [str(i) for i in range(14)]
+    assert len({tuple(look.values()) for look in looks(names).values()}) == 14
+    sizes = {(9, 3): True, (9, 5): False, (7, 3): False}
+    assert {size: Plot("", "", "", Figure(figsize=size)).wide for size in sizes} == sizes
+
+
 def test_each_reason_stands_once_with_its_jobs():
     ends = [("oom", "denoise", "no room"), ("failed", "load", "boom"), ("oom", "vae_decode", "no room")]
     ends += [(status, "", "no room") for status in STATUSES if status not in ("ok", "oom", "failed")]
@@ -230,18 +238,26 @@ def test_each_reason_stands_once_with_its_jobs():
 def test_the_difference_picture_is_of_the_job_furthest_from_its_baseline_eight_times_as_bright(
     tmp_path: Path,
 ):
-    rows = []
-    for seed, (level, psnr) in enumerate([(101, 48.0), (104, 36.0), (102, 42.0)]):
-        for memory, grey, db in ((BASE, 100, None), (OTHER, level, psnr)):
+    rows, far = [], Memory(name="far", forward_chunk_size=2)
+    apart = [(1, 48.0, 10, 28.0), (4, 36.0, 9, 29.0), (0, 100.0, 8, 30.0)]
+    for seed, (levels, psnr, more, less) in enumerate(apart):
+        for memory, grey, db in ((BASE, 0, None), (OTHER, levels, psnr), (far, more, less)):
             job = made_up.job(memory, seed=seed)
             sheet = f"{job.key}.png"
-            Pictures.new("RGB", (4, 4), (grey, 0, 255)).save(tmp_path / sheet)
+            Pictures.new("RGB", (4, 4), (100 + 20 * seed + grey, 0, 255)).save(tmp_path / sheet)
             rows.append(made_up.ok(job, contact_sheet=sheet, psnr_to_baseline_db=db))
     sweep = replace(made_up.in_memory(*rows), folder=tmp_path)
-    (found,) = differences(sweep, ["baseline", "other"])
-    assert (found.strategy, found.psnr_db, found.key) == ("other", 36.0, rows[3].key)
-    with Pictures.open(tmp_path / found.path) as picture:
-        assert picture.getpixel((0, 0)) == (32, 0, 0)
+    found = differences(sweep, ["baseline", "other", "far"])
+    assert [(f.strategy, f.psnr_db, f.key) for f in found] == [
+        *(("other", 36.0, rows[4].key), ("far", 28.0, rows[2].key))
+    ]
+    for difference, red in zip(found, (32, 80), strict=True):
+        with Pictures.open(tmp_path / difference.path) as picture:
+            assert picture.getpixel((0, 0)) == (red, 0, 0)
+    untold = [replace(row, values={**row.values, "psnr_to_baseline_db": None}) for row in rows]
+    unseen = [replace(row, values={**row.values, "contact_sheet": None}) for row in rows[::3]]
+    for spoilt in (untold, [*unseen, *rows[1::3], *rows[2::3]]):
+        assert differences(replace(made_up.in_memory(*spoilt), folder=tmp_path), ["other"]) == []
     exact = [replace(row, values={**row.values, "psnr_to_baseline_db": 100.0}) for row in rows]
     assert differences(replace(made_up.in_memory(*exact), folder=tmp_path), ["other"]) == []
 
