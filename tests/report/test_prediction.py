@@ -181,3 +181,4 @@ def test_without_a_gpu_that_counted_there_is_no_section_but_its_reason(tmp_path)
 def test_a_decode_that_follows_free_memory_has_no_prediction_to_meet(tmp_path):
     made_up.sweep(tmp_path, decode_chunk_size="auto")
     assert "decode_chunk_size=auto decodes, only the run knows" in write(tmp_path).read_text(encoding="utf-8")
+    assert not (tmp_path / "predictions.csv").exists()

@@ -11,12 +11,13 @@ import pytest
 from svdsweep.analysis.documentation import Claim
 from svdsweep.analysis.pairs import NO_PAIR, Estimate
 from svdsweep.analysis.strategies import Choice
+from svdsweep.analysis.sweep import open_sweep
 from svdsweep.config import Memory
 from svdsweep.report import failures, markdown, page
 from svdsweep.report.failures import Failure
 from svdsweep.report.render import html
-from svdsweep.report.words import change, difference, shown, verdict
-from svdsweep.store.rows import Row
+from svdsweep.report.words import MEMORY_WORDS, change, difference, shown, verdict
+from svdsweep.store.rows import Row, Store
 
 RATIO = Estimate(0.8214, 0.7, 0.95, 6, "faster")
 
@@ -112,7 +113,13 @@ class Cells(HTMLParser):
 
 
 def test_the_page_has_each_number_of_a_strategy_under_its_head(here):
-    known = {"total_s": 8.0, "memory_gib": 20.0, "reserved_gib": 21.5, "psnr_db": 40.0, "equality": "near"}
+    known = {
+        "total_s": 1234.5678,
+        "memory_gib": 20.0,
+        "reserved_gib": 21.5,
+        "psnr_db": 40.0,
+        "equality": "near",
+    }
     less, lower = Estimate(0.5, 0.4, 0.6, 6, "less"), Estimate(-0.5, -0.6, -0.4, 6, "worse")
     one = made_up.strategy(
         "one", **known, machine="A", latency=RATIO, memory=less, metrics={"motion_px": lower}, faults=2
@@ -125,20 +132,22 @@ def test_the_page_has_each_number_of_a_strategy_under_its_head(here):
     shown = replace(
         here, strategies=[one, other, lost], front=[one], budgets=[("here", [Choice(24, one, other)])]
     )
-    said = Cells(html(replace(shown, failures=[failed], plots=[])))
+    text = html(replace(shown, failures=[failed], plots=[]))
+    assert 'data-sort="1234.5678">1235<' in text
+    said = Cells(text)
     head, *rows = [row for row in said.rows if len(row) == 11]
     assert head[:7] == ["strategy", "machine", "jobs", "latency (s)", "÷ baseline", "verdict", "VRAM (GiB)"]
     assert head[7:] == ["÷ baseline", "frames", "PSNR to baseline (dB)", "Δ motion_px"]
     nothing = ["–"] * 6
     assert rows == [
         [
-            *("one ★", "A", "1 ok", "8", "0.821× (0.7–0.95)", "faster", "20", "0.5× (0.4–0.6)"),
+            *("one ★", "A", "1 ok", "1235", "0.821× (0.7–0.95)", "faster", "20", "0.5× (0.4–0.6)"),
             *("near 2 faults", "40", "-0.5 (-0.6 to -0.4) worse"),
         ],
         ["other", "B", "1 ok 1 oom", "9", "–", *nothing],
         ["lost", "B", "2 oom", "out of memory", "–", *nothing],
     ]
-    assert ["24 GiB", "one · 8 s · 21.5 GiB", "other · 9 s · 9.5 GiB"] in said.rows
+    assert ["24 GiB", "one · 1235 s · 21.5 GiB", "other · 9 s · 9.5 GiB"] in said.rows
     assert "and 1 more" in said.words
     alike = replace(one, workload="another clip", machine="A")
     said = Cells(html(replace(shown, strategies=[one, alike], plots=[])))
@@ -159,8 +168,10 @@ def test_a_sweep_with_a_gpu_names_it_and_one_without_its_processor():
     ):
         gathered = replace(page.gather(made_up.in_memory(*rows)), plots=[])
         assert f"3 GiB of {memory}" in gathered.answer[0]
-        words = Cells(html(gathered)).words
+        text = html(gathered)
+        words = Cells(text).words
         assert kind in words
+        assert f'title="{MEMORY_WORDS[gathered.sweep.memory_column]}"' in text
         assert f"{memory} (GiB)" in words
 
 
@@ -211,6 +222,7 @@ def test_a_page_says_how_its_jobs_ended_and_lists_them_in_order(here):
     ]
     assert [line["error"] for line in here.lines] == ["", "", "", "", "", "no room"]
     assert here.grid["values"] == {"memory": ["baseline", "compile", "broken"], "seed": ["0", "1"]}
+    assert [tile["status"] for tile in here.grid["tiles"]] == ["ok"] * 5 + ["oom"]
     assert here.grid["tiles"][2]["label"] == "8 s, 31 GiB"
     assert here.grid["tiles"][2]["base"] == here.grid["tiles"][0]["key"]
     machine = dict(here.environment)
@@ -227,7 +239,63 @@ def test_a_table_with_too_many_jobs_has_those_that_did_not_end_well_and_then_the
         ["baseline", 0, "ok"],
         ["baseline", 1, "ok"],
     ]
-    assert "the table lists 3 of 6 jobs (the failed ones first); all are in results.csv" in page._said(sweep)
+    listed = "the table lists 3 of 6 jobs (the failed ones first); all are in results.csv"
+    assert page._said(sweep) == [listed]
+    monkeypatch.setattr(page, "TILES_AT_MOST", 5)
+    assert page._said(sweep) == [listed, "the video grid holds the first 5 of 6 jobs"]
+    monkeypatch.setattr(page, "ROWS_AT_MOST", 6)
+    monkeypatch.setattr(page, "TILES_AT_MOST", 6)
+    assert page._said(sweep) == []
+    missing = replace(sweep, manifest={"keys": [*sweep.jobs, "another"]})
+    assert page._said(missing) == [
+        "1 jobs of the last command have no row yet: this is a picture of a sweep under way"
+    ]
+
+
+def test_every_workload_has_its_answer_and_what_did_not_count_memory_is_not_the_least(here):
+    fast, small = (
+        made_up.strategy("fast", total_s=8.0, memory_gib=20.0),
+        made_up.strategy("small", total_s=9.0),
+    )
+    small = replace(small, memory_gib=10.0, equality="different")
+    other = made_up.strategy("other", workload="another clip", total_s=1.0)
+    lost = made_up.strategy("lost", workload="a third", statuses={"ok": 1, "oom": 1}, total_s=1.0)
+    uncounted = made_up.strategy("uncounted", total_s=10.0)
+    assert page.answer(here.sweep, [uncounted, small, fast, other, lost]) == [
+        "a clip: fastest is fast with 8 s a video and 20 GiB of VRAM.",
+        "Least memory takes small: 10 GiB of VRAM, 9 s, different frames.",
+        "another clip: fastest is other with 1 s a video.",
+        "a third: no strategy brought all of its jobs to a good end.",
+    ]
+
+
+def test_each_place_with_a_gpu_that_counted_has_its_cards():
+    known = {"statuses": {"ok": 1}, "total_s": 1.0, "reserved_gib": 7.0}
+    one, elsewhere = (made_up.strategy("one", machine=machine, **known) for machine in "AB")
+    uncounted = [made_up.strategy("two", machine=machine) for machine in "AC"]
+    (name, choices), (other, _) = page._budgets([one, *uncounted, elsewhere])
+    assert (name, other) == ("a clip, A", "a clip, B")
+    assert [choice.gib for choice in choices if choice.fastest is one] == [8, 12, 16, 24, 48, 80]
+
+
+def test_a_job_has_its_files_and_notes_and_differing_machines_are_told(tmp_path: Path):
+    files = {"video": "videos/a.mp4", "contact_sheet": "sheets/a.png"}
+    one = made_up.ok(made_up.job(seed=1), **files)
+    rows = [
+        replace(one, notes=["slow"]),
+        made_up.ok(
+            made_up.job(made_up.STRATEGIES["compile"], seed=2), provenance={**made_up.GPU, "torch": "2.16"}
+        ),
+    ]
+    for row in rows:
+        Store(tmp_path).append(row)
+    gathered = page.gather(open_sweep(tmp_path))
+    line, other = gathered.lines
+    assert (line["video"], line["sheet"], line["notes"], other["notes"]) == (*files.values(), ["slow"], [])
+    assert line["command"].startswith("python -m svdsweep ")
+    assert [tile["video"] for tile in gathered.grid["tiles"]] == ["videos/a.mp4", ""]
+    assert dict(gathered.environment)["torch"] == ["2.15.0", "2.16"]
+    assert "psnr_to_baseline_db" in {column.name for column in page.blind_spots(gathered)}
 
 
 def test_contact_sheets_are_of_each_strategy_in_turn(monkeypatch):
@@ -243,6 +311,7 @@ def test_contact_sheets_are_of_each_strategy_in_turn(monkeypatch):
         ("2.png", "memory compile, seed 0"),
         ("4.png", "memory broken, seed 0"),
     ]
+    assert [s["caption"] for s in page._sheets(made_up.in_memory(*rows[:1]), [])] == [rows[0].key]
 
 
 def test_a_reason_is_told_with_its_first_jobs(here):

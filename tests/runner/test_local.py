@@ -6,8 +6,11 @@ from collections import Counter
 
 import fakes
 import pytest
-from running import cpu, family, ran, start_driver, stored, sweep, wait_for
+from running import Heard, cpu, family, ran, start_driver, stored, sweep, wait_for
 
+from svdsweep.config import Runner
+from svdsweep.errors import UserError
+from svdsweep.runner import local
 from svdsweep.runner.worker_main import environment
 from svdsweep.worker.contract import Slot
 
@@ -62,6 +65,46 @@ def test_threads_that_wait_do_not_spin_unless_the_user_says_so(folder, monkeypat
     assert environment(Slot("cpu", folder, 2))["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert environment(Slot("cpu", folder, 2))["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+@pytest.fixture
+def pool(folder, monkeypatch):
+    """Run jobs on GPUs that are named, of a machine of three and six cores; the workers that were made."""
+
+    def made(jobs, devices="auto", **options):
+        monkeypatch.setenv("OMP_NUM_THREADS", "6")
+        machine = ["GPU-a", "GPU-b", "GPU-c"]
+        asked = {"auto": machine, "cpu": ["cpu"]}
+        monkeypatch.setattr(local, "discover", lambda wanted: asked.get(wanted, wanted.split(",")))
+        monkeypatch.setattr(local._Pool, "run", lambda pool: iter(pool.workers))
+        options = Runner(devices=devices, **options)
+        return list(local.run([fakes.job(i) for i in range(jobs)], fakes.load, options, folder, Heard()))
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("jobs", "options", "named", "threads"),
+    [
+        (9, {}, ["gpu0", "gpu1", "gpu2"], 2),
+        (2, {}, ["gpu0", "gpu1"], 2),
+        (9, {"devices": "GPU-c,GPU-b"}, ["gpu2", "gpu1"], 3),
+        (9, {"devices": "cpu", "workers_per_device": 4}, ["cpu0", "cpu1", "cpu2", "cpu3"], 1),
+        (9, {"devices": "cpu", "workers_per_device": 9}, [f"cpu{i}" for i in range(9)], 1),
+    ],
+)
+def test_each_device_has_a_worker_with_its_share_of_the_cores_as_long_as_there_are_jobs(
+    pool, jobs, options, named, threads
+):
+    workers = pool(jobs, **options)
+    assert [worker.name.rsplit("-", 1)[1] for worker in workers] == named
+    assert {worker.slot.threads for worker in workers} == {threads}
+
+
+@pytest.mark.parametrize("devices", ["auto", "GPU-a", "GPU-a,cpu"])
+def test_a_gpu_is_never_shared(pool, devices):
+    with pytest.raises(UserError, match=r"only for runner\.devices=cpu"):
+        pool(9, devices=devices, workers_per_device=2)
 
 
 @pytest.mark.parametrize(("isolation", "processes"), [("device", 1), ("settings", 2), ("job", 6)])
