@@ -3,6 +3,7 @@
 import signal
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import fakes
 import pytest
@@ -105,6 +106,81 @@ def test_each_device_has_a_worker_with_its_share_of_the_cores_as_long_as_there_a
 def test_a_gpu_is_never_shared(pool, devices):
     with pytest.raises(UserError, match=r"only for runner\.devices=cpu"):
         pool(9, devices=devices, workers_per_device=2)
+
+
+class Waiting(SimpleNamespace):
+    """A queue in which so many jobs wait; what was asked of it."""
+
+    def __init__(self, waiting=0, **facts):
+        self.back, self.left = [], []
+        asked = {"look": lambda: None, "put_back": self.back.append, "leave": self.left.append}
+        super().__init__(
+            waiting=waiting, stopped=False, next_round=lambda: 0, attempt=lambda _: 4, **asked, **facts
+        )
+
+    def __len__(self):
+        return self.waiting
+
+
+def worker_that(**facts):
+    """A worker without a process; what it was told to do."""
+    told = []
+    actions = {"start": lambda: told.append("start"), "stop": lambda: told.append("stop")}
+    plain = {
+        "name": "w-1",
+        "lost": False,
+        "empty": False,
+        "idle": False,
+        "job": None,
+        "cause": "",
+        "idle_s": 0.0,
+    }
+    worker = SimpleNamespace(**plain | actions | facts, told=told, returned=None)
+    worker.give = lambda job, attempt: told.append((job.seed, attempt))
+    worker.needs_fresh_process = lambda job: worker.given is not None
+    return worker
+
+
+def test_a_job_that_waits_for_a_fresh_process_is_kept_for_its_worker_and_is_its_next():
+    job, queue = fakes.job(7), Waiting(take=lambda worker, idle_s: fakes.job(8))
+    spent = worker_that(idle=True, given="another strategy")
+    pool = local._Pool(queue, [spent], Heard())
+    pool.reserved["w-1"] = job
+    assert pool._goes_on(), "nothing waits in the queue, but a job is reserved"
+    pool._occupy(spent)
+    assert (spent.told, pool.reserved) == (["stop", "start"], {"w-1": job})
+    started = worker_that(empty=True)
+    pool._occupy(started)
+    assert (started.told, queue.left) == (["start"], ["w-1"])
+    fresh = worker_that(idle=True, given=None)
+    pool._occupy(fresh)
+    assert (fresh.told, pool.reserved, queue.back) == ([(7, 4)], {}, [])
+    assert not pool._goes_on()
+
+
+def test_an_empty_slot_gets_no_process_where_nothing_waits():
+    slot = worker_that(empty=True)
+    local._Pool(Waiting(), [slot], Heard())._occupy(slot)
+    assert slot.told == []
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_reserved_job_goes_back_when_its_worker_is_lost_or_the_sweep_stops(stopped):
+    job, queue, heard = fakes.job(7), Waiting(), Heard()
+    workers = [worker_that(lost=not stopped, cause="no driver"), worker_that(name="w-2")]
+    pool = local._Pool(queue, workers, heard)
+    pool.reserved["w-1"], queue.stopped = job, stopped
+    pool._goes_on()
+    assert (queue.back, pool.reserved, len(pool.workers)) == ([job], {}, 2 if stopped else 1)
+    assert heard.texts == ([] if stopped else ["w-1 is given up, the others go on: no driver"])
+
+
+def test_a_job_that_was_not_begun_goes_back_to_the_queue():
+    job, queue = fakes.job(7), Waiting()
+    worker = worker_that(step=lambda readable: None, given=None)
+    worker.returned = job
+    assert local._Pool(queue, [worker], Heard())._step(worker, False) is None
+    assert (queue.back, worker.returned) == ([job], None)
 
 
 @pytest.mark.parametrize(("isolation", "processes"), [("device", 1), ("settings", 2), ("job", 6)])
