@@ -9,7 +9,6 @@ import pytest
 
 from svdsweep import cli
 from svdsweep.commands.doctor import device, finding, host, rates, text
-from svdsweep.config import Model
 from svdsweep.models import locate
 from svdsweep.predict import here
 from svdsweep.probes import devices, nvml
@@ -217,20 +216,6 @@ def test_a_half_downloaded_model_is_a_trouble(monkeypatch, tmp_path):
     found = {f.name: f for f in host.weights()}
     assert found["model svd_xt"].state == "trouble"
     assert "hf download" in found["model svd_xt"].cure
-
-
-@pytest.mark.parametrize(
-    ("source", "cure"),
-    [("owner/model", "hf download owner/model again"), ("/models/svd/xt", "copy the folder again")],
-)
-def test_what_a_model_lacks_comes_again_from_where_it_came(monkeypatch, tmp_path, source, cure):
-    monkeypatch.setattr(locate, "folder_of", lambda _: tmp_path)
-    for part, stem in list(locate.WEIGHTS.items())[1:]:
-        (tmp_path / part).mkdir()
-        (tmp_path / part / f"{stem}.fp16.safetensors").touch()
-    finding = host.weights_of("model x", Model(source=source))
-    assert (finding.state, finding.cure) == ("trouble", cure)
-    assert finding.found == f"{tmp_path} lacks {next(iter(locate.WEIGHTS))}"
 
 
 def test_a_folder_that_cannot_be_written_is_a_trouble(monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ def test_the_values_of_a_pair_are_those_of_the_sweep_in_the_order_that_was_typed
     assert pair("seed=5,0", SWEEP.table) == ("seed", 5, 0)
 
 
-@pytest.mark.parametrize("words", ["seed", "seed=0", "seed=0,", "seed=0,5,0"])
+@pytest.mark.parametrize("words", ["seed", "seed=0", "seed=0,", "seed=,5"])
 def test_a_pair_is_of_two_values(words):
     with pytest.raises(UserError, match="not of the form SETTING=A,B"):
         pair(words, SWEEP.table)
