@@ -43,6 +43,15 @@ def test_rows_from_elsewhere_are_told_with_the_first_row_that_says_where_it_come
     assert told.startswith("1 rows of this sweep were made elsewhere (torch 2.6; now torch 2.7).")
 
 
+def test_a_second_device_of_a_run_makes_no_strangers_of_the_rows_before(tmp_path):
+    grid, heard = [fakes.job(seed) for seed in range(3)], Heard()
+    Store(tmp_path, "earlier").append(Row(grid[0], "ok", provenance={"gpu": "A"}))
+    with open_queue(grid, cpu(), tmp_path, heard, signals=False) as queue:
+        for gpu in "AB":
+            queue.keep(answered(queue.take("a"), provenance={"gpu": gpu}), 1.0, 1, [])
+    assert heard.texts == []
+
+
 @pytest.mark.parametrize("status", STATUSES)
 def test_fail_fast_stops_at_a_fault_and_at_no_finding(tmp_path, status):
     grid, heard = [fakes.job(0), fakes.job(1)], Heard()

@@ -153,6 +153,8 @@ def test_the_time_left_counts_what_waits_whole_and_what_is_under_way_by_half():
     assert schedule.left_s(1, [*under_way, other]) == pytest.approx(
         33 + 11 / 2
     )  # half of what both took in the mean
+    schedule.take("b")
+    assert schedule.left_s(1, []) == pytest.approx(2), "one of the fast ones"
     schedule.clear()
     assert (len(schedule), schedule.left_s(1, [])) == (0, 0.0)
 
@@ -160,7 +162,8 @@ def test_the_time_left_counts_what_waits_whole_and_what_is_under_way_by_half():
 def helped(left, workers=1, **idle):
     """Whether one more worker takes one of so many jobs that are left to a group's workers: of 10 s each, where a load
     took 10 s and another 30."""
-    schedule = Scheduler(groups(1, lambda g: [10] * (left + workers + 2)))
+    schedule = Scheduler(groups(1, lambda g: [10] * (left + workers + 3)))
+    schedule.learn(schedule.take("a"), 10.0)  # without a load
     for worker, load_s in (("a", 10.0), ("a", 30.0)):
         schedule.learn(schedule.take(worker), 10.0 + load_s, load_s)
     for i in range(workers):
