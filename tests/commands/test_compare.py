@@ -47,6 +47,19 @@ def test_a_slower_strategy_stands_first_and_closes_the_gate(tmp_path, capsys):
     assert cli.main(["compare", *folders]) == 0
 
 
+def test_the_gate_looks_behind_a_slower_strategy_for_a_larger_one(tmp_path):
+    def changed(row: Row) -> Row:
+        if row.job.memory.name == "compile":
+            row = dataclasses.replace(row, series={"total_s": [v * 1.05 for v in row.series["total_s"]]})
+        if row.job.memory.name == "forward_chunking":
+            peaks = {name: 1.5 * v for name, v in row.values.items() if name.startswith("vram_")}
+            row = dataclasses.replace(row, values={**row.values, **peaks})
+        return row
+
+    folders = two(tmp_path, changed)
+    assert [cli.main(["compare", *folders, f"--fail-above={gate}"]) for gate in ("10%", "60%")] == [1, 0]
+
+
 def test_sweeps_of_two_models_are_paired_by_the_rest(tmp_path, capsys):
     folders = two(tmp_path, model=dataclasses.replace(made_up.SVD, dtype="float32"))
     assert cli.main(["compare", *folders, "--json"]) == 0

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import made_up
 import pandas as pd
@@ -14,7 +15,7 @@ from svdsweep.analysis.prediction import Compared, Comparison, Ratio
 from svdsweep.predict import cache
 from svdsweep.predict.calibration import Calibration, read
 from svdsweep.predict.prediction import Prediction, Stage
-from svdsweep.report import prediction, write
+from svdsweep.report import markdown, prediction, write
 from svdsweep.report.prediction import is_far
 from svdsweep.store.columns import STAGES
 
@@ -100,6 +101,8 @@ def test_the_section_has_every_note_and_each_number_in_its_place(monkeypatch):
         ["strategy", "jobs", "predicted (GiB)", "measured (GiB)", "denoise", "run"],
         [["b", "3", "10", "12", "1.000", "1.100"], ["a", "3", "10", "12", "1.000", "0.900"]],
     )
+    text = "\n".join(markdown._prediction(SimpleNamespace(prediction=section)))
+    assert "| b | 3 | 10 | 12 | 1.000 | 1.100 |\n| a | 3 | 10 | 12 | 1.000 | 0.900 |" in text
     axes = section.plot.figure.axes[0]
     marks = {section.plot.tips[m.get_gid()]: m for m in axes.lines if m.get_gid()}
     assert {words: (*mark.get_xdata(),) for words, mark in marks.items()} == {
