@@ -165,7 +165,9 @@ def test_without_a_manifest_every_row_counts_and_the_number_of_jobs_is_not_known
     assert (now["jobs"], now["statuses"], now["slurm_array"]) == (None, {"ok": 2, "oom": 1}, None)
 
 
-def test_watch_follows_only_the_jobs_of_the_last_command(tmp_path, capsys):
+def test_watch_follows_only_the_jobs_of_the_last_command(tmp_path, capsys, monkeypatch):
+    waiting = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr(watch, "time", waiting)
     fill(tmp_path, [Row(fakes.job(0), "failed"), ok(7)])
     for keys, told in (
         ([fakes.job(0).key], "1 of 1 jobs have a row (1 failed)"),
