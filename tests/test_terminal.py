@@ -22,6 +22,20 @@ def test_statuses_are_counted_and_their_reasons_told_once():
     assert "and 2 more" in told
 
 
+def test_three_jobs_of_a_reason_are_named_and_more_are_counted():
+    rows = [Row(Job(seed=i), "failed", error="why") for i in range(4)]
+    keys = [row.key for row in rows]
+    assert terminal.troubles(rows[:3]) == f"failed: why  ({', '.join(keys[:3])})"
+    assert terminal.troubles(rows) == f"failed: why  ({', '.join(keys[:3])} and 1 more)"
+
+
+def test_a_value_is_short_and_a_column_of_numbers_has_nothing_else():
+    cells = [terminal.cell(value) for value in (None, True, False, 0.0, 1234.56, 7, "all")]
+    assert cells == ["-", "true", "false", "0", "1235", "7", "all"]
+    tables = [{"n": 1, "mixed": 2, "some": 0.5}, {"n": 0.0, "mixed": "all", "some": None}]
+    assert [terminal.is_number(tables, name) for name in ("n", "mixed", "some")] == [True, False, False]
+
+
 def test_no_rows_is_said():
     assert terminal.counts([]) == "nothing yet"
 

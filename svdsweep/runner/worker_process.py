@@ -217,5 +217,5 @@ class WorkerProcess:
         with self.log.open("rb") as log:
             log.seek(max(self._log_from, self._log_size() - TAIL_BYTES))
             text = log.read().decode(errors="replace")
-        lines = [line.rsplit("\r", 1)[-1] for line in text.splitlines() if line.strip()]
+        lines = [line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n") if line.strip()]
         return "\n".join(lines[-20:])

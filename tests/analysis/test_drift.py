@@ -5,9 +5,10 @@ from pathlib import Path
 
 import made_up
 import pytest
+from settings import with_another
 
 from svdsweep.analysis.drift import drift_of_sweep
-from svdsweep.analysis.sweep import open_sweep
+from svdsweep.analysis.sweep import Sweep, open_sweep
 from svdsweep.config import Job
 from svdsweep.report.page import gather
 from svdsweep.store.rows import Row, Store
@@ -32,7 +33,7 @@ def said(folder: Path, *found: Row) -> list[str]:
 
 
 def test_a_machine_that_slows_down_is_told_also_on_the_page(tmp_path):
-    [sentence] = said(tmp_path, *reversed(rows([1.0, 1.05, 1.1, 1.15, 1.2, 1.25])))
+    [sentence] = said(tmp_path, *reversed(rows([1.0, 1.05, 1.1, 3.0, 1.15, 1.2, 1.25])))
     assert sentence.startswith("baseline on bench: total_s rose by 14%")
     assert sentence in gather(open_sweep(tmp_path)).said
 
@@ -48,6 +49,31 @@ def test_only_equal_work_is_compared(tmp_path):
     assert not said(tmp_path / "lengths", *lengths)
     other = made_up.job(made_up.STRATEGIES["model_offload"])
     assert not said(tmp_path / "strategies", *rows([1.0, 1.1, 1.2]), *rows([2.0, 2.1, 2.2], other))
+
+
+@pytest.mark.parametrize(
+    "setting", ["motion_bucket_id", "noise_aug_strength", "fps", "image.name", "measure.name"]
+)
+def test_settings_that_change_no_work_may_differ(setting):
+    assert drift_of_sweep(half_with_another(setting))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("num_frames", "height", "width", "num_inference_steps", "max_guidance_scale", "decode_chunk_size"),
+        *("model.name", "model.dtype", "memory.name", "memory.offload", "gpu.memory_limit_gib"),
+    ],
+)
+def test_settings_that_change_the_work_may_not(setting):
+    assert not drift_of_sweep(half_with_another(setting))
+
+
+def half_with_another(setting: str) -> Sweep:
+    """Six jobs, each slower than the one before, of which the later three have another value of a setting."""
+    slower = rows([1.0, 1.1, 1.2, 2.0, 2.1, 2.2])
+    changed = [replace(row, job=with_another(row.job, setting)) for row in slower[3:]]
+    return made_up.in_memory(*slower[:3], *changed)
 
 
 @pytest.mark.parametrize("place", ["host", "gpu_uuid"])

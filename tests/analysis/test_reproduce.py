@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from svdsweep.analysis.reproduce import command
+from svdsweep.analysis.reproduce import command, quoted
 from svdsweep.grid.expand import expand
 
 
@@ -22,7 +22,36 @@ def test_the_key_is_the_same(line):
     (job,) = expand(line).jobs
     words = shlex.split(command(job))
     assert words[:3] == ["python", "-m", "svdsweep"]
-    assert [again.key for again in expand(words[3:]).jobs] == [job.key]
+    (again,) = expand(words[3:]).jobs
+    assert again.key == job.key
+    names = [
+        [getattr(j, part).name for part in ("model", "image", "memory", "measure")] for j in (again, job)
+    ]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a,b",
+        "it's",
+        r"a\b",
+        r"it\'s",
+        "a\\",
+        r"\\a\'",
+        "true",
+        "false",
+        "null",
+        "12",
+        "a b",
+        "$x",
+        "[1]",
+        "x=y",
+    ],
+)
+def test_whatever_a_text_looks_like_it_is_typed_so_that_it_stays_that_text(name):
+    (job,) = expand([f"image.name={quoted(name)}"]).jobs
+    assert job.image.name == name
 
 
 def test_a_file_with_a_strange_name_is_quoted(tmp_path):

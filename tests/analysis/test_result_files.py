@@ -39,6 +39,29 @@ def test_raw_values_are_in_long_form_with_the_run_of_each_step():
     )
 
 
+def test_words_among_numbers_are_text_in_parquet_and_numbers_stay_numbers(tmp_path):
+    rows = [
+        made_up.ok(made_up.job(seed=i, decode_chunk_size=size), [1.5]) for i, size in enumerate(("all", 2))
+    ]
+    write_results(tmp_path, rows)
+    table = pd.read_parquet(io.BytesIO((tmp_path / "results.parquet").read_bytes()))
+    assert table["decode_chunk_size"].tolist() == ["all", "2"]
+    assert (table["seed"].tolist(), table["total_s"].tolist()) == ([0, 1], [1.5, 1.5])
+
+
+def test_markdown_shows_what_varies_and_every_measurement_of_the_first_rows(monkeypatch):
+    monkeypatch.setattr(files, "IN_MARKDOWN", 2)
+    rows = [
+        Row(made_up.job(seed=i, fps=fps), "ok", values=v)
+        for i, fps, v in ((0, 7, {"a": 1}), (1, 7, {"b": 0.12345}))
+    ]
+    rows += [Row(made_up.job(seed=2, fps=8), "oom", values={"c": 1.0})] * 2
+    head, _, *lines, _, more = files.markdown(rows).splitlines()
+    assert head == "| key | seed | fps | status | a | b |"
+    assert lines == [f"| {rows[0].key} | 0 | 7 | ok | 1 |  |", f"| {rows[1].key} | 1 | 7 | ok |  | 0.1235 |"]
+    assert more == "2 more rows are in results.csv."
+
+
 def test_the_files_hold_what_the_tables_do(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "SERIES_AT_ONCE", 1)
     for rows in (ROWS, ROWS[1:2]):

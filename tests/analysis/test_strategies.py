@@ -78,7 +78,7 @@ def test_a_strategy_tells_how_its_jobs_ended_what_they_took_and_how_far_its_fram
         Row(
             made_up.job(chunked, seed=3),
             "oom",
-            values={"vram_allocated_peak_gib": 30.0},
+            values={"vram_allocated_peak_gib": 30.0, "vram_process_peak_gib": 50.0},
             provenance=made_up.GPU,
         )
     )
@@ -101,6 +101,12 @@ def test_a_strategy_tells_how_its_jobs_ended_what_they_took_and_how_far_its_fram
     assert (base.total_s, base.memory_gib, base.reserved_gib, base.faults) == (20.0, 40.0, 40.0, 0)
     assert (base.latency, base.memory, base.metrics) == (NO_PAIR, NO_PAIR, {})
     assert base.complete
+
+
+def test_a_baseline_that_did_not_end_well_is_compared_with_nothing():
+    base = dataclasses.replace(made_up.ok(made_up.job()), status="defective")
+    _, found = strategies(in_memory(base, made_up.ok(made_up.job(made_up.STRATEGIES["compile"]))))
+    assert (found.latency, found.memory, found.metrics) == (NO_PAIR, NO_PAIR, {})
 
 
 def untold(row, **values):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import made_up
 import pytest
 
+from svdsweep.analysis.pairs import Estimate
 from svdsweep.analysis.responses import response, rises, swept
 from svdsweep.analysis.strategies import strategies
 from svdsweep.analysis.strategy_table import PRINTED, latex, strategy_table
@@ -21,6 +22,33 @@ def test_one_line_a_strategy_with_ratio_interval_and_verdict(tmp_path):
     assert line["total_s_ratio_low"] < line["total_s_ratio"] < line["total_s_ratio_high"]
     assert line["total_s_ratio_verdict"] == "faster"
     assert line["mc_flicker_255_difference_n"] == 3
+
+
+def test_a_line_has_each_fact_of_its_strategy():
+    faster, less = Estimate(0.8, 0.7, 0.95, 6, "faster"), Estimate(0.5, 0.4, 0.6, 5, "less")
+    known = {"memory_gib": 20.0, "reserved_gib": 21.5, "latency": faster, "memory": less}
+    one = made_up.strategy("one", total_s=8.0, psnr_db=40.0, equality="near", **known)
+    slow = made_up.strategy("slow", total_s=9.0, psnr_db=30.0, memory_gib=25.0, statuses={"ok": 2, "oom": 1})
+    line, other = strategy_table([one, replace(slow, statuses={"ok": 2})]).to_dict("records")
+    facts = {
+        "memory": "one",
+        "total_s": 8.0,
+        "peak_gib": 20.0,
+        "equality": "near",
+        "psnr_to_baseline_db": 40.0,
+    }
+    facts |= {
+        "total_s_ratio": 0.8,
+        "total_s_ratio_low": 0.7,
+        "total_s_ratio_high": 0.95,
+        "total_s_ratio_n": 6,
+    }
+    facts |= {"peak_ratio": 0.5, "peak_ratio_low": 0.4, "peak_ratio_high": 0.6, "peak_ratio_verdict": "less"}
+    assert {name: line[name] for name in facts} == facts
+    assert (line["on_front"], other["on_front"], other["jobs_ok"]) == (True, False, 2)
+    table = strategy_table([one, slow])
+    header = latex(table, ("total_s", "memory", "nowhere", "jobs_oom")).splitlines()[2]
+    assert header.rstrip(" \\").split(" & ") == ["total\\_s", "memory", "jobs\\_oom"]
 
 
 def test_latex_escapes_names_and_rounds(tmp_path):

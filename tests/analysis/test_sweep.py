@@ -1,14 +1,14 @@
 """A folder of rows is read as the store reads it, whatever state it is in."""
 
-import dataclasses
 import json
+from dataclasses import replace
 
 import made_up
 import pytest
 
 from svdsweep.analysis.sweep import open_sweep
 from svdsweep.errors import UserError
-from svdsweep.store.rows import Row, Store
+from svdsweep.store.rows import STATUSES, Row, Store
 
 
 def test_jobs_and_keys_are_those_of_the_store(tmp_path):
@@ -26,14 +26,14 @@ def test_the_row_of_the_highest_attempt_counts(tmp_path):
     job = made_up.job()
     store = Store(tmp_path, "w-1")
     store.append(Row(job, "failed", attempt=1, error="boom"))
-    store.append(dataclasses.replace(made_up.ok(job, [7.0]), attempt=2))
+    store.append(replace(made_up.ok(job, [7.0]), attempt=2))
     opened = open_sweep(tmp_path)
     assert opened.table[["status", "total_s"]].values.tolist() == [["ok", 7.0]]
 
 
 def test_repeats_and_notes_are_those_of_the_row_that_counts(tmp_path):
     job = made_up.job()
-    second = dataclasses.replace(made_up.ok(job, [7.0]), attempt=2, notes=["slow"])
+    second = replace(made_up.ok(job, [7.0]), attempt=2, notes=["slow"])
     for row in (second, Row(job, "failed", attempt=1, notes=["it broke"])):
         Store(tmp_path, "w-1").append(row)
     opened = open_sweep(tmp_path)
@@ -75,9 +75,25 @@ def test_damage_is_told_and_the_rest_is_read(tmp_path):
         assert part in said
 
 
-def test_missing_files_are_told(tmp_path):
-    Store(tmp_path, "w-1").append(made_up.ok(made_up.job(), video="videos/x.mp4"))
-    assert any("videos/x.mp4" in problem for problem in open_sweep(tmp_path).problems)
+def test_missing_files_are_told_and_those_that_are_there_are_not(tmp_path):
+    for name in "xy":
+        files = {"video": f"videos/{name}.mp4", "contact_sheet": f"sheets/{name}.png"}
+        Store(tmp_path, "w-1").append(made_up.ok(made_up.job(seed=ord(name)), **files))
+    for there in ("videos/y.mp4", "sheets/x.png"):
+        (tmp_path / there).parent.mkdir()
+        (tmp_path / there).touch()
+    assert open_sweep(tmp_path).problems[1:] == [
+        "1 videos named by rows are missing, videos/x.mp4 for one",
+        "1 contact sheets named by rows are missing, sheets/y.png for one",
+    ]
+
+
+def test_only_jobs_that_ended_well_stand_in_comparisons_and_tell_which_memory_was_counted():
+    rows = [replace(made_up.ok(made_up.job(seed=i)), status=status) for i, status in enumerate(STATUSES)]
+    rows[2] = replace(rows[2], values={**rows[2].values, "vram_allocated_peak_gib": 3.0})
+    sweep = made_up.in_memory(*rows)
+    assert sweep.ok["status"].tolist() == ["ok"]
+    assert sweep.memory_column == "host_ram_peak_gib"
 
 
 def test_an_empty_folder_is_an_empty_sweep_and_no_folder_is_an_error(tmp_path):
@@ -87,8 +103,11 @@ def test_an_empty_folder_is_an_empty_sweep_and_no_folder_is_an_error(tmp_path):
 
 
 def test_jobs_of_the_command_without_a_row_are_waiting(tmp_path):
-    made_up.sweep(tmp_path)
-    manifest = json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))
+    made_up.sweep(tmp_path, change=lambda row: replace(row, status="failed") if row.job.seed else row)
+    manifest = json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8")) | {"name": "mine"}
     manifest["keys"] += ["aaaaaaaaaaaa", "bbbbbbbbbbbb"]
     (tmp_path / "sweep.json").write_text(json.dumps(manifest), encoding="utf-8")
-    assert open_sweep(tmp_path).waiting == 2
+    opened = open_sweep(tmp_path)
+    assert (opened.waiting, opened.name) == (2, "mine")
+    (tmp_path / "sweep.json").unlink()
+    assert open_sweep(tmp_path).name == tmp_path.name

@@ -150,6 +150,8 @@ def test_a_setting_is_apart_where_each_side_has_one_value_of_it():
     expected = {"fps": ("8", "9"), "num_inference_steps": ("default", "3")}
     assert settings_apart(first, second) == expected
     assert settings_apart(second, first) == {name: (b, a) for name, (a, b) in expected.items()}
+    nothing = {"motion_bucket_id": ("0", "default"), "noise_aug_strength": ("0.0", "default")}
+    assert settings_apart(jobs(Job(motion_bucket_id=0, noise_aug_strength=0.0)), jobs(Job())) == nothing
 
 
 def test_nothing_is_apart_between_sweeps_that_share_a_job_or_lack_any():

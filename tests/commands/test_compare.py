@@ -41,9 +41,23 @@ def test_a_slower_strategy_stands_first_and_closes_the_gate(tmp_path, capsys):
     assert "latency +20" in lines[2]
     assert "+20" in (tmp_path / "c.md").read_text(encoding="utf-8")
     assert "latency +20" in (tmp_path / "c.html").read_text(encoding="utf-8")
-    assert cli.main(["compare", *folders, "--fail-above", "0"]) == 1
+    assert cli.main(["compare", *folders, "--fail-above", "0", "--page", str(tmp_path / "c.html")]) == 1
+    assert "the gate is 0 %" in (tmp_path / "c.html").read_text(encoding="utf-8")
     assert cli.main(["compare", *folders, "--fail-above", "0.3"]) == 0
     assert cli.main(["compare", *folders]) == 0
+
+
+def test_the_gate_looks_behind_a_slower_strategy_for_a_larger_one(tmp_path):
+    def changed(row: Row) -> Row:
+        if row.job.memory.name == "compile":
+            row = dataclasses.replace(row, series={"total_s": [v * 1.05 for v in row.series["total_s"]]})
+        if row.job.memory.name == "forward_chunking":
+            peaks = {name: 1.5 * v for name, v in row.values.items() if name.startswith("vram_")}
+            row = dataclasses.replace(row, values={**row.values, **peaks})
+        return row
+
+    folders = two(tmp_path, changed)
+    assert [cli.main(["compare", *folders, f"--fail-above={gate}"]) for gate in ("10%", "60%")] == [1, 0]
 
 
 def test_sweeps_of_two_models_are_paired_by_the_rest(tmp_path, capsys):
@@ -113,6 +127,8 @@ def test_a_line_has_each_number_under_its_head():
         "lost": "1 lost, 2 won",
         "regressed": "1 jobs no longer end well; VRAM +50.0%",
     }
+    four = {name: metrics[name] for name in ("m0", "m2", "m3", "m4")}
+    assert "more" not in compare.cells(changed(metrics=four), 0.0)[compare.HEADER.index("metrics")]
     plain = dict(zip(compare.HEADER, compare.cells(changed(), 0.0), strict=True))
     assert (plain["metrics"], plain["lost"], plain["regressed"]) == ("no difference seen", "", "")
     assert (
@@ -135,11 +151,17 @@ def test_the_table_the_markdown_and_the_json_tell_one_gate_and_what_has_no_partn
         assert plain["regressed"] == [told] * bool(told)
 
 
+@pytest.mark.parametrize(("alone", "told"), [((3, 0), True), ((0, 5), True), ((0, 0), False)])
+def test_jobs_of_either_sweep_that_have_no_partner_are_told(alone, told):
+    last = compare.text("b against a", Comparison([changed()], {}, *alone), 0.0).splitlines()[-1]
+    assert (last == f"without a partner: {alone[0]} of the first, {alone[1]} of the second") is told
+
+
 def test_a_page_marks_what_regressed_by_more_than_its_gate(monkeypatch):
     handed = {}
     monkeypatch.setattr(render, "document", lambda _, **facts: handed.update(facts) or "")
-    result = Comparison([changed(latency=estimate(1.2, "slower")), changed()], {}, 0, 0)
-    for above, marked in ((None, [True, False]), (0.1, [True, False]), (0.3, [False, False])):
+    result = Comparison([changed(latency=estimate(1.05, "slower")), changed()], {}, 0, 0)
+    for above, marked in ((None, [True, False]), (0.02, [True, False]), (0.3, [False, False])):
         compare.page("b against a", result, above)
         assert [bad for _, bad in handed["lines"]] == marked
         assert handed["above"] == above

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from svdsweep import cli
-from svdsweep.commands.doctor import device, host, rates
+from svdsweep.commands.doctor import device, finding, host, rates, text
 from svdsweep.models import locate
 from svdsweep.predict import here
 from svdsweep.probes import devices, nvml
@@ -31,6 +31,20 @@ def test_it_tells_of_everything_and_ends_by_its_troubles(tmp_path, capsys):
     assert any(name.startswith("attention") for name in names)
     assert all(finding["cure"] for finding in told if finding["state"] == "trouble")
     assert code == int(any(finding["state"] == "trouble" for finding in told))
+
+
+def test_each_finding_has_a_line_and_what_is_said_to_it_another():
+    one, other = finding.note("b", "none", "get one"), finding.trouble("long", "broken", "mend it")
+    lines = text([finding.ok("a", "there"), one, other, other]).splitlines()
+    assert lines[:5] == [
+        "ok       a     there",
+        "note     b     none",
+        "               → get one",
+        "TROUBLE  long  broken",
+        "               → mend it",
+    ]
+    assert lines[-1] == "2 troubles"
+    assert [text([one, *[other] * n]).splitlines()[-1] for n in (0, 1)] == ["0 troubles", "1 trouble"]
 
 
 def test_the_terminal_shows_a_cure_under_its_trouble(monkeypatch, capsys, tmp_path):
@@ -115,6 +129,46 @@ def test_the_rates_of_a_gpu_are_kept_where_predict_finds_them(monkeypatch, tmp_p
     assert torch.get_float32_matmul_precision() == before
 
 
+def test_rates_are_operations_and_bytes_over_the_seconds_of_one_run(monkeypatch, tmp_path):
+    import torch
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(rates, "GPU_SIZE", 100)
+    monkeypatch.setattr(rates, "GPU_BYTES", 2**16)
+    tf32 = {"high": 0.25, "highest": 0.5}  # by PyTorch's switch for products of float32
+    gpu, cuda = OnTheCpu(torch), torch.device("cuda:0")
+
+    def seconds(torch, device, run):
+        return 0.125 if run().dtype == torch.float16 else tf32[torch.get_float32_matmul_precision()]
+
+    monkeypatch.setattr(rates, "_median_s", seconds)
+    tflop = 2 * 100**3 / 1e12
+    products = {"float16": tflop / 0.125, "tf32": tflop / 0.25, "float32": tflop / 0.5}
+    assert rates.matrix_rates(gpu, cuda) == products
+    copied_gb = 2**16 / 1e9 / 0.5
+    assert (rates.memory_rate(gpu, cuda), rates.copy_rate(gpu, cuda)) == (2 * copied_gb, copied_gb)
+    rates.examine(gpu, cuda)
+    (kept,) = here.measured_gpus().values()
+    assert (kept.float16_tflops, kept.tf32_tflops, kept.float32_tflops) == (*products.values(),)
+    assert (kept.memory_gb_s, kept.host_gb_s) == (2 * copied_gb, copied_gb)
+
+
+@pytest.mark.parametrize(("kind", "at_once"), [("cuda", 10), ("cpu", 1)])
+def test_the_seconds_of_one_run_are_the_median_of_rounds_after_the_first(monkeypatch, kind, at_once):
+    import torch
+
+    rounds_s, now, runs = [500.0, 1.0, 9.0, 9.0, 2.0, 1.0, 1.0, 9.0], [0.0], []
+
+    def run():
+        now[0] += rounds_s[len(runs) // at_once] / at_once
+        runs.append(0)
+
+    monkeypatch.setattr(rates, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    spent = rates._median_s(OnTheCpu(torch), SimpleNamespace(type=kind), run)
+    assert spent == pytest.approx(2.0 / at_once)
+    assert len(runs) == 8 * at_once
+
+
 def test_rates_that_cannot_be_kept_are_a_trouble(monkeypatch, tmp_path):
     import torch
 
@@ -164,6 +218,12 @@ def test_a_half_downloaded_model_is_a_trouble(monkeypatch, tmp_path):
     assert "hf download" in found["model svd_xt"].cure
 
 
+def test_a_folder_that_cannot_be_written_is_a_trouble(monkeypatch, tmp_path):
+    monkeypatch.setattr(host.os, "access", lambda path, how: False)
+    finding = host.disk(tmp_path / "runs")
+    assert (finding.state, finding.found) == ("trouble", f"{tmp_path} cannot be written to")
+
+
 def test_a_compiler_that_fails_is_a_trouble():
     import torch
 
@@ -176,11 +236,38 @@ def test_a_compiler_that_fails_is_a_trouble():
     assert "g++" in finding.cure
 
 
+@pytest.mark.parametrize(("free", "state"), [(24, "ok"), (21.6, "ok"), (21.5, "trouble"), (3, "trouble")])
+def test_a_gpu_whose_memory_others_hold_is_a_trouble(free, state):
+    gib = 2**30
+    facts = SimpleNamespace(name="NVIDIA X")
+    cuda = SimpleNamespace(
+        mem_get_info=lambda _: (free * gib, 24 * gib), get_device_properties=lambda _: facts
+    )
+    finding = device.memory(SimpleNamespace(cuda=cuda), SimpleNamespace(type="cuda"))
+    assert (finding.state, finding.found) == (state, f"NVIDIA X, {free:.1f} of 24.0 GiB free")
+
+
+@pytest.mark.parametrize(
+    ("works", "state"), [("flash", "ok"), ("efficient", "ok"), ("cudnn", "ok"), ("math", "trouble")]
+)
+def test_one_fused_kernel_is_enough_and_those_that_do_not_work_are_told(monkeypatch, works, state):
+    import torch
+
+    kernels = ("flash", "efficient", "cudnn", "math")
+    monkeypatch.setattr(device, "_kernels", lambda *_: {name: name for name in kernels})
+    monkeypatch.setattr(device, "_tried", lambda torch, gpu, name: None if name == works else f"no {name}")
+    finding, *lacking = device.attention(OnTheCpu(torch), torch.device("cuda:0"))
+    assert finding.state == state
+    others = [name for name in kernels if name != works]
+    assert [note.name for note in lacking] == [f"attention={name}, cuda:0" for name in others]
+
+
 def test_an_attention_kernel_that_answers_nonsense_does_not_work():
     import torch
 
     cpu = torch.device("cpu")
     assert "not finite" in device._tried(torch, cpu, lambda: torch.tensor(float("nan")))
+    assert "not finite" in device._tried(torch, cpu, lambda: torch.tensor([1.0, float("inf")]))
     assert device._tried(torch, cpu, lambda: torch.tensor(1.0)) is None
 
 
@@ -189,6 +276,7 @@ def test_an_attention_kernel_that_answers_nonsense_does_not_work():
     [
         ("2.8.0+cu128", 91002, "ok"),
         ("2.9.0+cu128", 91002, "trouble"),
+        ("2.9.0+cu126", 90701, "ok"),
         ("2.9.0+cu130", 91501, "trouble"),
         ("2.9.1+cu128", 91002, "trouble"),
         ("2.9.1+cu130", 91501, "ok"),

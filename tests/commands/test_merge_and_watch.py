@@ -1,6 +1,7 @@
 """Folders that become one, and a sweep that is watched from elsewhere."""
 
 import json
+import shutil
 import threading
 from types import SimpleNamespace
 
@@ -17,9 +18,9 @@ def fill(folder, rows, writer="host-1"):
     store = Store(folder, writer)
     for row in rows:
         store.append(row)
-        video = folder / "videos" / f"{row.key}.mp4"
-        video.parent.mkdir(exist_ok=True)
-        video.write_text(f"{folder.name} {row.status}", encoding="utf-8")
+        for name in (f"videos/{row.key}.mp4", f"sheets/{row.key}.png", f"baselines/waiting/{row.key}.npz"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(f"{folder.name} {row.status}", encoding="utf-8")
     return folder
 
 
@@ -30,10 +31,16 @@ def ok(seed, gpu="A", **more):
 def test_merging_two_machines_is_copying(tmp_path):
     a = fill(tmp_path / "a", [ok(0), ok(1)])
     b = fill(tmp_path / "b", [ok(2), Row(fakes.job(3), "failed")])
+    (a / "claims").mkdir()
+    (a / "claims" / ok(1).key).touch()
     assert merge.main([str(a), str(b), "--into", str(tmp_path / "c")]) == 0
     rows = Store(tmp_path / "c").rows()
     assert {row.job.seed: row.status for row in rows.values()} == {0: "ok", 1: "ok", 2: "ok", 3: "failed"}
-    assert len(list((tmp_path / "c" / "videos").iterdir())) == 4
+    kept = sorted(
+        path.relative_to(tmp_path / "c").parent.as_posix() for path in (tmp_path / "c").rglob("*.*")
+    )
+    assert [kept.count(name) for name in ("videos", "sheets", "baselines/waiting")] == [4, 4, 4]
+    assert not (tmp_path / "c" / "claims").exists()
     assert (tmp_path / "c" / "results.csv").exists()
 
 
@@ -42,9 +49,11 @@ def test_merging_again_changes_nothing_and_takes_what_is_new(tmp_path):
     for _ in range(2):
         assert merge.main([str(a), str(b), "--into", str(c)]) == 0
     assert len(list(read_rows(c))) == 2
+    shutil.copytree(a, tmp_path / "before")
     fill(a, [ok(2)])
-    assert merge.main([str(a), "--into", str(c)]) == 0
-    assert len(Store(c).rows()) == 3
+    for folder in (a, tmp_path / "before"):
+        assert merge.main([str(folder), "--into", str(c)]) == 0
+        assert sorted(row.job.seed for row in read_rows(c)) == [0, 1, 2]
 
 
 def test_jobs_finished_twice_are_a_conflict_until_one_is_preferred(tmp_path, capsys):
@@ -57,6 +66,13 @@ def test_jobs_finished_twice_are_a_conflict_until_one_is_preferred(tmp_path, cap
     assert "ok and oom, on A and B" in capsys.readouterr().err
     assert merge.main([str(a), str(b), "--into", str(c), "--check"]) == 1
     key = fakes.job(0).key
+    for row in (*Store(a).rows().values(), *Store(b).rows().values()):
+        Store(tmp_path / f"holds-{row.status}", row.status).append(row)
+    for prefer, status in (("first", "oom"), ("last", "ok")):  # what the folder holds comes before all others
+        into = tmp_path / f"holds-{prefer}"
+        shutil.copytree(tmp_path / "holds-oom", into)
+        assert merge.main([str(a), "--into", str(into), f"--prefer={prefer}"]) == 0
+        assert Store(into).rows()[key].status == status
     for prefer, status, video in (("first", "ok", "a ok"), ("last", "oom", "b oom")):
         into = tmp_path / prefer
         assert merge.main([str(a), str(b), "--into", str(into), f"--prefer={prefer}"]) == 0
@@ -73,6 +89,29 @@ def test_a_finished_row_wins_over_a_failed_one_without_a_conflict(tmp_path):
         assert merge.main([*map(str, folders), "--into", str(into)]) == 0
         assert [row.status for row in Store(into).rows().values()] == ["ok"]
         assert next((into / "videos").iterdir()).read_text(encoding="utf-8") == "a ok"
+
+
+def test_of_rows_that_are_not_final_the_first_folders_counts_unless_the_last_is_preferred(tmp_path):
+    failed = [Row(fakes.job(0), "failed", error=name) for name in "ab"]
+    folders = [str(fill(tmp_path / row.error, [row], f"host-{row.error}")) for row in failed]
+    for flags, error in (([], "a"), (["--prefer=first"], "a"), (["--prefer=last"], "b")):
+        into = tmp_path / f"into{len(list(tmp_path.iterdir()))}"
+        assert merge.main([*folders, "--into", str(into), *flags]) == 0
+        assert [row.error for row in Store(into).rows().values()] == [error]
+
+
+def test_two_finished_rows_contradict_behind_one_that_failed_too(tmp_path, capsys):
+    ends = [Row(fakes.job(0), "failed"), *(ok(0, values={"total_s": total_s}) for total_s in (1.0, 2.0))]
+    folders = [str(fill(tmp_path / f"f{i}", [row])) for i, row in enumerate(ends)]
+    assert merge.main([*folders, "--into", str(tmp_path / "c"), "--check"]) == 1
+    assert capsys.readouterr().out == "1 conflicts in 3 folders\n"
+
+
+def test_a_folder_is_merged_into_itself_once_however_its_path_is_written(tmp_path, capsys):
+    a, b = fill(tmp_path / "a", [ok(0)]), fill(tmp_path / "b", [ok(1)], "host-2")
+    assert merge.main([str(a), str(b), "--into", f"{tmp_path}/b/../a"]) == 0
+    assert capsys.readouterr().out.endswith("2 jobs of 2 folders\n")
+    assert len(list(read_rows(a))) == 2
 
 
 def test_a_folder_that_is_no_sweep_is_refused(tmp_path):
@@ -126,11 +165,47 @@ def test_without_a_manifest_every_row_counts_and_the_number_of_jobs_is_not_known
     assert (now["jobs"], now["statuses"], now["slurm_array"]) == (None, {"ok": 2, "oom": 1}, None)
 
 
-def test_watch_follows_only_the_jobs_of_the_last_command(tmp_path, capsys):
-    fill(tmp_path, [ok(0), ok(7)])
-    (tmp_path / "sweep.json").write_text(json.dumps({"keys": [fakes.job(0).key]}), encoding="utf-8")
-    assert watch.main([str(tmp_path)]) == 0
-    assert capsys.readouterr().err == f"{tmp_path}: 1 of 1 jobs have a row (1 ok), 0 under way\n"
+def test_watch_follows_only_the_jobs_of_the_last_command(tmp_path, capsys, monkeypatch):
+    waiting = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr(watch, "time", waiting)
+    fill(tmp_path, [Row(fakes.job(0), "failed"), ok(7)])
+    for keys, told in (
+        ([fakes.job(0).key], "1 of 1 jobs have a row (1 failed)"),
+        ([], "0 of 0 jobs have a row (none)"),
+    ):
+        (tmp_path / "sweep.json").write_text(json.dumps({"keys": keys}), encoding="utf-8")
+        assert watch.main([str(tmp_path)]) == 0
+        assert capsys.readouterr().err == f"{tmp_path}: {told}, 0 under way\n"
+
+
+def test_without_a_manifest_or_an_answer_of_the_cluster_watch_goes_on(tmp_path, monkeypatch):
+    fill(tmp_path, [ok(0)])
+    looks, heard = iter([1, 2]), []
+
+    def sleep(_):
+        if (seed := next(looks, None)) is None:
+            raise KeyboardInterrupt
+        fill(tmp_path, [ok(seed)])
+
+    told = SimpleNamespace(
+        opened=lambda *_: None,
+        closed=lambda: None,
+        finished=lambda worker, row, left_s: heard.append(row.job.seed),
+    )
+    monkeypatch.setattr(watch, "for_terminal", lambda: told)
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep))
+    monkeypatch.setattr(watch, "batch_of", lambda _: Batch("77", None))
+    with pytest.raises(KeyboardInterrupt):
+        watch.follow(tmp_path, 0.0)
+    assert heard == [1, 2]
+
+
+def test_a_row_is_of_its_worker_else_of_its_host():
+    made = {"worker": "bench-1-gpu0", "host": "bench"}
+    assert watch._worker(ok(0)) == ""
+    assert [
+        watch._worker(Row(fakes.job(0), "ok", provenance=p)) for p in (made, {**made, "worker": None})
+    ] == [*("bench-1-gpu0", "bench")]
 
 
 def test_an_array_that_has_ended_early_is_told_and_the_exit_code_says_so(tmp_path, monkeypatch, capsys):

@@ -27,7 +27,8 @@ def test_the_least_time_and_memory_carry_a_star_and_nothing_else_does():
 
 def test_a_broken_video_carries_no_star_and_sets_no_best():
     broken = dataclasses.replace(ok(0, total_s=0.5), status="defective", error="All 14 frames are black.")
-    shown = outcome([broken, ok(1, total_s=2.0), ok(2, total_s=1.5)])
+    equal = dataclasses.replace(ok(3, total_s=1.5), status="failed")
+    shown = outcome([broken, ok(1, total_s=2.0), ok(2, total_s=1.5), equal])
     assert re.findall(r"[\d.]+\*", shown) == ["1.5*"]
     assert "defective" in shown
 
@@ -53,6 +54,16 @@ def test_vram_takes_the_place_of_host_ram_where_there_is_a_gpu():
 def test_a_long_table_says_what_it_leaves_out():
     rows = [ok(i, total_s=float(i)) for i in range(terminal.LINES + 5)]
     assert outcome(rows).splitlines()[-1] == "… and 5 more"
+
+
+def test_numbers_stand_at_the_right_words_at_the_left_and_a_single_job_shows_its_motion():
+    lines = outcome([ok(5, memory="a", total_s=1.0), ok(100, memory="long", total_s=1.0)]).splitlines()
+    assert [line[12:] for line in lines] == [
+        "  memory  seed  total_s",
+        "  a          5        1",
+        "  long     100        1",
+    ]
+    assert outcome([ok(5, total_s=1.0)]).split()[:3] == ["job", "motion_bucket_id", "total_s"]
 
 
 def test_no_rows_is_said():

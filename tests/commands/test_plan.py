@@ -26,7 +26,7 @@ def planned(tmp_path):
     keys = [job.key for job in jobs]
     return plan.Plan(
         grid=Grid(jobs, {"seed": ["0", "1"]}, Runner(), tmp_path, "mine"),
-        rows={keys[0]: Row(jobs[0], "oom")},
+        rows={keys[0]: Row(jobs[0], "oom"), keys[1]: Row(jobs[1], "failed"), keys[2]: Row(jobs[2], "failed")},
         state=dict(zip(keys, ["oom", "to do", "impossible", "to do"], strict=True)),
         refused={keys[2]: "it needs a GPU"},
         predicted={keys[0]: predicted(3.0, 9.5, 2.0), keys[1]: predicted(4.25)},
@@ -60,6 +60,14 @@ def test_the_plan_counts_what_is_done_to_do_and_impossible(planned):
     assert limited[11].startswith("fits: gpu.memory_limit_gib, with ")
 
 
+def test_a_pipeline_is_named_as_its_first_job_and_a_single_job_by_its_motion_and_seed(planned):
+    jobs = [replace(job, memory=replace(job.memory, name=f"m{i}")) for i, job in enumerate(planned.grid.jobs)]
+    assert [line.partition("memory=")[2] for line in plan.pipelines(jobs)] == ["m0 (2 jobs)", "m2 (2 jobs)"]
+    alone = replace(planned, grid=replace(planned.grid, jobs=jobs[:1]))
+    header = plan.table_of_jobs(alone).split()
+    assert header[:4] == ["job", "motion_bucket_id", "seed", "pipeline"]
+
+
 def test_the_document_has_the_same_numbers(planned):
     told = plan.document(planned)
     assert (told["name"], told["folder"], told["axes"]) == (
@@ -81,13 +89,16 @@ def test_the_document_has_the_same_numbers(planned):
 
 def test_what_will_run_is_to_do_and_the_last_row_tells_how_the_others_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "predictions", lambda jobs, compute: {job.key: None for job in jobs})
+    asked = []
+    monkeypatch.setattr(plan, "card_here", lambda *where: asked.append(where) or Card())
     jobs = [fakes.job(seed) for seed in range(4)]
-    jobs.append(fakes.job(9, offload="sequential"))
+    jobs += [fakes.job(seed, offload="sequential") for seed in (9, 8)]
     grid = Grid(jobs, {}, Runner(devices="cpu", attempts=2), tmp_path, "mine")
     store = Store(grid.folder, "earlier")
-    for row in (Row(jobs[0], "ok"), Row(jobs[1], "failed"), Row(jobs[2], "failed", attempt=2)):
+    done = (Row(jobs[0], "ok"), Row(jobs[1], "failed"), Row(jobs[2], "failed", attempt=2), Row(jobs[5], "ok"))
+    for row in done:  # the last on another machine, which had a GPU
         store.append(row)
     made = plan.made(grid, simulate=False)
-    assert [made.state[job.key] for job in jobs] == ["ok", "to do", "failed", "to do", "impossible"]
+    assert [made.state[job.key] for job in jobs] == [*("ok", "to do", "failed", "to do", "impossible", "ok")]
     assert list(made.refused) == [jobs[4].key]
-    assert (made.predicted, made.fits) == ({}, {})
+    assert (made.predicted, made.fits, asked) == ({}, {}, [(["cpu"], grid.folder)])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,10 +9,13 @@ from svdsweep.commands import predict
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.predict import calibration, here
+from svdsweep.predict.allowance import ALLOWANCE
 from svdsweep.predict.batch import Outcome, Unpredicted
 from svdsweep.predict.calibration import Calibration
-from svdsweep.predict.gpus import Gpu
+from svdsweep.predict.gpus import Gpu, eager_floor_s, floor_s, gpu_named
+from svdsweep.predict.prediction import Kernel, Prediction, Stage
 from svdsweep.probes import devices
+from svdsweep.store.columns import STAGES
 
 pytestmark = pytest.mark.usefixtures("cache_home")
 
@@ -48,6 +52,42 @@ def test_json_tells_units_stages_and_reasons(capsys: pytest.CaptureFixture[str])
 def test_details_name_the_place_of_the_peak(capsys: pytest.CaptureFixture[str]) -> None:
     predict.main(["model=svd_xt", "--details"])
     assert "denoise: 11.00 GiB at add in unet" in capsys.readouterr().out
+
+
+def test_each_figure_stands_under_its_head_in_the_table_the_details_and_the_document() -> None:
+    gpu, job = gpu_named("rtx4090"), Job()
+    stages = {
+        name: Stage(2.0 + i, 0.5 + i, "add", "unet", [], [Kernel("float16", 10**13, 10**10, 2)], 3.0, 1.0)
+        for i, name in enumerate(STAGES)
+    }
+    prediction = Prediction(stages | {"vae_decode": dataclasses.replace(stages["vae_decode"], host_gib=1.5)})
+    floors = floor_s(prediction, gpu), eager_floor_s(prediction, gpu)
+    assert floors[0] < floors[1] - 0.1
+    text = predict.text([job], {job.key: prediction}, gpu, ALLOWANCE, details=True).splitlines()
+    cells = dict(zip(text[0].replace(" GB", "GB").split(), text[1].split(), strict=True))
+    assert [cells[stage] for stage in STAGES] == ["2.00", "3.00", "4.00", "5.00"]
+    assert [cells[name] for name in ("peak_gib", "tflop", "6GB", "floor_s", "eager_floor_s")] == [
+        *("5.00", "80", "~", f"{floors[0]:.1f}", f"{floors[1]:.1f}")
+    ]
+    details = [line for line in text if line.startswith("  ")]
+    assert [line.partition(":")[0].strip() for line in details] == [*STAGES]
+    assert all("weights" in line and "3.0 GiB from the host, 1.0 GiB back" in line for line in details)
+    assert ["GiB of host memory for frames" in line for line in details] == [False, False, False, True]
+    told = predict.plain(job, prediction, gpu, ALLOWANCE)
+    assert (told["floor_s"], told["eager_floor_s"]) == floors
+    assert {name: stage["peak_gib"] for name, stage in told["stages"].items()} == dict(
+        zip(STAGES, (2, 3, 4, 5), strict=True)
+    )
+
+
+def test_published_rates_are_a_floor_and_measured_ones_nearly_one() -> None:
+    gpu = gpu_named("rtx4090")
+    for measured_at, words in (("", "No run is faster"), ("2026-01-02", "Hardly a run is faster")):
+        assert words in predict.explanation(dataclasses.replace(gpu, measured_at=measured_at), ALLOWANCE)
+
+
+def test_three_jobs_of_a_reason_are_named() -> None:
+    assert [predict._some(["a", "b", "c", "d"][:n]) for n in (1, 3, 4)] == ["a", "a; b; c", "a; b; c …"]
 
 
 @pytest.mark.parametrize("argv", [["--gqu", "x"], ["--gpu"], ["--gpu", "abacus"], ["no_such_setting=1"]])
@@ -94,6 +134,14 @@ def test_the_gpu_at_hand_is_the_measured_one(
     monkeypatch.setattr(devices, "gpu_name", lambda _: None)
     with pytest.raises(UserError, match="no GPU here"):
         here.gpu_asked("here")
+
+
+def test_the_last_measurement_of_each_gpu_is_kept() -> None:
+    one = Gpu("A", 22.5, 1.0, 0.5, 0.5, 100.0, 10.0, "measured", measured_at="2026-01-02")
+    other, again = dataclasses.replace(one, title="B"), dataclasses.replace(one, float16_tflops=2.0)
+    for gpu in (one, other, again):
+        assert here.keep(gpu)
+    assert here.measured_gpus() == {"A": again, "B": other}
 
 
 def test_rates_that_cannot_be_kept_or_read_are_none(cache_home: Path) -> None:

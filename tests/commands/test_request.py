@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from svdsweep import commands
-from svdsweep.cli import main
+from svdsweep.cli import main, split_verb
 from svdsweep.commands import VERBS
+from svdsweep.commands.request import is_for_hydra
 
 HYDRAS = ("run", "plan")
 """The verbs whose `--help` is Hydra's page."""
@@ -42,6 +43,26 @@ def test_an_unknown_flag_is_refused_with_the_nearest_name(verb, capsys):
     assert told.startswith("svdsweep: --hepl is no flag of svdsweep")
     assert "Did you mean --help?" in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "hydras"),
+    [
+        ("--cfg=job", True),
+        ("--cfg job", True),
+        ("seed=1 -h", True),
+        ("seed=1 --json", False),
+        ("name=-h", False),
+    ],
+)
+def test_what_hydra_answers_is_told_from_what_svdsweep_answers(words, hydras):
+    assert is_for_hydra(words.split()) is hydras
+
+
+@pytest.mark.parametrize("setting", ["seed=1", "+experiment=motion", "+seed", "~seed", "--json"])
+def test_a_setting_or_a_flag_alone_is_run(setting):
+    assert split_verb([setting, "plan"]) == ("run", [setting, "plan"])
+    assert split_verb(["plan", setting]) == ("plan", [setting])
 
 
 def test_one_argument_too_many_is_told(capsys):

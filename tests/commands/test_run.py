@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fakes
 import imageio_ffmpeg
 import pandas as pd
 import PIL.Image
@@ -16,8 +17,13 @@ from bare_columns import OUTSIDE_THE_CATALOGUE, PURE_NUMBERS
 
 from svdsweep.cli import main
 from svdsweep.commands import run
+from svdsweep.config import Runner
 from svdsweep.errors import Stopped
+from svdsweep.grid.expand import Grid
 from svdsweep.metrics import CATALOGUE
+from svdsweep.predict import forecast
+from svdsweep.runner.contract import Watch
+from svdsweep.store.manifest import read_manifest
 from svdsweep.store.rows import Row, Store
 
 FEW = ("num_inference_steps=2", "num_frames=6", "runner.devices=cpu")
@@ -225,6 +231,36 @@ def test_an_odd_height_is_warned_of(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["plan", "height=72"]) == 0
     assert "warning: 64×72" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_what_is_done_is_not_run_again_and_on_request_nothing_that_cannot_fit(tmp_path, monkeypatch, skips):
+    jobs, ran = [fakes.job(seed) for seed in (3, 0, 2, 1)], []
+    grid = Grid(jobs, {"seed": ["3", "0"]}, Runner(devices="cpu", skip_predicted_oom=skips), tmp_path, "mine")
+    Store(grid.folder, "earlier").append(Row(jobs[0], "ok"))
+
+    def run_jobs(todo, *_):
+        for job in todo:
+            ran.append(job.seed)
+            yield Store(grid.folder).append(Row(job, "ok"))
+
+    monkeypatch.setattr(run, "run_jobs", run_jobs)
+    monkeypatch.setattr(run, "write_outcome", lambda folder, store: store.rows())
+    monkeypatch.setattr(forecast, "foreseen_oom", lambda todo, *_: [Row(job, "rejected") for job in todo[:2]])
+    rows = run.finish(grid, ["seed=3,0,2,1"], "presets", Watch())
+    assert ran == ([1] if skips else [0, 2, 1])
+    middle = ["rejected", "rejected"] if skips else ["ok", "ok"]
+    assert [row.job.seed for row in run.rows_of(grid, rows)] == [3, 0, 2, 1]
+    assert [row.status for row in run.rows_of(grid, rows)] == ["ok", *middle, "ok"]
+    told = read_manifest(grid.folder)
+    assert told["keys"] == [job.key for job in jobs]
+    assert (told["settings"], told["config_dir"], told["axes"]) == (
+        ["seed=3,0,2,1"],
+        "presets",
+        {"seed": ["3", "0"]},
+    )
+    assert run.finish(grid, [], None, Watch()).keys() == rows.keys()
+    assert len(ran) == (1 if skips else 3)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from svdsweep.memory.per_run import arguments, guidance_of, is_guided, sigmas_of
 JOB = Job(num_inference_steps=25, max_guidance_scale=3.0)
 SVD, PRECISE = (
     SimpleNamespace(
-        vae=SimpleNamespace(config=SimpleNamespace(block_out_channels=(128,)), dtype=dtype),
+        vae=SimpleNamespace(config=SimpleNamespace(block_out_channels=(128, 512)), dtype=dtype),
         unet=SimpleNamespace(dtype=torch.float16),
     )
     for dtype in (torch.float16, torch.float32)
@@ -52,6 +52,8 @@ def test_guidance_off_halves_the_work() -> None:
     assert not is_guided(under(guidance=False))
     strong = replace(under(guidance=False), min_guidance_scale=2.0)
     assert guidance_of(strong) == (1.0, 1.0)  # at 2.0 diffusers would guide, and stop
+    told = arguments(strong, sigma_min=0.002)
+    assert (told["min_guidance_scale"], told["max_guidance_scale"]) == (1.0, 1.0)
 
 
 def test_the_published_schedule_is_given_as_published() -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from svdsweep.config import PER_RUN, Memory
-from svdsweep.memory import apply
+from svdsweep.memory import apply, vae_dtype
 from svdsweep.memory.apply import KNOBS, prepare
-from svdsweep.memory.contract import NoEffect
+from svdsweep.memory.contract import NoEffect, unless_all
 
 CPU = torch.device("cpu")
 
@@ -167,6 +167,19 @@ def test_a_users_own_function_is_called_and_must_change_something(prepared: Any)
 def test_a_path_that_names_no_function_is_refused(prepared: Any, path: str) -> None:
     with pytest.raises(ImportError, match=r"memory\.extra"):
         prepared(extra=[path])
+
+
+def test_a_check_wants_layers_all_of_which_were_changed() -> None:
+    told = [
+        unless_all(layers, plain, "are plain") for layers, plain in (([1, 2], []), ([1, 2], [2]), ([], []))
+    ]
+    assert told == [None, "1 of 2 are plain", "0 of 0 are plain"]
+
+
+def test_what_enters_a_decoder_of_another_precision_is_cast_but_for_whole_numbers() -> None:
+    half, number = torch.nn.Linear(1, 1, dtype=torch.float16), torch.tensor(3)
+    (x, n), named = vae_dtype._cast_to_own(half, (torch.zeros(1), number), {"y": torch.zeros(1), "n": number})
+    assert [t.dtype for t in (x, n, named["y"], named["n"])] == [torch.float16, torch.int64] * 2
 
 
 def test_deepcache_wraps_the_unet_where_it_is_installed(prepared: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from svdsweep.config import Memory
 from svdsweep.memory import single_token_cross_attention
 from svdsweep.memory.single_token_cross_attention import SingleTokenProcessor, Token, cross_attentions
 
@@ -107,6 +108,17 @@ def test_vectors_are_kept_for_a_run_and_not_for_ever(prepared: Any, forward: Any
         forward(pipe, seed=seed)
     layer = cross_attentions(pipe.unet)[0][1]
     assert len(layer.processor.token.kept) <= single_token_cross_attention.KEPT_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("knobs", "kept"),
+    [({}, True), ({"compile": "whole"}, False), ({"offload": "group_leaf", "offload_stream": True}, False)],
+)
+def test_no_vector_is_kept_in_a_compiled_graph_or_where_prefetching_wants_the_same_layers_in_each_step(
+    pipe: Any, knobs: dict[str, Any], kept: bool
+) -> None:
+    single_token_cross_attention.apply(pipe, Memory(**knobs), torch.device("cpu"))
+    assert cross_attentions(pipe.unet)[0][1].processor.token.keep is kept
 
 
 def test_query_key_and_scores_are_not_computed(prepared: Any, forward: Any) -> None:

@@ -1,5 +1,6 @@
 """unet_weights=fp8_products: real products of fp8 on the CPU, held against those of the full weights."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,6 +113,14 @@ def test_the_transformers_products_are_replaced_and_those_of_few_rows_are_not(pr
         assert not [name for name in full if name.endswith(ending)], ending
     assert not [name for name in small if "attn2" in name or "time_pos_embed" in name]
     assert [name for name in full if "time_pos_embed" in name]
+
+
+def test_products_of_sizes_that_fp8_does_not_take_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [(16, 24), (24, 16), (32, 16)]
+    transformer = torch.nn.Sequential(*(torch.nn.Linear(*size) for size in sizes))
+    monkeypatch.setattr(fp8_products, "transformers_of", lambda _: [transformer])
+    fp8_products.apply(SimpleNamespace(unet=None), Memory(**ASKED), torch.device("cpu"))
+    assert [isinstance(layer, Fp8Linear) for layer in transformer] == [False, False, True]
 
 
 def test_layers_as_they_were_and_a_device_without_such_products_are_refused(

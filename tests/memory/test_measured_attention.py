@@ -100,6 +100,57 @@ def test_what_is_measured_is_taken_and_told(prepared: Any, forward: Any, pipe: A
         assert choice.ms[choice.kernel] == min(choice.ms.values()) or choice.kernel == DEFAULT
 
 
+def test_layers_of_one_kind_are_timed_once_and_others_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = (x.contiguous() for x in drawn(2, 3, 8, 16))
+    few, half = k[:, :, :4], q.half()
+    turned = q.transpose(1, 2).contiguous().transpose(1, 2)
+    timed: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        measured_attention, "choose", lambda *qkv: timed.append(qkv[0]) or Choice("math", {}, "")
+    )
+    choices = Choices(1)
+    for _ in range(2):
+        for query, key in ((q, k), (q, few), (turned, k), (half, k)):
+            choices.of(query, key, v)
+    assert [id(query) for query in timed] == [id(query) for query in (q, q, turned, half)]
+    monkeypatch.undo()
+    monkeypatch.setattr(measured_attention, "seconds", lambda *_: {DEFAULT: 1.0})
+    assert choose(q, few, v[:, :, :4]).sizes == "8 tokens to 4, 3 heads of 16, 2 at once"
+
+
+def test_a_kernels_seconds_are_the_median_of_its_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = {"a": iter([5.0, 1.0, 2.0, 9.0, 3.0]), "b": iter([4.0, 4.0, 1.0, 1.0, 1.0])}
+    monkeypatch.setattr(measured_attention, "_timed", lambda run, device: next(rounds[run]))
+    runs: Any = {"a": "a", "b": "b"}
+    assert measured_attention.seconds(runs, torch.device("cpu")) == {"a": 3.0, "b": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("size", "off", "works"), [(0.01, 0.0001, True), (0.01, 0.01, False), (100.0, 1.0, True)]
+)
+def test_a_kernel_agrees_within_a_share_of_the_largest_value(size: float, off: float, works: bool) -> None:
+    expected = torch.tensor([-size, size / 2])
+    none: Any = None
+    assert measured_attention._works(lambda *_: expected + off, none, none, none, expected) is works
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "nbytes"),
+    [
+        ("math", torch.float32, 4 * (2 * 192 + 768 + 384)),
+        ("math", torch.float16, 4 * (2 * 192 + 768 + 384 + 2 * (768 + 384))),
+        ("eager", torch.float32, 4 * (2 * 64 + 768)),
+        ("eager", torch.float16, 2 * (2 * 64 + 768)),
+        ("flash", torch.float16, 0),
+    ],
+)
+def test_what_a_kernel_holds_beside_its_tensors_is_reckoned(
+    name: str, dtype: torch.dtype, nbytes: int
+) -> None:
+    q, k = (torch.empty(2, 3, length, 16, dtype=dtype) for length in (8, 4))  # 2 · 3 · 8 · 4 scores
+    assert extra_bytes(name, q, k) == nbytes
+
+
 @pytest.mark.parametrize(
     ("seconds", "taken"),
     [

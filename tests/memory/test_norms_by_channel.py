@@ -55,7 +55,10 @@ def test_a_channel_without_spread_is_the_bias() -> None:
 
 @pytest.mark.parametrize(
     ("knobs", "unet", "decoder"),
-    [({"compile": "whole"}, True, False), ({"compile_vae": True}, False, True)],
+    [
+        *(({"compile": "whole"}, True, False), ({"compile_vae": True}, False, True)),
+        ({"compile": "regional", "compile_vae": True}, False, True),
+    ],
     ids=str,
 )
 def test_only_compiled_networks_are_changed(pipe: Any, knobs: Any, unet: bool, decoder: bool) -> None:

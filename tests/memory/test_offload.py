@@ -57,7 +57,13 @@ def test_a_half_precision_vae_stays_out_of_streams(grouped: list[tuple[str, dict
     assert pipe.calls == []
     for _, how in grouped:
         assert (how["use_stream"], how["record_stream"], how["offload_type"]) == (True, True, "leaf_level")
+        assert "offload_to_disk_path" not in how
         assert (how["onload_device"], how["offload_device"]) == (GPU, torch.device("cpu"))
+
+
+def test_a_half_precision_vae_stays_off_the_disk(grouped: list[tuple[str, dict[str, Any]]]) -> None:
+    offload.apply(Recorder(), Memory(offload="group_leaf", offload_to_disk=True), GPU)
+    assert [name for name, _ in grouped] == ["unet", "image_encoder"]
 
 
 def test_a_vae_that_stays_out_comes_for_its_work_and_leaves_before_the_unet_begins() -> None:

@@ -146,6 +146,16 @@ def test_a_budget_changes_where_frames_wait_and_nothing_else(like_svd: Any) -> N
     assert torch.equal(decodes[0], decodes[2])
 
 
+def test_the_host_memory_of_the_largest_decode_is_told_and_budgets_are_in_gib(like_svd: Any) -> None:
+    pipe = streamed(like_svd, ALL_SPILLED)
+    pipe.vae.decode(latents(2, 4, 4), num_frames=2)
+    most = pipe.streamed_decoder.host_bytes
+    pipe.streamed_decoder.budget = 2**30
+    pipe.vae.decode(latents(2, 4, 4), num_frames=2)
+    assert pipe.streamed_decoder.host_bytes == most > 0
+    assert streamed(like_svd, 1.5).streamed_decoder.budget == 1.5 * 2**30
+
+
 def test_no_layer_sees_more_than_one_frame_or_window(like_svd: Any) -> None:
     pipe = streamed(like_svd)
     seen: set[int] = set()

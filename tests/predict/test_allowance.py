@@ -131,6 +131,11 @@ def test_a_gpu_that_is_not_in_the_table_is_no_other_one(name: str) -> None:
     assert not same_gpu(name, "rtx4090")
 
 
+@pytest.mark.parametrize("word", ["SUPER", "Ti", "D", "Laptop", "Mobile", "Max-Q", "NVL", "MIG 1g.10gb"])
+def test_a_word_behind_a_name_makes_it_another_gpu(word: str) -> None:
+    assert not same_gpu(f"NVIDIA GeForce RTX 4080 {word}", "rtx4080")
+
+
 def test_an_unknown_gpu_is_told() -> None:
     with pytest.raises(UserError, match="rtx4090"):
         gpu_named("rtx409")

@@ -13,6 +13,7 @@ from settings import SETTINGS, with_another
 from svdsweep.config import Job
 from svdsweep.predict import cache
 from svdsweep.predict.batch import Unpredicted, outcomes, predictions
+from svdsweep.predict.prediction import Prediction
 
 
 def test_what_was_kept_is_known(tiny_job: Job, cache_home: Path) -> None:
@@ -85,6 +86,25 @@ def test_a_pool_that_is_there_simulates(tiny_job: Job) -> None:
 
     assert outcomes([tiny_job], pool=Pool()) == {tiny_job.key: made_up(3.0)}
     assert sent == [[tiny_job]]
+
+
+def test_jobs_that_differ_in_their_decode_are_simulated_together_and_all_others_apart(
+    tiny_job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[list[Job]] = []
+
+    def simulated(jobs: list[Job]) -> dict[int, Prediction]:
+        groups.append(jobs)
+        return {cache.chunk_of(job): made_up(10.0 * len(groups) + cache.chunk_of(job)) for job in jobs}
+
+    monkeypatch.setattr(sys.modules["svdsweep.predict.batch"], "simulate_group", simulated)
+    whole, auto = (dataclasses.replace(tiny_job, decode_chunk_size=size) for size in ("all", "auto"))
+    high = dataclasses.replace(tiny_job, height=128)
+    offload = under(tiny_job, offload="sequential")  # which a GPU alone can do
+    found = predictions([tiny_job, high, whole, offload, auto], compute=True)
+    assert groups == [[tiny_job, whole, auto], [high], [offload]]
+    assert [p.peak_gib if p else None for p in found.values()] == [12.0, 22.0, 16.0, 32.0, 11.0]
+    assert cache.known(whole) == made_up(16.0)
 
 
 def test_an_impossible_job_has_its_reason(tiny_job: Job) -> None:

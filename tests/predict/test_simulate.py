@@ -1,6 +1,7 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from svdsweep.grid.expand import expand
 from svdsweep.memory.conflicts import why_not
 from svdsweep.predict.batch import simulate_group
 from svdsweep.predict.fake_gpu import fake_gpu
-from svdsweep.predict.prediction import GIB, MIB, Prediction
-from svdsweep.predict.simulate import DEVICE, different_steps, runnable, simulate
+from svdsweep.predict.prediction import GIB, MIB, Kernel, Prediction, Stage
+from svdsweep.predict.simulate import DEVICE, _all_steps, different_steps, runnable, simulate
 from svdsweep.predict.tracker import workspace_bytes
 from svdsweep.store.rows import Row, Store
 
@@ -96,22 +97,83 @@ def test_the_order_of_chunks_does_not_matter(tiny_job: Job) -> None:
     assert simulate(job, [1, 3])[3] == simulate(job, [3, 1])[3]
 
 
-def test_steps_multiply_the_work_of_denoising_alone(tiny_job: Job) -> None:
-    longer = dataclasses.replace(tiny_job, num_inference_steps=8)
-    short, long = _of(tiny_job), _of(longer)
+@pytest.mark.parametrize(("offload", "stream", "moves"), [("model", False, 1), ("group_leaf", True, 2)])
+def test_steps_multiply_the_work_of_denoising_alone(
+    tiny_job: Job, offload: str, stream: bool, moves: int
+) -> None:
+    job = under(tiny_job, offload=offload, offload_stream=stream)
+    short, long = _of(job), _of(dataclasses.replace(job, num_inference_steps=8))
+    moved_gib = short.stages["denoise"].h2d_gib
+    assert moved_gib > 0
+    assert short.stages["denoise"].overlapped is stream
+    assert long.stages["denoise"].h2d_gib == pytest.approx(moves * moved_gib)
     assert long.stages["denoise"].tflop == pytest.approx(2 * short.stages["denoise"].tflop)
     assert long.stages["vae_decode"].tflop == short.stages["vae_decode"].tflop
 
 
-def test_deepcache_runs_whole_steps_and_short_ones(tiny_job: Job) -> None:
-    job = dataclasses.replace(under(tiny_job, deepcache_interval=3), num_inference_steps=8)
-    assert different_steps(job) == {0: 1, 1: 5, 3: 2}
+@pytest.mark.parametrize(
+    ("knobs", "left", "told"),
+    [
+        ({}, (), []),
+        ({"compile": "whole"}, (), ["compilation"]),
+        ({"compile_vae": True, "norms_by_channel": True}, (), ["compilation"]),
+        ({"compile": "whole", "channels_last": True}, ("channels_last",), ["compilation"]),
+        (
+            {"compile": "regional", "compile_vae": True, "channels_last": True},
+            ("channels_last",),
+            ["compilation"],
+        ),
+        (
+            {"compile": "whole", "compile_vae": True, "channels_last": True},
+            (),
+            ["compilation", "channels_last"],
+        ),
+        ({"attention": "xformers"}, (), ["attention=xformers"]),
+        ({"attention": "measured"}, (), ["attention=measured"]),
+        ({"attention": "math"}, ("attention",), []),
+        ({"cudnn_benchmark": True}, ("cudnn_benchmark",), ["cudnn_benchmark"]),
+        ({"offload": "group_leaf", "offload_to_disk": True}, ("offload",), ["offload_to_disk"]),
+    ],
+    ids=str,
+)
+def test_what_cannot_run_over_fake_tensors_is_left_out_and_told(
+    knobs: dict[str, Any], left: tuple[str, ...], told: list[str]
+) -> None:
+    memory, notes = runnable(Memory(**knobs))
+    assert memory == Memory(**{name: knobs[name] for name in left})
+    assert [note.split()[0] for note in notes] == told
 
 
-@pytest.mark.parametrize(("knobs", "kept"), [({"compile_vae": True}, False), ({}, True)])
-def test_channels_last_costs_nothing_where_everything_is_compiled(knobs: dict[str, bool], kept: bool) -> None:
-    memory, _ = runnable(Memory(channels_last=True, compile="whole", **knobs))
-    assert memory.channels_last is kept
+@pytest.mark.parametrize(
+    ("steps", "knobs", "times"),
+    [
+        (25, {}, {0: 25}),
+        (25, {"offload": "group_leaf", "offload_stream": True}, {0: 1, 1: 24}),
+        (1, {"offload": "group_leaf", "offload_stream": True}, {0: 1}),
+        (25, {"deepcache_interval": 3}, {0: 1, 1: 16, 3: 8}),
+        (4, {"deepcache_interval": 4}, {0: 1, 1: 3}),
+    ],
+)
+def test_steps_that_differ_are_simulated_once_and_counted_as_often_as_they_occur(
+    tiny_job: Job, steps: int, knobs: dict[str, Any], times: dict[int, int]
+) -> None:
+    job = dataclasses.replace(under(tiny_job, **knobs), num_inference_steps=steps)
+    assert different_steps(job) == times
+
+
+@pytest.mark.parametrize(
+    ("moves_once", "h2d_gib", "d2h_gib"), [(False, 0.5 + 3 * 0.25, 1.0 + 3 * 2.0), (True, 0.5, 1.0)]
+)
+def test_a_denoise_is_its_steps_together_at_the_highest_peak(
+    moves_once: bool, h2d_gib: float, d2h_gib: float
+) -> None:
+    first = Stage(
+        3.0, 1.0, "add", "unet", [], [Kernel("memory", 0, 8, 2), Kernel("float16", 4, 8, 1)], 0.5, 1.0
+    )
+    later = Stage(5.0, 2.0, "mm", "unet.a", [], [Kernel("memory", 0, 8, 1)], 0.25, 2.0)
+    stage = _all_steps([first, later], [1, 3], moves_once)
+    kernels = [Kernel("float16", 4, 8, 1), Kernel("memory", 0, 8, 5)]
+    assert stage == dataclasses.replace(later, kernels=kernels, h2d_gib=h2d_gib, d2h_gib=d2h_gib)
 
 
 def test_nothing_of_torch_stays_replaced(tiny_job: Job) -> None:

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 
+import pytest
+
+from svdsweep.predict.gpus import Gpu, eager_floor_s, floor_s
 from svdsweep.predict.prediction import GIB, Alive, Kernel, Prediction, Stage
 
 KERNELS = [
@@ -31,3 +34,30 @@ def test_the_peak_of_a_run_is_that_of_its_highest_stage_and_its_work_that_of_all
 def test_a_prediction_comes_back_as_it_was_written() -> None:
     plain = json.loads(json.dumps(dataclasses.asdict(PREDICTION)))
     assert Prediction.from_plain(plain) == PREDICTION
+
+
+GPU = Gpu("X", 24.0, 100.0, 50.0, 25.0, 1000.0, 10.0, "made up")
+
+
+def test_a_floor_is_the_work_or_the_transfers_of_each_stage_whichever_takes_longer() -> None:
+    fetched_s, decoded_s = 0.5 * GIB / 10e9, 4e12 / 100e12  # the first is more than the products' 0.01 s
+    assert floor_s(PREDICTION, GPU) == pytest.approx(fetched_s + decoded_s)
+    assert floor_s(Prediction({"denoise": dataclasses.replace(DENOISE, h2d_gib=0.0)}), GPU) == pytest.approx(
+        0.01
+    )
+
+
+def test_the_eager_floor_is_each_operations_own_and_transfers_wait_unless_they_have_a_stream() -> None:
+    operations_s = 2 * 0.003 + 3 * (GIB / 4 / 1e12) + 0.004
+    transfers_s = 0.75 * GIB / 10e9
+    assert eager_floor_s(Prediction({"denoise": DENOISE}), GPU) == pytest.approx(transfers_s)
+    waits = dataclasses.replace(DENOISE, overlapped=False)
+    assert eager_floor_s(Prediction({"denoise": waits}), GPU) == pytest.approx(operations_s + transfers_s)
+    still = dataclasses.replace(DENOISE, h2d_gib=0.0, d2h_gib=0.0)
+    stages = {"denoise": still, "vae_decode": DECODE}
+    assert eager_floor_s(Prediction(stages), GPU) == pytest.approx(operations_s + 0.04)
+
+
+def test_each_kind_of_kernel_has_its_rate() -> None:
+    kinds = ("float16", "float32_convolution", "float32", "float8")
+    assert [GPU.flop_per_s(kind) for kind in kinds] == [100e12, 50e12, 25e12, 200e12]

@@ -21,6 +21,9 @@ GPUS = [["GPU-aa"], ["GPU-bb"], ["MIG-1", "MIG-2"]]
         ("GPU-b", ["GPU-bb"]),
         ("MIG-2", ["MIG-2"]),
         ("0,9,1", ["GPU-aa"]),
+        ("0,3,1", ["GPU-aa"]),
+        ("GPU-", ["GPU-aa"]),
+        ("GPU-zz,0", []),
     ],
 )
 def test_the_mask_is_read_as_cuda_reads_it(mask, seen):

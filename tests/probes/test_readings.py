@@ -105,6 +105,13 @@ def test_what_a_card_does_not_tell_is_none(driver: Any) -> None:
     assert state.temperature_c == 60
 
 
+def test_nothing_so_far_is_a_reading_too(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = driver()
+    monkeypatch.setattr(fake, "nvmlDeviceGetTotalEnergyConsumption", lambda _: 0, raising=False)
+    monkeypatch.setattr(fake, "nvmlDeviceGetMemoryInfo", lambda _: SimpleNamespace(used=0), raising=False)
+    assert (nvml.read("x").energy_j, nvml.read("x").device_gib) == (0.0, 0.0)
+
+
 def test_in_a_container_nobody_can_tell_who_is_who(driver: Any) -> None:
     driver(pids=(4711,))
     state = nvml.read("x")
@@ -238,6 +245,8 @@ def test_provenance_of_a_gpu_tells_each_fact_under_its_own_name(
     }
     assert {name: facts[name] for name in expected} == expected
     monkeypatch.delenv("PYTORCH_CUDA_ALLOC_CONF")
-    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "backend:cudaMallocAsync")
+    assert provenance(CPU)["allocator"] == "backend:cudaMallocAsync"
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF")
     assert provenance(CPU)["allocator"] == "default"
     assert (device_name(GPU), uuid_of(GPU), uuid_of(CPU)) == ("X", "aa", None)

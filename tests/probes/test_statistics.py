@@ -90,8 +90,13 @@ def test_drift_is_the_rank_correlation_with_time() -> None:
     assert drift([1, 2, 3, 4, 5, 6]) == pytest.approx(1.0)
     assert drift([6, 5, 4, 3, 2, 1]) == pytest.approx(-1.0)
     assert drift([1.0] * 8) is None
-    assert drift([1, 2, 3]) is None
+    assert drift([1, 2, 3, 4, 5]) is None
     assert drift([1, 1, 2, 2, 3, 3]) == pytest.approx(0.956, abs=1e-3)
     values = [1, 1, 1, 2, 3, 2, 9, 2]
     ranks = [2, 2, 2, 5, 7, 5, 8, 5]
     assert drift(values) == pytest.approx(statistics.correlation(range(8), ranks))
+
+
+def test_half_an_intervals_width_is_a_share_of_its_middle() -> None:
+    assert Summary(5.0, 1.0, 9.0, 2.0, 1.0, 3.0, []).half_width == 0.5
+    assert Summary(5.0, 1.0, 9.0, 2.0, 1.0, None, []).half_width is None

@@ -4,17 +4,18 @@ import dataclasses
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import made_up
 import pandas as pd
 import pytest
 
 from svdsweep import cli
-from svdsweep.analysis.prediction import Ratio
+from svdsweep.analysis.prediction import Compared, Comparison, Ratio
 from svdsweep.predict import cache
-from svdsweep.predict.calibration import read
+from svdsweep.predict.calibration import Calibration, read
 from svdsweep.predict.prediction import Prediction, Stage
-from svdsweep.report import write
+from svdsweep.report import markdown, prediction, write
 from svdsweep.report.prediction import is_far
 from svdsweep.store.columns import STAGES
 
@@ -57,10 +58,76 @@ def test_ratios_and_the_constant_of_the_gpu_stand_on_the_page_and_beside_the_row
 
 @pytest.mark.parametrize(
     ("stage", "median", "far"),
-    [("denoise", 0.9, True), ("denoise", 0.99, False), ("denoise", 1.1, True), ("run", 0.8, True)],
+    [
+        *(("denoise", 0.9, True), ("denoise", 0.99, False), ("denoise", 1.1, True)),
+        *(("run", 0.8, True), ("run", 0.93, False), ("vae_decode", 1.07, False), ("vae_decode", 1.11, True)),
+    ],
 )
 def test_what_misses_its_prediction_to_either_side_is_marked(stage, median, far):
     assert is_far(stage, Ratio(median, median, median, 1)) == far
+
+
+FITTED = Calibration("A", 1.5, 0.9, 0.6, True, 12, 30.0)
+
+
+def line(memory, median, gpu="A", n=3):
+    """A strategy whose denoise and run were measured at other ratios; low, median and high differ."""
+    ratios = {"run": Ratio(median, median - 0.1, median + 0.2, n), "denoise": Ratio(1.0, 1.0, 1.0, 1)}
+    return Compared(gpu, memory, n, 10.0, 12.0, ratios, [f"{memory} is not itself"])
+
+
+def test_what_was_fitted_is_told_in_its_parts_and_how_the_context_was_found():
+    words = prediction.constant_words(FITTED)
+    assert "its predicted peak and 1.50 GiB, 0.90 of it for workspaces" in words
+    assert "and 0.60 for the CUDA context (as the driver counts it). Fitted to 12 rows;" in words
+    assert words.endswith("up to the largest peak predicted here, 30.0 GiB.")
+    guessed = prediction.constant_words(dataclasses.replace(FITTED, context_measured=False, rows=1))
+    assert "(assumed, for the driver does not tell). Fitted to 1 row;" in guessed
+
+
+def test_a_range_is_told_of_more_rows_than_one():
+    assert prediction.range_words(Ratio(1.0, 0.9, 1.2, 3)) == "0.900 to 1.200, 3 rows"
+    assert prediction.range_words(Ratio(1.0, 1.0, 1.0, 1)) == "1 row"
+
+
+def test_the_section_has_every_note_and_each_number_in_its_place(monkeypatch):
+    lines = [line("b", 1.1), line("a", 0.9)]
+    compared = Comparison(lines, pd.DataFrame(), {"A": FITTED}, 6, [made_up.job()])
+    monkeypatch.setattr(prediction, "comparison", lambda _: compared)
+    section = prediction.section_of(made_up.in_memory(made_up.ok(made_up.job())))
+    assert section.said[1:3] == ["a: a is not itself", "b: b is not itself"]
+    assert section.said[3].startswith("1 measured setting is not predicted")
+    assert prediction.cells(section) == (
+        ["strategy", "jobs", "predicted (GiB)", "measured (GiB)", "denoise", "run"],
+        [["b", "3", "10", "12", "1.000", "1.100"], ["a", "3", "10", "12", "1.000", "0.900"]],
+    )
+    text = "\n".join(markdown._prediction(SimpleNamespace(prediction=section)))
+    assert "| b | 3 | 10 | 12 | 1.000 | 1.100 |\n| a | 3 | 10 | 12 | 1.000 | 0.900 |" in text
+    axes = section.plot.figure.axes[0]
+    marks = {section.plot.tips[m.get_gid()]: m for m in axes.lines if m.get_gid()}
+    assert {words: (*mark.get_xdata(),) for words, mark in marks.items()} == {
+        "b, denoise: 1.000 (1 row), A": (1.0,),
+        "a, denoise: 1.000 (1 row), A": (1.0,),
+        "b, run: 1.100 (1.000 to 1.300, 3 rows), A": (1.1,),
+        "a, run: 0.900 (0.800 to 1.100, 3 rows), A": (0.9,),
+    }
+    ranges = [[round(x, 3) for x in r.get_xdata()] for r in axes.lines if len(r.get_xdata()) == 2]
+    assert ranges[1:] == [[1.0, 1.0], [1.0, 1.0], [1.0, 1.3], [0.8, 1.1]]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
+    assert [
+        round(x, 2) for x in axes.patches[0].get_extents().transformed(axes.transData.inverted()).intervalx
+    ] == [0.95, 1.05]
+    several = dataclasses.replace(
+        compared, lines=[*lines, line("a", 1.0, "B")], unpredicted=[made_up.job()] * 2
+    )
+    monkeypatch.setattr(prediction, "comparison", lambda _: several)
+    section = prediction.section_of(made_up.in_memory(made_up.ok(made_up.job())))
+    assert section.said[-1].startswith("2 measured settings are not predicted")
+    assert [cells[:3] for cells in prediction.cells(section)[1]] == [
+        *(["b", "A", "3"], ["a", "A", "3"], ["a", "B", "3"])
+    ]
+    labels = section.plot.figure.axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["b\nA", "a\nA", "a\nB"]
 
 
 def test_gpus_are_told_apart(tmp_path):
@@ -117,3 +184,4 @@ def test_without_a_gpu_that_counted_there_is_no_section_but_its_reason(tmp_path)
 def test_a_decode_that_follows_free_memory_has_no_prediction_to_meet(tmp_path):
     made_up.sweep(tmp_path, decode_chunk_size="auto")
     assert "decode_chunk_size=auto decodes, only the run knows" in write(tmp_path).read_text(encoding="utf-8")
+    assert not (tmp_path / "predictions.csv").exists()

@@ -12,7 +12,7 @@ from svdsweep.config import Image, Job
 from svdsweep.errors import UserError
 from svdsweep.images import identify, locate
 from svdsweep.report.vbench import SAMPLES, export
-from svdsweep.store.rows import Row, Store
+from svdsweep.store.rows import STATUSES, Row, Store
 
 
 def sweep(folder, jobs, status="ok"):
@@ -44,8 +44,6 @@ def test_videos_are_named_by_picture_and_counted_by_seed_in_a_folder_a_setting(t
     assert sorted(p.name for p in videos.iterdir()) == [
         *("coffee-0.mp4", "coffee-1.mp4", "rocket-0.mp4", "rocket-1.mp4")
     ]
-    first = next(j for j in made if (j.image.name, j.seed, j.motion_bucket_id) == ("rocket", 3, 60))
-    assert (videos / "rocket-0.mp4").read_text(encoding="utf-8") == first.key
     assert len(commands) == 2
     assert "--full_json_dir" in commands[0]
     for command, job in zip(commands, made, strict=False):  # in the order of the jobs, each of its own folder
@@ -53,6 +51,14 @@ def test_videos_are_named_by_picture_and_counted_by_seed_in_a_folder_a_setting(t
         words = shlex.split(command)
         assert words[3] == str((cell / "videos").resolve())
         assert words[5] == str((cell / "full_info.json").resolve())
+
+
+def test_the_videos_of_a_picture_are_numbered_by_their_seeds(tmp_path):
+    made = jobs(("rocket",), seeds=(9, 7, 300, 11, 1), buckets=(60,))
+    export(sweep(tmp_path / "sweep", made), tmp_path / "out")
+    videos = [tmp_path / "out" / "all" / "videos" / f"rocket-{n}.mp4" for n in range(5)]
+    keys = [job.key for job in sorted(made, key=lambda job: job.seed)]
+    assert [video.read_text(encoding="utf-8") for video in videos] == keys
 
 
 def test_the_json_names_each_picture_as_the_pipeline_saw_it(tmp_path):
@@ -68,22 +74,26 @@ def test_the_json_names_each_picture_as_the_pipeline_saw_it(tmp_path):
 
 def test_two_pictures_of_one_name_are_told_apart(tmp_path):
     two = [Job(image=picture(name, shown="it")) for name in ("rocket", "coffee")]
-    export(sweep(tmp_path / "sweep", two), tmp_path / "out")
+    alone = Job(image=replace(picture("chelsea"), name=""))
+    export(sweep(tmp_path / "sweep", [*two, alone]), tmp_path / "out")
     names = sorted(p.name for p in (tmp_path / "out" / "all" / "videos").iterdir())
-    assert names == ["coffee.jpg-0.mp4", "rocket.jpg-0.mp4"]
+    assert names == sorted(["chelsea-0.mp4", "coffee.jpg-0.mp4", "rocket.jpg-0.mp4"])
 
 
 def test_jobs_that_did_not_end_well_are_left_out(tmp_path):
-    good, bad = jobs(images=("rocket",), seeds=(0, 1), buckets=(60,))
-    sweep(tmp_path / "sweep", [good])
-    sweep(tmp_path / "sweep", [bad], status="oom")
+    good, lost, *bad = jobs(images=("rocket",), seeds=range(8), buckets=(60,))
+    sweep(tmp_path / "sweep", [good, lost])
+    (tmp_path / "sweep" / "videos" / f"{lost.key}.mp4").unlink()
+    for job, status in zip(bad, STATUSES[1:], strict=True):
+        sweep(tmp_path / "sweep", [job], status=status)
     export(tmp_path / "sweep", tmp_path / "out")
     assert [p.name for p in (tmp_path / "out" / "all" / "videos").iterdir()] == ["rocket-0.mp4"]
 
 
 def test_more_seeds_than_vbench_looks_for_are_refused_before_anything_is_written(tmp_path):
-    folder = sweep(tmp_path / "sweep", jobs(seeds=range(SAMPLES + 1)))
-    with pytest.raises(UserError, match="at most 5"):
+    made = [*jobs(("rocket",), range(SAMPLES + 1), (60,)), *jobs(("coffee",), (0,), (60,))]
+    folder = sweep(tmp_path / "sweep", made)
+    with pytest.raises(UserError, match="at most 5 videos of an image, and all has 6 of rocket"):
         export(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     export(sweep(tmp_path / "enough", jobs(("rocket",), range(SAMPLES), (60,))), tmp_path / "out")
@@ -94,8 +104,10 @@ def test_a_folder_that_is_no_sweep_or_a_full_target_is_one_sentence(tmp_path, ca
     assert exported(tmp_path, tmp_path / "out") == 2
     assert "no finished job" in capsys.readouterr().err
     folder = sweep(tmp_path / "sweep", jobs())
-    assert exported(folder, tmp_path) == 2
-    assert "not an empty folder" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    for full in (tmp_path, tmp_path / "file"):
+        assert exported(folder, full) == 2
+        assert "not an empty folder" in capsys.readouterr().err
     assert exported(folder, tmp_path / "out") == 0
     assert capsys.readouterr().out.count("evaluate_i2v.py") == 2
 

@@ -64,3 +64,22 @@ def test_an_answer_keeps_the_workers_own_words_and_gets_the_phase_that_it_reache
     assert (row.provenance["worker"], row.provenance["device"]) == ("w-1", "NVIDIA X")
     assert given.answered(Row(fakes.job(1), "failed", phase="write")).phase == "write"
     assert given.answered(Row(fakes.job(1), "ok")).phase == ""
+    assert given.answered(Row(fakes.job(1), "defective")).phase == ""
+    given.reached("vae_decode", 0.0)
+    assert given.lost("timeout", "late", "").values["vram_allocated_peak_gib"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("lines", "kills"),
+    [
+        ({"/proc/vmstat": ["oom_kill 3", "oom_kill_x 9"]}, 3),
+        ({"/proc/vmstat": ["oom_kill 0"]}, 0),
+        ({"/proc/vmstat": ["oom_kill 3"], "/sys/fs/cgroup/a/b/memory.events": ["oom 9", "oom_kill 2"]}, 5),
+        ({"/proc/vmstat": ["pgfault 1"]}, None),
+        ({}, None),
+    ],
+)
+def test_what_the_kernel_killed_is_counted_here_and_in_the_cgroup(monkeypatch, lines, kills):
+    lines = {"/proc/self/cgroup": ["1:name=x:/c", "0::/a/b"], **lines}
+    monkeypatch.setattr(host, "_lines", lambda path: lines.get(path.as_posix(), []))
+    assert host.oom_kills() == kills

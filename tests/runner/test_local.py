@@ -3,11 +3,15 @@
 import signal
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import fakes
 import pytest
-from running import cpu, family, ran, start_driver, stored, sweep, wait_for
+from running import Heard, cpu, family, ran, start_driver, stored, sweep, wait_for
 
+from svdsweep.config import Runner
+from svdsweep.errors import UserError
+from svdsweep.runner import local
 from svdsweep.runner.worker_main import environment
 from svdsweep.worker.contract import Slot
 
@@ -62,6 +66,121 @@ def test_threads_that_wait_do_not_spin_unless_the_user_says_so(folder, monkeypat
     assert environment(Slot("cpu", folder, 2))["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert environment(Slot("cpu", folder, 2))["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+@pytest.fixture
+def pool(folder, monkeypatch):
+    """Run jobs on GPUs that are named, of a machine of three and six cores; the workers that were made."""
+
+    def made(jobs, devices="auto", **options):
+        monkeypatch.setenv("OMP_NUM_THREADS", "6")
+        machine = ["GPU-a", "GPU-b", "GPU-c"]
+        asked = {"auto": machine, "cpu": ["cpu"]}
+        monkeypatch.setattr(local, "discover", lambda wanted: asked.get(wanted, wanted.split(",")))
+        monkeypatch.setattr(local._Pool, "run", lambda pool: iter(pool.workers))
+        options = Runner(devices=devices, **options)
+        return list(local.run([fakes.job(i) for i in range(jobs)], fakes.load, options, folder, Heard()))
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("jobs", "options", "named", "threads"),
+    [
+        (9, {}, ["gpu0", "gpu1", "gpu2"], 2),
+        (2, {}, ["gpu0", "gpu1"], 2),
+        (9, {"devices": "GPU-c,GPU-b"}, ["gpu2", "gpu1"], 3),
+        (9, {"devices": "cpu", "workers_per_device": 4}, ["cpu0", "cpu1", "cpu2", "cpu3"], 1),
+        (9, {"devices": "cpu", "workers_per_device": 9}, [f"cpu{i}" for i in range(9)], 1),
+    ],
+)
+def test_each_device_has_a_worker_with_its_share_of_the_cores_as_long_as_there_are_jobs(
+    pool, jobs, options, named, threads
+):
+    workers = pool(jobs, **options)
+    assert [worker.name.rsplit("-", 1)[1] for worker in workers] == named
+    assert {worker.slot.threads for worker in workers} == {threads}
+
+
+@pytest.mark.parametrize("devices", ["auto", "GPU-a", "GPU-a,cpu"])
+def test_a_gpu_is_never_shared(pool, devices):
+    with pytest.raises(UserError, match=r"only for runner\.devices=cpu"):
+        pool(9, devices=devices, workers_per_device=2)
+
+
+class Waiting(SimpleNamespace):
+    """A queue in which so many jobs wait; what was asked of it."""
+
+    def __init__(self, waiting=0, **facts):
+        self.back, self.left = [], []
+        asked = {"look": lambda: None, "put_back": self.back.append, "leave": self.left.append}
+        super().__init__(
+            waiting=waiting, stopped=False, next_round=lambda: 0, attempt=lambda _: 4, **asked, **facts
+        )
+
+    def __len__(self):
+        return self.waiting
+
+
+def worker_that(**facts):
+    """A worker without a process; what it was told to do."""
+    told = []
+    actions = {"start": lambda: told.append("start"), "stop": lambda: told.append("stop")}
+    plain = {
+        "name": "w-1",
+        "lost": False,
+        "empty": False,
+        "idle": False,
+        "job": None,
+        "cause": "",
+        "idle_s": 0.0,
+    }
+    worker = SimpleNamespace(**plain | actions | facts, told=told, returned=None)
+    worker.give = lambda job, attempt: told.append((job.seed, attempt))
+    worker.needs_fresh_process = lambda job: worker.given is not None
+    return worker
+
+
+def test_a_job_that_waits_for_a_fresh_process_is_kept_for_its_worker_and_is_its_next():
+    job, queue = fakes.job(7), Waiting(take=lambda worker, idle_s: fakes.job(8))
+    spent = worker_that(idle=True, given="another strategy")
+    pool = local._Pool(queue, [spent], Heard())
+    pool.reserved["w-1"] = job
+    assert pool._goes_on(), "nothing waits in the queue, but a job is reserved"
+    pool._occupy(spent)
+    assert (spent.told, pool.reserved) == (["stop", "start"], {"w-1": job})
+    started = worker_that(empty=True)
+    pool._occupy(started)
+    assert (started.told, queue.left) == (["start"], ["w-1"])
+    fresh = worker_that(idle=True, given=None)
+    pool._occupy(fresh)
+    assert (fresh.told, pool.reserved, queue.back) == ([(7, 4)], {}, [])
+    assert not pool._goes_on()
+
+
+def test_an_empty_slot_gets_no_process_where_nothing_waits():
+    slot = worker_that(empty=True)
+    local._Pool(Waiting(), [slot], Heard())._occupy(slot)
+    assert slot.told == []
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_reserved_job_goes_back_when_its_worker_is_lost_or_the_sweep_stops(stopped):
+    job, queue, heard = fakes.job(7), Waiting(), Heard()
+    workers = [worker_that(lost=not stopped, cause="no driver"), worker_that(name="w-2")]
+    pool = local._Pool(queue, workers, heard)
+    pool.reserved["w-1"], queue.stopped = job, stopped
+    pool._goes_on()
+    assert (queue.back, pool.reserved, len(pool.workers)) == ([job], {}, 2 if stopped else 1)
+    assert heard.texts == ([] if stopped else ["w-1 is given up, the others go on: no driver"])
+
+
+def test_a_job_that_was_not_begun_goes_back_to_the_queue():
+    job, queue = fakes.job(7), Waiting()
+    worker = worker_that(step=lambda readable: None, given=None)
+    worker.returned = job
+    assert local._Pool(queue, [worker], Heard())._step(worker, False) is None
+    assert (queue.back, worker.returned) == ([job], None)
 
 
 @pytest.mark.parametrize(("isolation", "processes"), [("device", 1), ("settings", 2), ("job", 6)])

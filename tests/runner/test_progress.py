@@ -67,8 +67,28 @@ def test_a_bar_with_counts_and_time_left_and_findings_at_once_on_a_terminal():
     assert f"{fakes.job(0).key} ok" not in text
 
 
+def test_a_bar_counts_each_status_in_their_order_and_rounds_and_others_jobs_too():
+    bar = Bar(Terminal())
+    bar.opened(4, [f"host-1-cpu{i}" for i in range(3)])
+    bar.started("host-1-cpu1", fakes.job(1), 2)
+    assert "cpu1: " + fakes.job(1).key + " (attempt 2), " in bar.lines["host-1-cpu1"].desc
+    bar.reached("host-1-cpu1", "denoise", 0.0)
+    assert "cpu1: denoise, 0.00 GiB of " in bar.lines["host-1-cpu1"].desc
+    bar.started("host-1-cpu2", fakes.job(1), 1)
+    bar.reached("host-1-cpu2", "denoise", None)
+    assert "cpu2: denoise of " + fakes.job(1).key + "," in bar.lines["host-1-cpu2"].desc
+    for status in ("failed", "ok", "failed"):
+        bar.finished("host-1-cpu1", Row(fakes.job(1), status), None)
+    bar.elsewhere(2)
+    bar.added(3)
+    assert (bar.bar.n, bar.bar.total, bar.bar.postfix) == (5, 7, "ok 1, failed 2")
+    assert "cpu1: idle" in bar.lines["host-1-cpu1"].desc
+    bar.closed()
+
+
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0:00"), (61, "1:01"), (3600.2, "1:00:00"), (90061, "25:01:01")]
+    ("seconds", "text"),
+    [(0.4, "0:00"), (59.6, "1:00"), (61, "1:01"), (3600.2, "1:00:00"), (90061, "25:01:01")],
 )
 def test_seconds_as_a_person_reads_them(seconds, text):
     assert clock(seconds) == text

@@ -31,6 +31,27 @@ def test_rows_of_another_torch_are_kept_and_the_user_is_told_once(folder):
     assert any("made elsewhere" in text for text in again.texts)
 
 
+def test_rows_from_elsewhere_are_told_with_the_first_row_that_says_where_it_comes_from(tmp_path):
+    grid, heard = [fakes.job(seed) for seed in range(6)], Heard()
+    store = Store(tmp_path, "earlier")
+    for job, torch in zip(grid, (None, "2.7", "2.6"), strict=False):
+        store.append(Row(job, "ok", provenance={"torch": torch}))
+    with open_queue(grid, cpu(), tmp_path, heard, signals=False) as queue:
+        for torch in (None, "2.7", "2.6"):  # the third is another device of this run, not another run
+            queue.keep(answered(queue.take("a"), provenance={"torch": torch, "gpu": None}), 1.0, 1, [])
+    (told,) = heard.texts
+    assert told.startswith("1 rows of this sweep were made elsewhere (torch 2.6; now torch 2.7).")
+
+
+def test_a_second_device_of_a_run_makes_no_strangers_of_the_rows_before(tmp_path):
+    grid, heard = [fakes.job(seed) for seed in range(3)], Heard()
+    Store(tmp_path, "earlier").append(Row(grid[0], "ok", provenance={"gpu": "A"}))
+    with open_queue(grid, cpu(), tmp_path, heard, signals=False) as queue:
+        for gpu in "AB":
+            queue.keep(answered(queue.take("a"), provenance={"gpu": gpu}), 1.0, 1, [])
+    assert heard.texts == []
+
+
 @pytest.mark.parametrize("status", STATUSES)
 def test_fail_fast_stops_at_a_fault_and_at_no_finding(tmp_path, status):
     grid, heard = [fakes.job(0), fakes.job(1)], Heard()
@@ -119,8 +140,8 @@ def test_a_process_that_dies_in_a_later_round_costs_that_round_only(folder):
         assert any("round 2 is missing: it ended as crashed" in note for note in row.notes)
 
 
-def answered(job, status="ok", **more):
-    return Row(job, status, provenance={"worker": "w-1"}, **more)
+def answered(job, status="ok", provenance=None, **more):
+    return Row(job, status, provenance={"worker": "w-1", **(provenance or {})}, **more)
 
 
 def test_attempts_are_counted_on_and_a_job_that_is_done_leaves_the_queue(tmp_path):
@@ -146,9 +167,10 @@ def test_a_job_that_another_driver_holds_is_left_to_it_until_its_row_is_there(tm
     monkeypatch.setattr("svdsweep.runner.queue.LOOK_S", 0.0)
     grid = [fakes.job(seed) for seed in range(3)]
     first, second = Heard(), Heard()
-    with open_queue(grid, cpu(), tmp_path, first, signals=False) as one:
+    Store(tmp_path, "earlier").append(Row(grid[0], "failed", attempt=3))
+    with open_queue(grid, cpu(attempts=9), tmp_path, first, signals=False) as one:
         here = one.take("a")
-        with open_queue(grid, cpu(), tmp_path, second, signals=False) as other:
+        with open_queue(grid, cpu(attempts=9), tmp_path, second, signals=False) as other:
             other._tail.but = ""  # both drivers are this process and have one file of rows
             assert [other.take("b") for _ in range(3)] == [grid[1], grid[2], None]
             assert (len(other), other.waiting) == (1, 0)
@@ -157,6 +179,38 @@ def test_a_job_that_another_driver_holds_is_left_to_it_until_its_row_is_there(tm
             one.keep(answered(here, attempt=4), seconds=1.0, workers=1, under_way=[])
             other.look()
             assert (len(other), second.jobs_elsewhere, other.attempt(here)) == (0, 1, 5)
+
+
+def test_a_job_whose_row_came_between_a_look_and_its_lease_is_not_run_again_and_held_by_nobody(tmp_path):
+    job, heard = fakes.job(0), Heard()
+    Store(tmp_path, "earlier").append(Row(job, "failed", attempt=3))
+    with open_queue([job], cpu(attempts=9), tmp_path, heard, signals=False) as queue:
+        Store(tmp_path, "meanwhile").append(Row(job, "failed", attempt=2))
+        assert (queue.take("a"), len(queue), heard.jobs_elsewhere) == (None, 0, 1)
+        assert not (tmp_path / "claims" / job.key).exists()
+        assert queue.attempt(job) == 4
+
+
+def test_a_drained_queue_awaits_no_job_of_another_driver(tmp_path):
+    grid = [fakes.job(seed) for seed in range(2)]
+    with (
+        open_queue(grid, cpu(), tmp_path, Heard(), signals=False) as one,
+        open_queue(grid, cpu(fail_fast=True), tmp_path, Heard(), signals=False) as other,
+    ):
+        one.take("a")
+        here = other.take("b")
+        assert (other.take("c"), len(other)) == (None, 1)
+        other.keep(answered(here, "crashed"), seconds=1.0, workers=1, under_way=[])
+        assert (other.stopped, len(other)) == (True, 0)
+
+
+def test_fail_fast_stops_at_a_round_that_failed_too(tmp_path):
+    job = replace(fakes.job(0), measure=Measure(rounds=3))
+    with open_queue([job], cpu(fail_fast=True), tmp_path, Heard(), signals=False) as queue:
+        queue.keep(answered(queue.take("a"), series={"total_s": [1.0]}), seconds=1.0, workers=1, under_way=[])
+        assert (queue.stopped, queue.next_round()) == (False, 1)
+        queue.keep(answered(queue.take("a"), "failed", attempt=2), seconds=1.0, workers=1, under_way=[])
+        assert (queue.stopped, queue.next_round()) == (True, 0)
 
 
 def test_the_rounds_of_a_measurement_are_due_until_all_are_there_and_the_watch_hears_of_them(tmp_path):

@@ -5,6 +5,8 @@ import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
 
 import fakes
 import psutil
@@ -15,6 +17,9 @@ from svdsweep.config import Ray, Runner
 from svdsweep.errors import UserError
 from svdsweep.runner import ray as engine
 from svdsweep.runner import run_jobs
+from svdsweep.runner.ray_actor import Answer, Keeper
+from svdsweep.runner.worker_process import STARTS, Unwritable
+from svdsweep.store.rows import Row
 
 OPTIONS = Runner(name="ray", devices="cpu", timeout_s=20, ray=Ray(cpus_per_actor=1))
 
@@ -29,6 +34,177 @@ def test_room_is_what_the_scarcest_resource_leaves():
     assert engine._room({"CPU": 3, "GPU": 8}, gpus=1, cpus=1) == 3
     assert engine._room({"CPU": 8}, gpus=0, cpus=2) == 4
     assert engine._room({"CPU": 8}, gpus=1, cpus=2) == 0
+
+
+class Lost(Exception):
+    """As Ray's own errors: an actor or its machine is gone."""
+
+
+@pytest.fixture
+def driver(tmp_path):
+    """A driver's view of a cluster whose machines, actors and answers are made up; three jobs wait."""
+    waiting = [fakes.job(seed) for seed in range(3)]
+    seen = SimpleNamespace(nodes=[], asked=[], answers={}, killed=[], told=[], back=[], left=[])
+    handle = SimpleNamespace(
+        ready=SimpleNamespace(remote=lambda: object()), run=SimpleNamespace(remote=lambda *_: object())
+    )
+
+    def remote(**resources):
+        return lambda keeper: SimpleNamespace(
+            remote=lambda *arguments: seen.asked.append((resources, arguments)) or handle
+        )
+
+    def get(call):
+        if isinstance(seen.answers[call], Exception):
+            raise seen.answers[call]
+        return seen.answers[call]
+
+    library = SimpleNamespace(
+        nodes=lambda: seen.nodes,
+        remote=remote,
+        get=get,
+        kill=seen.killed.append,
+        exceptions=SimpleNamespace(RayError=Lost),
+    )
+
+    class Waiting(SimpleNamespace):
+        def __len__(self):
+            return len(waiting)
+
+    queue = Waiting(
+        writer="host-1",
+        look=lambda: None,
+        waiting=3,
+        attempt=lambda job: 4,
+        put_back=seen.back.append,
+        leave=seen.left.append,
+        next_round=lambda: 0,
+        take=lambda worker, idle_s: waiting.pop(0),
+    )
+    heard = Heard()
+    heard.started = lambda worker, job, attempt: seen.told.append((worker, job.seed, attempt))
+    seen.cluster = engine._Cluster(library, queue, "fakes:load", OPTIONS, tmp_path, ".seen", heard)
+    seen.actor = lambda **facts: engine._Actor(handle, "w-1", **facts)
+    return seen
+
+
+def machine(alive=True, **resources):
+    return {"Alive": alive, "Resources": resources}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "devices", "ray", "actors", "gpus"),
+    [
+        ([machine(CPU=2), machine(CPU=1), machine(alive=False, CPU=8)], "auto", {}, 3, 0.0),
+        ([machine(CPU=2), machine(alive=False, CPU=8)], "auto", {}, 2, 0.0),
+        ([machine(CPU=8)], "auto", {}, 3, 0.0),  # no more than there are jobs
+        ([machine(CPU=8)], "auto", {"actors": 1}, 1, 0.0),
+        ([machine(CPU=8), machine(CPU=8, GPU=1)], "auto", {}, 1, 1.0),
+        ([machine(CPU=8, GPU=1)], "auto", {"gpus_per_actor": 0.5}, 2, 0.5),
+        ([machine(CPU=8, GPU=1)], "cpu", {}, 3, 0.0),
+        ([], "auto", {}, 0, 0.0),
+    ],
+)
+def test_as_many_actors_are_started_as_there_is_room_and_use_for(driver, nodes, devices, ray, actors, gpus):
+    driver.nodes, cluster = nodes, driver.cluster
+    cluster.options = replace(OPTIONS, devices=devices, ray=replace(OPTIONS.ray, **ray))
+    cluster._grow()
+    cluster._grow()  # not again so soon
+    assert len(cluster.calls) == len(driver.asked) == actors
+    assert all(asked["num_gpus"] == gpus and asked["num_cpus"] == 1 for asked, _ in driver.asked)
+    assert [arguments[0] for _, arguments in driver.asked] == [f"host-1-ray{i}" for i in range(actors)]
+    assert all(arguments[-1] == (gpus > 0) for _, arguments in driver.asked)
+    assert bool(cluster.watch.texts) == (not actors)
+
+
+@pytest.mark.parametrize(
+    ("failed", "died", "up", "hopeless"),
+    [(2, 0, False, True), (0, 20, False, True), (1, 19, False, False), (2, 20, True, False)],
+)
+def test_a_sweep_goes_on_as_long_as_a_worker_may_come_up(driver, failed, died, up, hopeless):
+    cluster = driver.cluster
+    cluster.failed, cluster.died, cluster.cause = failed, died, "why"
+    cluster.idle = [driver.actor(up=True)] * up
+    if hopeless:
+        with pytest.raises(UserError, match="No worker comes up, so 3 jobs are left: why"):
+            cluster._goes_on()
+    else:
+        assert cluster._goes_on()
+
+
+def test_an_actor_that_dies_costs_its_job_an_attempt_and_one_that_does_not_come_up_none(driver):
+    cluster, job = driver.cluster, fakes.job(7)
+    driver.answers = {
+        "dead": Lost("gone\nand more"),
+        "why": Answer(why="no GPU"),
+        "full": Answer(why="x", unwritable=True),
+    }
+    row = cluster._answered("dead", driver.actor(up=True, job=job))
+    assert (row.status, row.attempt, row.provenance["worker"]) == ("crashed", 4, "w-1")
+    assert row.error == "the actor or its machine died: Lost: gone"
+    assert (cluster.died, cluster.failed, driver.back) == (0, 0, [])
+    assert cluster._answered("dead", driver.actor()) is None
+    assert (cluster.died, cluster.failed) == (1, 0)
+    assert cluster._answered("why", driver.actor(job=job)) is None
+    assert (cluster.died, cluster.failed, driver.back, cluster.cause) == (1, 1, [job], "no GPU")
+    assert driver.left == ["w-1"] * 3
+    assert ["is lost" in text for text in cluster.watch.texts] == [True]
+    with pytest.raises(Unwritable):
+        cluster._answered("full", driver.actor(job=job))
+
+
+def test_an_answer_is_the_drivers_own_job_with_its_files_and_the_actor_is_idle_from_then_on(driver, tmp_path):
+    cluster, job = driver.cluster, fakes.job(7)
+    cluster.failed = cluster.died = 1
+    foreign = replace(job, image=replace(job.image, name="another"))
+    driver.answers = {"row": Answer(Row(foreign, "ok"), {"videos/a.mp4": b"video"}), "ready": Answer()}
+    actor = driver.actor(job=job, up=True, since=0.0)
+    assert cluster._answered("row", actor).job is job
+    assert (tmp_path / "videos" / "a.mp4").read_bytes() == b"video"
+    assert (cluster.idle, actor.job, cluster.failed, cluster.died) == ([actor], None, 0, 0)
+    assert actor.since > 0
+    waiting = driver.actor(up=True, since=0.0)  # it was only asked for a sign of life
+    assert cluster._answered("ready", waiting) is None
+    assert (waiting.since, waiting.heard > 0) == (0.0, True)
+
+
+def test_an_idle_actor_gets_a_job_unless_it_was_silent_for_long(driver):
+    cluster = driver.cluster
+    cluster.idle = [driver.actor(up=True), driver.actor(up=True, heard=-1e9)]
+    for actor in list(cluster.idle):
+        cluster._give(actor)
+    assert cluster.idle == []
+    assert [actor.job and actor.job.seed for actor in cluster.calls.values()] == [0, None]
+    assert driver.told == [("w-1", 0, 4)]
+
+
+@pytest.mark.parametrize(("gpu", "device"), [(True, "GPU-1"), (False, "cpu")])
+def test_a_keeper_sits_on_the_device_that_ray_gave_it(tmp_path, monkeypatch, gpu, device):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1")
+    (tmp_path / ".seen").touch()
+    options = replace(OPTIONS, ray=Ray(cpus_per_actor=0.5))
+    slot = Keeper("w-1", "fakes:load", options, tmp_path, ".seen", gpu).worker.slot
+    assert (slot.device, slot.folder, slot.threads) == (device, tmp_path, 1)
+    assert Keeper("w-1", "fakes:load", OPTIONS, tmp_path, ".unseen", gpu).folder != tmp_path
+
+
+def test_a_keeper_sends_a_jobs_files_home_and_keeps_the_baselines(tmp_path):
+    keeper, job = Keeper("w-1", "fakes:load", OPTIONS, tmp_path, ".unseen", False), fakes.job(1)
+    names = [
+        f"videos/{job.key}.mp4",
+        f"baselines/{job.key}.npz",
+        f"baselines/waiting/{job.key}.npz",
+        "videos/other.mp4",
+    ]
+    for name in names:
+        (keeper.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (keeper.folder / name).write_text(name, encoding="utf-8")
+    assert keeper._files(job) == {name: name.encode() for name in names[:3]}
+    assert [(keeper.folder / name).exists() for name in names] == [False, True, False, True]
+    keeper.worker._failed_starts = STARTS
+    assert keeper.ready() == Answer(why="unknown")
+    keeper.worker.cause = "no GPU"
+    assert keeper.ready() == Answer(why="no GPU")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from svdsweep.config import Job, Measure, Memory
 from svdsweep.probes.latency import time_columns
 from svdsweep.runner.rounds import begun, differing, further_rounds, joined
-from svdsweep.store.rows import Row
+from svdsweep.store.rows import STATUSES, Row
 
 JOB = Job(num_frames=14, measure=Measure(rounds=3))
 SLOW = Job(num_frames=14, measure=Measure(rounds=3), memory=Memory(offload="model"))
@@ -29,7 +29,9 @@ def test_a_job_is_due_until_it_has_its_rounds() -> None:
     assert further_rounds([JOB], {}) == []
     assert further_rounds([JOB], {JOB.key: row()}) == [JOB]
     assert further_rounds([JOB], {JOB.key: row(values={"rounds": 3})}) == []
-    assert further_rounds([JOB], {JOB.key: row(status="oom")}) == []
+    for status in STATUSES:
+        due = further_rounds([JOB], {JOB.key: row(status=status)})
+        assert due == ([JOB] if status == "ok" else []), status
     assert further_rounds([Job()], {Job().key: row(Job())}) == []
 
 
@@ -109,9 +111,10 @@ def test_what_is_suspicious_of_one_round_alone_is_not_told_of_both() -> None:
     ],
 )
 def test_a_round_that_failed_or_ran_elsewhere_is_told_and_takes_nothing_away(later: Row, said: str) -> None:
-    first = row(provenance=PLACE)
-    both = joined(first, later)
-    assert both.status == "ok"
+    first = row(provenance=PLACE, notes=["of the first"])
+    both = joined(first, replace(later, attempt=4))
+    assert (both.status, both.attempt) == ("ok", 4)
+    assert both.notes[:-1] == first.notes == ["of the first"]
     assert both.series == first.series
     assert both.values == {**first.values, "rounds": 2}
     assert said in both.notes[-1]
@@ -120,14 +123,21 @@ def test_a_round_that_failed_or_ran_elsewhere_is_told_and_takes_nothing_away(lat
 
 def test_of_two_rounds_the_larger_peak_and_the_first_rounds_findings_stay() -> None:
     peaks = {"vram_allocated_peak_gib": 5.0, "host_ram_peak_gib": 9.0, "load_s": 1.0, "adj_psnr_db": 40.0}
-    later = row(seconds=(2.0, 2.0), attempt=2, provenance={"worker": "b"}, notes=["later"])
+    later = row(seconds=(2.0, 2.0), attempt=2, provenance={"worker": "b"}, notes=["of both", "later"])
+    later.series.update({"luma": [0.9], "only_later": [1.0], "vae_decode_s": [0.5, 0.5]})
     less = {"vram_allocated_peak_gib": 7.0, "host_ram_peak_gib": 8.0, "load_s": 3.0, "adj_psnr_db": 30.0}
     later = replace(later, values={**later.values, **less, "only_later": 1.0})
-    both = joined(row(values=peaks, notes=["first"], provenance={"worker": "a"}), later)
+    both = joined(row(values=peaks, notes=["first", "of both"], provenance={"worker": "a"}), later)
+    assert both.notes.count("of both") == 1
     expected = {**peaks, "vram_allocated_peak_gib": 7.0, "only_later": 1.0}
     assert {name: both.values[name] for name in expected} == expected
-    assert both.notes[:2] == ["first", "later"]
+    assert both.notes[:3] == ["first", "of both", "later"]
     assert both.provenance == {"worker": "b"}
+    assert {name: both.series[name] for name in ("luma", "only_later", "vae_decode_s")} == {
+        "luma": [0.5, 0.6],
+        "only_later": [1.0],
+        "vae_decode_s": [0.5, 0.5],
+    }
 
 
 def test_a_round_is_affordable_as_long_as_preparing_takes_no_longer_than_measuring() -> None:
@@ -137,6 +147,11 @@ def test_a_round_is_affordable_as_long_as_preparing_takes_no_longer_than_measuri
         assert further_rounds([JOB], {JOB.key: held}) == due
     twice = joined(row(seconds=seconds), row(seconds=seconds, attempt=2))  # 4.25 s a round, not 8.5
     assert further_rounds([JOB], {JOB.key: replace(twice, values={**twice.values, "load_s": 5.0})}) == []
+    twice.series["round"] = [1, 1, 3, 3]  # the second failed
+    held = replace(
+        twice, job=replace(JOB, measure=Measure(rounds=9)), values={**twice.values, "load_s": 4.25}
+    )
+    assert further_rounds([held.job], {held.key: held}) == [held.job]
 
 
 def test_only_what_both_know_can_differ() -> None:

@@ -106,6 +106,13 @@ def test_a_job_that_is_put_back_comes_again_and_nothing_is_lost():
     jobs = groups(2, lambda g: [10] * 3)
     schedule = Scheduler(jobs)
     first = schedule.take("a")
+    schedule.learn(first, 10.0)
+    left_s = schedule.left_s(1, [])
+    second = schedule.take("a")
+    schedule.put_back(second)
+    assert schedule.left_s(1, []) == left_s == 50.0
+    assert schedule.take("a") is second, "it is the next of its group"
+    schedule.put_back(second)
     schedule.put_back(first)
     assert len(schedule) == 6
     seen = {job.key for _ in range(6) if (job := schedule.take("a"))}
@@ -125,7 +132,7 @@ def test_the_cost_of_a_job_counts_all_that_its_time_grows_with():
     job = fakes.job(num_inference_steps=10, num_frames=8, height=64, width=96, max_guidance_scale=1.0)
     plain = 10 * 8 * 64 * 96
     assert cost(replace(job, measure=Measure(warmup=0, repeats=1))) == plain
-    assert cost(replace(job, measure=Measure(warmup=2, repeats=3))) == 5 * plain
+    assert cost(replace(job, measure=Measure(warmup=2, repeats=3, rounds=4))) == 5 * plain, "of one round"
     guided = replace(job, measure=Measure(warmup=0, repeats=1), max_guidance_scale=1.5)
     assert cost(guided) == 2 * plain
 
@@ -146,8 +153,47 @@ def test_the_time_left_counts_what_waits_whole_and_what_is_under_way_by_half():
     assert schedule.left_s(1, [*under_way, other]) == pytest.approx(
         33 + 11 / 2
     )  # half of what both took in the mean
+    schedule.take("b")
+    assert schedule.left_s(1, []) == pytest.approx(2), "one of the fast ones"
     schedule.clear()
     assert (len(schedule), schedule.left_s(1, [])) == (0, 0.0)
+
+
+def helped(left, workers=1, **idle):
+    """Whether one more worker takes one of so many jobs that are left to a group's workers: of 10 s each, where a load
+    took 10 s and another 30."""
+    schedule = Scheduler(groups(1, lambda g: [10] * (left + workers + 3)))
+    schedule.learn(schedule.take("a"), 10.0)  # without a load
+    for worker, load_s in (("a", 10.0), ("a", 30.0)):
+        schedule.learn(schedule.take(worker), 10.0 + load_s, load_s)
+    for i in range(workers):
+        schedule.take("ab"[i], idle_s=1e9)
+    return schedule.take("c", **idle) is not None
+
+
+def test_a_worker_helps_where_that_ends_sooner_than_its_load_and_half_a_job_take():
+    assert [helped(left) for left in (2, 3)] == [
+        False,
+        True,
+    ]  # 20 s of load in the mean and half of a job's 10
+    assert [helped(3, workers=2), helped(5, workers=2), helped(6, workers=2)] == [False, False, True]
+    assert [helped(2, idle_s=idle_s) for idle_s in (4.0, 6.0)] == [False, True]
+
+
+def test_a_helper_goes_where_most_time_is_left_for_each_worker():
+    slow, crowded = groups(2, lambda g: [10] * 6)[:6], groups(2, lambda g: [10] * 6)[6:]
+    schedule = Scheduler([*slow, *crowded])
+    for worker, seconds in (("a", 40.0), ("b", 10.0)):
+        schedule.learn(schedule.take(worker), seconds)
+    for _ in range(3):
+        schedule.take("a")  # two jobs of 40 s are left to one, five of 10 s to the other
+    assert schedule.take("c").pipeline_key == slow[0].pipeline_key
+    equal = Scheduler([*slow, *crowded])
+    for worker in "ab":
+        equal.learn(equal.take(worker), 10.0)
+    equal.take("b")  # five are left to one; of four, the helper makes two of it
+    assert equal.take("c").pipeline_key == slow[0].pipeline_key
+    assert equal.take("d").pipeline_key == crowded[0].pipeline_key
 
 
 def test_a_helper_goes_where_the_most_is_left_and_keeps_to_it():

@@ -18,9 +18,11 @@ from slurm_node import missing, slurm
 from svdsweep.config import Runner, Slurm
 from svdsweep.errors import UserError
 from svdsweep.runner import run_jobs
+from svdsweep.runner import slurm as engine
 from svdsweep.runner.contract import Batch
 from svdsweep.runner.scheduler import cost
 from svdsweep.runner.slurm import batch, in_queue, parameters, shards, submitted
+from svdsweep.store.rows import Row, Store
 
 
 def test_shards_are_of_equal_work_and_part_few_groups():
@@ -94,6 +96,84 @@ def test_the_queue_tells_what_is_not_over_and_silence_is_not_the_end(
     (tmp_path / "slurm" / "submitted.json").write_text('{"array": "77"}', encoding="utf-8")
     counts = None if states is None else dict.fromkeys((s.split()[0].lower() for s in states), 1)
     assert batch(tmp_path) == Batch("77", counts)
+
+
+def test_a_shard_runs_what_was_not_tried_since_the_array_was_submitted(tmp_path, monkeypatch):
+    jobs, heard = [fakes.job(seed) for seed in range(4)], []
+    store = Store(tmp_path, "earlier")
+    for job, attempt in zip(jobs[:3], (2, 3, 1), strict=True):
+        store.append(Row(job, "failed", attempt=attempt))
+
+    def run(left, load, options, folder, watch, signals):
+        heard.extend([[job.seed for job in left], load, options, folder, signals])
+        return iter(left)
+
+    monkeypatch.setattr(engine.local, "run", run)
+    asked = Runner(name="slurm", devices="cpu", attempts=7)
+    before = {jobs[0].key: 2, jobs[1].key: 2}
+    assert engine.Shard(jobs, "fakes:load", asked, tmp_path, before)() == 2
+    assert heard == [[0, 3], fakes.load, replace(asked, name="local"), tmp_path, False]
+
+
+@pytest.fixture
+def queued(tmp_path, monkeypatch):
+    """A cluster whose queue answers what is put into it, a step at each look; what was submitted, what was told."""
+    seen = SimpleNamespace(
+        states=[], steps=[], submitted=[], heard=Heard(), jobs=[fakes.job(i) for i in range(3)]
+    )
+    seen.store, seen.array = Store(tmp_path, "shard"), "77"
+    seen.heard.opened = lambda *facts: seen.heard.texts.append(facts)
+
+    def submit(todo, load, options, folder, before):
+        seen.submitted.append(([job.seed for job in todo], load, dict(before)))
+        seen.array = "78"
+        return seen.array
+
+    monkeypatch.setattr(engine, "submitted", lambda _: seen.array)
+    monkeypatch.setattr(engine, "in_queue", lambda _: seen.states.pop(0) if seen.states else [])
+    monkeypatch.setattr(engine, "_submit", submit)
+    monkeypatch.setattr(engine, "QUEUE_EVERY", 1)
+    monkeypatch.setattr(engine.time, "sleep", lambda _: [seen.store.append(row) for row in seen.steps.pop(0)])
+    return seen
+
+
+def test_a_driver_comes_back_to_its_array_and_submits_only_what_that_left(tmp_path, queued):
+    Store(tmp_path, "earlier").append(Row(queued.jobs[0], "failed", attempt=1))
+    queued.states = [None, None, ["RUNNING None"], ["RUNNING None"], [], ["RUNNING None"]]
+    # at first SLURM does not answer; a row of the attempt before is no news
+    queued.steps = [
+        [],
+        [],
+        [Row(queued.jobs[0], "ok", attempt=2)],
+        [],
+        [Row(j, "ok") for j in queued.jobs[1:]],
+    ]
+    rows = list(run_jobs(queued.jobs, fakes.load, Runner(name="slurm"), tmp_path, queued.heard))
+    assert [(row.job.seed, row.attempt) for row in rows] == [(0, 2), (1, 1), (2, 1)]
+    assert [(seeds, load) for seeds, load, _ in queued.submitted] == [([1, 2], "fakes:load")]
+    assert queued.heard.texts[:4] == [
+        (3, ["slurm"]),
+        "Array 77 of this sweep is in the queue; watching it before anything is submitted.",
+        "Array 77: 1 running",
+        "Array 77: no task left",
+    ]
+    assert queued.heard.texts[4].startswith("Array 77 has ended and left 2 jobs undone;")
+    assert queued.heard.texts[5].startswith("Submitted array 78;")
+
+
+@pytest.mark.parametrize("array", [None, "77"])
+def test_what_no_array_has_is_submitted_with_the_attempts_so_far(tmp_path, queued, array):
+    Store(tmp_path, "earlier").append(Row(queued.jobs[2], "failed", attempt=2))
+    queued.array, queued.states = array, [[]] * bool(array)  # the earlier array is over
+    queued.states.append(["PENDING Priority", "PENDING Priority"])
+    queued.steps = [[Row(job, "ok", attempt=3) for job in queued.jobs]]
+    rows = run_jobs(queued.jobs, fakes.load, Runner(name="slurm"), tmp_path, queued.heard)
+    assert [row.job.seed for row in rows] == [0, 1, 2]
+    before = {job.key: attempts for job, attempts in zip(queued.jobs, (0, 0, 2), strict=True)}
+    assert queued.submitted == [([0, 1, 2], "fakes:load", before)]
+    assert "Array 78: 2 pending priority" in queued.heard.texts
+    assert list(run_jobs(queued.jobs, fakes.load, Runner(name="slurm"), tmp_path, queued.heard)) == []
+    assert len(queued.submitted) == 1
 
 
 def test_without_slurm_it_is_refused_in_a_sentence(folder, monkeypatch):

@@ -1,8 +1,10 @@
 """Whatever happens to a job or its worker: a row for it, none for another, no hang, no orphan."""
 
+import errno
 import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import fakes
@@ -10,7 +12,9 @@ import pytest
 from running import Heard, cpu, ran, stored, sweep
 
 from svdsweep.errors import Stopped, UserError
-from svdsweep.runner.worker_process import WorkerProcess
+from svdsweep.runner.worker_main import _is_the_disks, environment
+from svdsweep.runner.worker_process import TAIL_BYTES, WorkerProcess
+from svdsweep.worker.contract import Slot
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -55,6 +59,7 @@ def test_every_fault_at_once_gives_a_row_each_and_touches_no_other_job(folder):
     assert "Fatal Python error" in by_act["kill SIGSEGV"].error  # where it was, from the log
     assert "ValueError: planted" in by_act["raise"].error
     assert "cannot be stored" in by_act["strange"].error
+    assert by_act["strange"].phase == "answer"
 
 
 @pytest.mark.parametrize("does", list(MATRIX))
@@ -95,6 +100,53 @@ def test_a_process_is_spent_by_a_strategy_that_changes_it_and_not_fit_for_one(ea
     process = SimpleNamespace(given=SimpleNamespace(job=last), options=cpu(), _spoilt=False)
     assert WorkerProcess.needs_fresh_process(process, job) == bool(earlier or later)
     assert not WorkerProcess.needs_fresh_process(process, fakes.job(2, **earlier)), "the same pipeline"
+    other = fakes.job(1, **earlier, model=replace(last.model, dtype="float16"))
+    assert WorkerProcess.needs_fresh_process(process, other) == bool(earlier), "the strategy of another model"
+    process.given = None
+    assert not WorkerProcess.needs_fresh_process(process, job)
+
+
+def test_the_tail_of_a_log_is_what_a_terminal_would_show_of_the_last_lines_of_this_job(folder):
+    worker = WorkerProcess("w-1", Slot("cpu", folder), "fakes:load", cpu(), Heard())
+    worker.log.parent.mkdir(exist_ok=True)
+    earlier = "of the job before\n" * 9
+    worker.log.write_text(earlier + "1 %\r50 %\r99 %\n\n  \nlast\n", encoding="utf-8", newline="")
+    worker._log_from = len(earlier)
+    assert worker._tail() == "99 %\nlast"
+    worker.log.write_text(earlier + "".join(f"line {i}\n" for i in range(30)), encoding="utf-8")
+    assert worker._tail().splitlines() == [f"line {i}" for i in range(10, 30)]
+    worker.log.write_text(earlier + "x" * 9000 + "\nlast", encoding="utf-8")
+    assert worker._tail() == "x" * (TAIL_BYTES - 5) + "\nlast"
+    assert worker.idle_s > 60
+    worker._rest()
+    assert worker.idle_s < 60
+
+
+@pytest.mark.parametrize(
+    ("number", "where", "disks"),
+    [
+        *((errno.ENOSPC, "elsewhere", True), (errno.EDQUOT, None, True), (errno.EROFS, "videos/x.mp4", True)),
+        *(
+            (errno.EACCES, "videos/x.mp4", True),
+            (errno.EACCES, "elsewhere", False),
+            (errno.EACCES, None, False),
+        ),
+        (errno.ENOENT, "videos/x.mp4", False),
+    ],
+)
+def test_it_is_the_disks_fault_when_it_is_full_or_the_sweeps_folder_cannot_be_written(
+    folder, number, where, disks
+):
+    name = where and str(folder / where if "/" in where else folder.parent / where)
+    assert _is_the_disks(OSError(number, "planted", name), folder) is disks
+
+
+@pytest.mark.parametrize(("device", "visible"), [("cpu", ""), ("GPU-1", "GPU-1")])
+def test_a_worker_sees_its_device_alone_and_every_library_keeps_to_its_cores(folder, device, visible):
+    told = environment(Slot(device, folder, 3))
+    assert (told["CUDA_VISIBLE_DEVICES"], told["CUDA_DEVICE_ORDER"]) == (visible, "PCI_BUS_ID")
+    libraries = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    assert [told[name] for name in libraries] == ["3"] * 3
 
 
 @pytest.mark.parametrize(

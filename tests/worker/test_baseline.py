@@ -137,7 +137,7 @@ def test_similarity_is_that_of_the_reference_implementation() -> None:
 
 
 def test_kept_frames_come_back_as_they_were(tmp_path: Path) -> None:
-    for floor in (None, 61.5):
+    for floor in (None, 61.5, 0.0):
         write_kept(tmp_path / "new" / "a.npz", replace(BASE, noise_floor_db=floor))
         again = read_kept(tmp_path / "new" / "a.npz")
         assert again is not None
@@ -188,12 +188,13 @@ def test_a_job_ahead_of_its_baseline_is_compared_later(tmp_path: Path) -> None:
     series = {"total_s": [1.0]}
     store.append(Row(replace(job, seed=9), "failed", error="boom"))
     store.append(Row(replace(job, seed=8), "ok"))
-    store.append(Row(job, "ok", values={"total_s": 1.0}, series=series, notes=["warm", WAITING]))
+    store.append(Row(job, "ok", values={"total_s": 9.0}, series=series, notes=["of the run before"]))
+    store.append(Row(job, "ok", 2, values={"total_s": 1.0}, series=series, notes=["warm", WAITING]))
     assert compare_missing(tmp_path) == []
     write_kept(baseline_path(tmp_path, BASELINE.key), BASE)
     write_kept(waiting_path(tmp_path, replace(job, seed=9).key), mine)
     [row] = compare_missing(tmp_path)
-    assert (row.job, row.status, row.values["equality"]) == (job, "ok", "equivalent")
+    assert (row.job, row.status, row.attempt, row.values["equality"]) == (job, "ok", 2, "equivalent")
     assert row.values["total_s"] == 1.0
     assert (row.series["total_s"], row.notes) == ([1.0], ["warm"])
     assert len(row.series["psnr_to_baseline_db"]) == 4

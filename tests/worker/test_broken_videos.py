@@ -4,17 +4,23 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pipelines
 import pytest
 import torch
 
 from svdsweep.config import Image, Job, Memory, Metrics
 from svdsweep.store.defects import defect
+from svdsweep.store.measurements import Measurements
 from svdsweep.store.rows import Row, Store
-from svdsweep.worker import worker
+from svdsweep.worker import outputs, worker
+from svdsweep.worker.baseline import Kept, baseline_path, write_kept
 from svdsweep.worker.contract import Slot
+from svdsweep.worker.measuring import Output, Setup
+from svdsweep.worker.outputs import to_uint8
 
 PLAIN = Job(
     image=Image(name="rocket", path="rocket.jpg"),
@@ -47,6 +53,35 @@ def frozen(decoder: Any) -> None:
     """Each frame is the first one."""
     whole = decoder.forward
     decoder.forward = lambda *a, **k: whole(*a, **k)[:1].expand(PLAIN.num_frames, -1, -1, -1)
+
+
+def test_levels_are_rounded_and_what_is_not_a_number_is_black() -> None:
+    values = [0.0, 0.4 / 255, 0.6 / 255, 254.6 / 255, 1.0, 1.5, -0.5, math.nan, math.inf, -math.inf]
+    levels = to_uint8(np.array(values, np.float32))
+    assert levels.tolist() == [0, 0, 1, 255, 255, 255, 0, 0, 255, 0]
+
+
+def test_metrics_are_told_the_frames_of_a_decode_and_what_else_only_the_run_knows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    heard: list[Any] = []
+    monkeypatch.setattr(outputs, "score", lambda *asked: heard.append(asked) or Measurements())
+    monkeypatch.setattr(outputs, "write_video", lambda path, frames, fps: heard.append((path, fps)))
+    base = Kept(np.full((3, 32, 48, 3), 9, np.uint8), np.zeros((1, 3, 4, 4, 6), np.float32), 3, "cpu")
+    write_kept(baseline_path(tmp_path, "base"), base)
+    networks = {"image_encoder": "an encoder", "feature_extractor": "an extractor"}
+    pipe = SimpleNamespace(**networks, maybe_free_model_hooks=lambda: None)
+    frames = np.zeros((3, 32, 48, 3), np.float32)
+    frames[0, 0, 0, 0] = math.nan
+    job = replace(PLAIN, decode_chunk_size="auto", metrics=Metrics(families=["baseline", "defects", "seams"]))
+    job = replace(job, fps=11, baseline="base")
+    setup = Setup(pipe, job, np.full((32, 48, 3), 7, np.uint8), 2, torch.device("cpu"))
+    outputs.judge(setup, tmp_path, Output(frames, torch.zeros(1, 3, 4, 4, 6), None), None, lambda _: None)  # type: ignore[arg-type]
+    (_, context, families), video = heard
+    assert video == (tmp_path / "videos" / f"{job.key}.mp4", 11)
+    assert (context.decode_chunk_size, context.nonfinite_values, context.device) == (2, 1, "cpu")
+    assert (context.image_encoder, context.feature_extractor) == ("an encoder", "an extractor")
+    assert (context.image.mean(), context.reference.mean(), families) == (7, 9, ["defects", "seams"])
 
 
 def spoilt(monkeypatch: pytest.MonkeyPatch, folder: Path, spoil: Spoil, job: Job = PLAIN) -> Row:

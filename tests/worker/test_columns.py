@@ -46,6 +46,9 @@ def test_raw_times_are_kept_by_stage_and_step() -> None:
     }
     decode = Timing(5.0, {"vae_decode": 5.0}, [], {})
     assert time_series([decode]) == {"total_s": [5.0], "vae_decode_s": [5.0]}
+    quick = Timing(5.0, {"image_encode": 0.0}, [5.0], {})
+    assert time_series([quick]) == {"total_s": [5.0], "image_encode_s": [0.0], "step_s": [[5.0]]}
+    assert "step_s" not in time_series([quick, decode]), "a series has an entry for each repeat"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_energy_is_that_of_one_run_and_the_cards_state_is_that_after_it() -> Non
         energy_j=500.0, throttle="power cap", other_processes=2, process_gib=3, device_gib=5, **clocks
     )
     before = State(energy_j=100.0, sm_clock_mhz=1, throttle="power brake", other_processes=7, process_gib=8)
-    columns = device_columns(before, after, total_s=[1.0, 3.0], warmup_s=[4.0])
+    columns = device_columns(before, after, total_s=[1.0, 2.0, 6.0], warmup_s=[3.0])
     seen = {"throttle": "power cap", "other_processes": 2, "vram_process_peak_gib": 3, "vram_device_gib": 5}
     assert columns.values == {**clocks, **seen, "energy_j": 100.0}
     assert columns.notes == [
@@ -84,9 +87,12 @@ def test_energy_is_that_of_one_run_and_the_cards_state_is_that_after_it() -> Non
 
 @pytest.mark.parametrize(("before_j", "after_j"), [(None, None), (None, 9.0), (9.0, None)])
 def test_energy_is_unknown_without_both_readings(before_j: float | None, after_j: float | None) -> None:
-    columns = device_columns(State(energy_j=before_j), State(energy_j=after_j), [1.0], [])
+    after = State(energy_j=after_j, other_processes=0)
+    columns = device_columns(State(energy_j=before_j), after, [1.0], [])
     assert columns.values["energy_j"] is None
     assert not columns.notes
+    since_the_driver_came = device_columns(State(energy_j=0.0), State(energy_j=9.0), [1.0], [])
+    assert since_the_driver_came.values["energy_j"] == 9.0
 
 
 def test_peaks_are_the_largest_over_stages_and_repeats() -> None:

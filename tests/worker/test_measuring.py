@@ -182,7 +182,7 @@ def test_a_decode_is_repeated_as_often_as_asked_after_one_that_is_not_timed(
     how: Repeats, compile_vae: bool, cold: bool, untimed: tuple[int, int]
 ) -> None:
     told: Told = []
-    job = replace(JOB, measure=how, memory=Memory(compile_vae=compile_vae))
+    job = replace(JOB, measure=how, memory=Memory(compile="whole", compile_vae=compile_vae))
     measured = measure_decode(setup(job=job), LATENTS, 2, lambda *report: told.append(report), cold)
     assert (int(measured.compile_run_s is not None), len(measured.warmup_s)) == untimed
     phases = ["compile"] * untimed[0] + ["warmup"] * untimed[1] + ["vae_decode"] * 2

@@ -20,10 +20,10 @@ def clip(count=14, height=64, width=128):
 
 
 def test_a_video_has_every_frame_the_rate_and_the_codec_that_players_know(tmp_path):
-    write_video(tmp_path / "a.mp4", clip(), fps=7)
+    write_video(tmp_path / "a.mp4", clip(), fps=11)
     reader = imageio_ffmpeg.read_frames(str(tmp_path / "a.mp4"))
     about = next(reader)
-    assert (about["codec"], about["fps"], tuple(about["size"])) == ("h264", 7.0, (128, 64))
+    assert (about["codec"], about["fps"], tuple(about["size"])) == ("h264", 11.0, (128, 64))
     assert about["pix_fmt"].startswith("yuv420p")
     assert sum(1 for _ in reader) == 14
 
@@ -57,6 +57,26 @@ def test_a_contact_sheet_shows_every_frame_in_its_proportions(tmp_path):
     assert sheet.shape[1] <= 1300
     first = sheet[..., 0] == 10
     assert first.any(0).sum() / first.any(1).sum() == pytest.approx(96 / 64, rel=0.02)
+
+
+@pytest.mark.parametrize(("count", "columns", "rows"), [(14, 7, 2), (25, 5, 5), (16, 7, 3), (3, 3, 1)])
+def test_the_frames_of_a_contact_sheet_lie_in_lines_from_left_to_right(tmp_path, count, columns, rows):
+    frames = np.zeros((count, 16, 24, 3), np.uint8)
+    frames[:] = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    write_contact_sheet(tmp_path / "a.png", frames)
+    sheet = np.asarray(PIL.Image.open(tmp_path / "a.png"))[..., 0]
+    height, width = (side // parts for side, parts in zip(sheet.shape, (rows, columns), strict=True))
+    middles = sheet[height // 2 :: height, width // 2 :: width][:rows, :columns].ravel().tolist()
+    assert middles == [*range(count), *[255] * (rows * columns - count)]
+
+
+@pytest.mark.parametrize(("width", "shades"), [(24, 2), (2560, 1)])
+def test_small_frames_are_enlarged_as_they_are_and_large_ones_are_averaged(tmp_path, width, shades):
+    frames = np.zeros((1, 8, width, 3), np.uint8)
+    frames[:, :, ::2] = 200
+    write_contact_sheet(tmp_path / "a.png", frames)
+    middle = np.asarray(PIL.Image.open(tmp_path / "a.png"))[:, 100:-100, 0]
+    assert len(np.unique(middle)) == shades
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path):

@@ -69,6 +69,7 @@ STUCK = "host_ram_peak_gib is the peak of the worker's life: the kernel would no
         (1.06, 1.0, True, [LEFT.format("0.06")]),
         (1.5, 2.0, True, []),
         (1.5, None, True, []),
+        (0.06, 0.0, True, [LEFT.format("0.06")]),  # of a pipeline whose weights wait elsewhere
         (None, 1.0, True, []),
         (1.5, 1.0, False, [LEFT.format("0.50"), STUCK]),
     ],
@@ -177,7 +178,10 @@ def test_shared_latents_are_decoded_as_often_as_their_denoise_was_timed(
 ) -> None:
     whole = run_module.measure
     timed = whole(None, None, True)
-    monkeypatch.setattr(run_module, "measure", lambda *_: replace(timed, timings=timed.timings * 3))
+    last = replace(timed.last, latents=torch.ones(1))
+    monkeypatch.setattr(
+        run_module, "measure", lambda *_: replace(timed, last=last, timings=timed.timings * 3)
+    )
     repeats = []
 
     def decoded(setup: Any, latents: Any, times: int, progress: Any, _cold: bool) -> Measured:
