@@ -1,6 +1,8 @@
 """Ray: an actor a device, as many as the cluster has room for, each the keeper of one worker process."""
 
+import atexit
 import os
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -10,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from svdsweep.config import Job, Ray, Runner
-from svdsweep.errors import UserError
+from svdsweep.errors import SOME_FAILED, UserError
 from svdsweep.runner.contract import TICK_S, Watch
 from svdsweep.runner.queue import Queue, open_queue
 from svdsweep.runner.ray_actor import Answer, Keeper
+from svdsweep.runner.ray_head import Head
 from svdsweep.runner.worker_main import name_of
 from svdsweep.runner.worker_process import STARTS, Unwritable
 from svdsweep.store.files import renamed_when_done
@@ -57,14 +60,14 @@ def run(jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: W
         token = f".seen-{uuid.uuid4().hex}"
         (folder / token).touch()
         try:
-            with _connected(options.ray) as ray:
-                yield from _Cluster(ray, queue, name_of(load), options, folder, token, watch).run()
+            with _connected(options.ray) as (ray, head):
+                yield from _Cluster(ray, head, queue, name_of(load), options, folder, token, watch).run()
         finally:
             (folder / token).unlink(missing_ok=True)
 
 
 @contextmanager
-def _connected(asked: Ray) -> Iterator[Any]:
+def _connected(asked: Ray) -> Iterator[tuple[Any, Head]]:
     """Join or start Ray, and leave it again unless the caller had joined before. Raises UserError."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -77,12 +80,37 @@ def _connected(asked: Ray) -> Iterator[Any]:
             # without an address, one that another program left behind would be taken; `local` always starts afresh
             ray.init(address=asked.address or "local", include_dashboard=False, log_to_driver=False)
         except (ConnectionError, OSError, RuntimeError) as e:
-            raise UserError(f"runner.ray.address={asked.address}: no Ray answers there ({e}).") from e
+            raise UserError(f"runner.ray.address={asked.address}: {_why_not_joined(e)}") from e
+    head = Head(str(ray.get_runtime_context().gcs_address))
     try:
-        yield ray
+        yield ray, head
     finally:
-        if not joined:
+        if head.dead:
+            atexit.register(
+                _end
+            )  # before Ray's own, which waits for the dead and ends the process another way
+        elif not joined:
             ray.shutdown()
+
+
+def _end() -> None:
+    """End this process without taking leave of Ray."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(SOME_FAILED)
+
+
+def _why_not_joined(e: BaseException) -> str:
+    """What is wrong and what to do; the cause that Ray tells stands at the bottom of its own errors."""
+    causes = [e]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    if any("token" in str(cause).lower() for cause in causes):
+        return (
+            "that cluster wants a token and got none, or a wrong one. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+            "~/.ray/auth_token to the cluster's token; RAY_AUTH_MODE=disabled on both sides does without."
+        )
+    return f"no Ray answers there ({str(e).splitlines()[0]})."
 
 
 @dataclass
@@ -90,6 +118,7 @@ class _Cluster:
     """One run over a cluster; its methods are the parts of `run`'s loop."""
 
     ray: Any
+    head: Head
     queue: Queue
     load: str
     options: Runner
@@ -118,7 +147,7 @@ class _Cluster:
                 if not self.calls:
                     time.sleep(TICK_S)
                     continue
-                done, _ = self.ray.wait(list(self.calls), num_returns=1, timeout=TICK_S)
+                done, _ = self.head.call(self.ray.wait, list(self.calls), num_returns=1, timeout=TICK_S)
                 for call in done:
                     actor = self.calls.pop(call)
                     seconds = time.monotonic() - actor.since
@@ -126,7 +155,8 @@ class _Cluster:
                         yield self.queue.keep(row, seconds, len(self._up()), self._under_way())
         finally:
             for actor in [*self.calls.values(), *self.idle]:
-                self.ray.kill(actor.handle)
+                if not self.head.dead:
+                    self.ray.kill(actor.handle)
             self.watch.closed()
 
     def _goes_on(self) -> bool:
@@ -148,7 +178,7 @@ class _Cluster:
             return
         self._grown = time.monotonic()
         asked = self.options.ray
-        alive = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        alive = [node["Resources"] for node in self.head.call(self.ray.nodes) if node["Alive"]]
         on_gpus = self.options.devices != "cpu" and any(node.get("GPU") for node in alive)
         gpus = asked.gpus_per_actor if on_gpus else 0.0
         room = sum(_room(node, gpus, asked.cpus_per_actor) for node in alive)
@@ -186,7 +216,7 @@ class _Cluster:
         """Take an actor's answer; returns the row of a job that ended by it."""
         job, actor.job = actor.job, None
         try:
-            answer: Answer = self.ray.get(call)
+            answer: Answer = self.head.call(self.ray.get, call)
         except self.ray.exceptions.RayError as e:
             self.died += not actor.up
             self._drop(actor, f"{type(e).__name__}: {str(e).strip().splitlines()[0]}")

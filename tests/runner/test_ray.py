@@ -2,25 +2,32 @@
 
 import os
 import signal
+import socket
+import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import fakes
+import pandas as pd
 import psutil
 import pytest
-from running import HERE, Heard, family, ran, wait_for
+from running import HERE, Heard, family, ran, stored, wait_for
 
 from svdsweep.config import Ray, Runner
-from svdsweep.errors import UserError
+from svdsweep.errors import Stopped, UserError
 from svdsweep.runner import ray as engine
-from svdsweep.runner import run_jobs
+from svdsweep.runner import ray_head, run_jobs
 from svdsweep.runner.ray_actor import Answer, Keeper
+from svdsweep.runner.ray_head import Head
 from svdsweep.runner.worker_process import STARTS, Unwritable
 from svdsweep.store.rows import Row
 
+ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = Runner(name="ray", devices="cpu", timeout_s=20, ray=Ray(cpus_per_actor=1))
 
 
@@ -83,7 +90,8 @@ def driver(tmp_path):
     )
     heard = Heard()
     heard.started = lambda worker, job, attempt: seen.told.append((worker, job.seed, attempt))
-    seen.cluster = engine._Cluster(library, queue, "fakes:load", OPTIONS, tmp_path, ".seen", heard)
+    head = SimpleNamespace(call=lambda function, *given, **options: function(*given, **options), dead=False)
+    seen.cluster = engine._Cluster(library, head, queue, "fakes:load", OPTIONS, tmp_path, ".seen", heard)
     seen.actor = lambda **facts: engine._Actor(handle, "w-1", **facts)
     return seen
 
@@ -282,6 +290,82 @@ def keepers():
     """The actors' processes."""
     every = psutil.process_iter(["cmdline"])
     return [process for process in every if "ray::Keeper" in " ".join(process.info["cmdline"] or [])]
+
+
+class Listening:
+    """Something that listens at an address of this machine, until it is closed."""
+
+    def __init__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
+
+
+def test_a_call_returns_or_raises_what_ray_does_while_the_head_is_there():
+    head = Head(Listening().address)
+    assert head.call(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        head.call(divmod, 7, 0)
+
+
+def test_a_head_that_is_gone_ends_a_call_that_waits_for_it(monkeypatch):
+    monkeypatch.setattr(ray_head, "LOOK_S", 0.05)
+    monkeypatch.setattr(ray_head, "DEAD_S", 0.3)
+    there = Listening()
+    head, never = Head(there.address), threading.Event()
+    assert head.call(never.wait, 0.5) is False, "it is there, however long a call takes"
+    there.socket.close()
+    with pytest.raises(Stopped, match=f"Ray's head at {there.address} has not answered"):
+        head.call(never.wait, 60)
+    assert head.dead
+
+
+def test_a_cluster_that_wants_a_token_says_so():
+    refused = ConnectionError("Failed to connect to Ray cluster at 1.2.3.4:6379")
+    refused.__cause__ = RuntimeError(
+        "RPC error: InvalidAuthToken: Authentication token is missing or incorrect."
+    )
+    assert "Set RAY_AUTH_MODE=token" in engine._why_not_joined(refused)
+    assert engine._why_not_joined(ConnectionError("nobody\nthere")) == "no Ray answers there (nobody)."
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_head_that_is_killed_ends_the_sweep_with_a_sentence_and_its_tables(tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = {
+        **os.environ,
+        "RAY_AUTH_MODE": "disabled",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
+    }
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    start = [*ray, "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"]
+    subprocess.run(start, env=env, check=True, capture_output=True)
+    grid = ["seed=range(60)", "num_inference_steps=1", "num_frames=2", f"runs_dir={tmp_path}", "name=x"]
+    where = ["runner=ray", f"runner.ray.address=127.0.0.1:{port}", "runner.devices=cpu"]
+    command = [sys.executable, "-m", "svdsweep", *grid, *where]
+    driver = subprocess.Popen(
+        command, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    try:
+        wait_for(lambda: len(stored(tmp_path / "x")) >= 2, 120)
+        for process in psutil.process_iter(["name", "cmdline"]):
+            if process.info["name"] in ("gcs_server", "raylet") and str(port) in " ".join(
+                process.info["cmdline"]
+            ):
+                process.kill()
+        killed = time.monotonic()
+        _, said = driver.communicate(timeout=60)
+        assert time.monotonic() - killed < 60
+    finally:
+        driver.kill()
+        subprocess.run([*ray, "stop", "--force"], env=env, capture_output=True, check=False)
+    assert driver.returncode == 1
+    assert "svdsweep: Ray's head at" in said
+    assert "has not answered for" in said
+    assert "Traceback" not in said
+    assert len(pd.read_csv(tmp_path / "x" / "results.csv")) == len(stored(tmp_path / "x")) < 60
 
 
 @pytest.mark.slow
