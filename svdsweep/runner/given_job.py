@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import psutil
 
 from svdsweep.config import Job
+from svdsweep.errors import ending
 from svdsweep.runner import host
 from svdsweep.store.rows import WHOLE, Row, Scalar
 
@@ -68,15 +69,3 @@ class GivenJob:
         on_log = f"The worker's log is logs/{self.worker}.log."
         row = Row(self.job, status, error=error, phase=phase, values=peaks, notes=[*notes, on_peaks, on_log])
         return self.answered(row)
-
-
-def ending(code: int | None) -> str:
-    """An exit code in words."""
-    if code is None:
-        return "it closed its pipe and did not exit"
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

@@ -1,17 +1,6 @@
-"""What the driver asks of its own machine: who it is, and whether the kernel has killed for memory."""
+"""What the driver asks of its own machine: whether the kernel has killed for memory."""
 
-import os
-import socket
-from functools import cache
 from pathlib import Path
-
-
-@cache
-def identity() -> str:
-    """A name of this machine for as long as its process numbers hold: two containers, or two boots, have two."""
-    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    boot_id = boot.read_text(encoding="utf-8").strip() if boot.exists() else ""
-    return f"{socket.gethostname()}/{boot_id}/{os.readlink(space) if space.exists() else ''}"
 
 
 def oom_kills() -> int | None:

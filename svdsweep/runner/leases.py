@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from svdsweep.runner import host
+from svdsweep.store.processes import machine
 
 FOLDER = "claims"
 """Where the lease files are, in the sweep's folder; each is named by its job's key, or key.number."""
@@ -29,7 +29,7 @@ class Leases:
     def __init__(self, folder: Path, stale_s: float) -> None:
         self.folder, self.stale_s = folder / FOLDER, stale_s
         own, token = psutil.Process(), uuid.uuid4().hex
-        self.me = {"machine": host.identity(), "pid": own.pid, "born": own.create_time(), "token": token}
+        self.me = {"machine": machine(), "pid": own.pid, "born": own.create_time(), "token": token}
         self._clock = self.folder / f".{token}"
         self._held: dict[str, Path] = {}
         self._over = threading.Event()

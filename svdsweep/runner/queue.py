@@ -16,6 +16,7 @@ from svdsweep.runner.scheduler import Scheduler
 from svdsweep.runner.signals import Signals
 from svdsweep.runner.worker_main import UNWRITABLE
 from svdsweep.runner.worker_process import Unwritable
+from svdsweep.store.files import clear_unfinished
 from svdsweep.store.rows import Row, Store, Tail, last_rows
 
 LOOK_S = 1.0
@@ -31,6 +32,7 @@ def open_queue(
     Raises KeyboardInterrupt after a drain that the user asked for, and Stopped when the folder cannot be written."""
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
+        clear_unfinished(folder)  # of workers that died with their driver
         with Leases(folder, options.claim_stale_s) as leases, Signals(signals) as stop_signals:
             yield Queue(jobs, options, folder, watch, leases, stop_signals)
             if stop_signals.asked:

@@ -9,6 +9,7 @@ from pathlib import Path
 from svdsweep.config import Job, Runner
 from svdsweep.runner.contract import TICK_S, Watch
 from svdsweep.runner.worker_process import Unwritable, WorkerProcess
+from svdsweep.store.files import clear_unfinished
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Slot
 
@@ -32,6 +33,7 @@ class Keeper:
         self.shared = (folder / token).exists()
         self.folder = folder if self.shared else Path(tempfile.mkdtemp(prefix="svdsweep-"))
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        clear_unfinished(self.folder)
         device = os.environ["CUDA_VISIBLE_DEVICES"] if gpu else "cpu"
         slot = Slot(device, self.folder, max(1, int(options.ray.cpus_per_actor)))
         self.worker = WorkerProcess(name, slot, load, options, Watch())

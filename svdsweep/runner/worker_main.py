@@ -21,7 +21,7 @@ from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Load, Report, Slot, Work
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-UNWRITABLE = {*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+UNWRITABLE = {*FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 """What the system says when results cannot be written: no fault of a job, so the sweep stops."""
 
 BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[3]); from svdsweep.runner.worker_main import main; main()"

@@ -13,10 +13,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from svdsweep.config import Job, Runner
+from svdsweep.errors import ending
 from svdsweep.memory.conflicts import needs_fresh_process
 from svdsweep.runner.contract import Watch
-from svdsweep.runner.given_job import GivenJob, ending
+from svdsweep.runner.given_job import GivenJob
 from svdsweep.runner.worker_main import command, environment
+from svdsweep.store.files import clear_unfinished
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Slot
 
@@ -127,13 +129,16 @@ class WorkerProcess:
         return None
 
     def stop(self) -> None:
-        """Kill the process and all that it has started; a job under way is forgotten."""
+        """Kill the process and all that it has started; a job under way is forgotten, and what it was writing goes."""
+        was_busy = self.job is not None
         self._rest()
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             os.close(self._lifeline)
+            if was_busy:
+                clear_unfinished(self.slot.folder)
         if self.pipe is not None:
             self.pipe.close()
         self.pipe, self._process, self._ready = None, None, False

@@ -1,23 +1,47 @@
 """Files that are whole or not there."""
 
+import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
+import psutil
+
 from svdsweep.errors import UserError
+from svdsweep.store.processes import machine
 
 
 @contextmanager
 def renamed_when_done(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that becomes `path` when the block ends well, and vanishes otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}-{path.name}")
+    part = path.with_name(f"{_mark()}{os.getpid()}-{path.name}")
     try:
         yield part
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what dead processes of this machine were writing in a folder, or in one in it, under a temporary name.
+
+    Those of other machines that share it are left alone: a number says nothing of a process elsewhere."""
+    with contextlib.suppress(OSError):
+        for place in (folder, *(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink())):
+            for part in place.glob(f"{_mark()}*-*"):
+                pid = part.name.removeprefix(_mark()).partition("-")[0]
+                if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+                    part.unlink(missing_ok=True)
+
+
+@cache
+def _mark() -> str:
+    """How the names of temporary files of this machine begin; the process's number follows."""
+    return f".{hashlib.sha256(machine().encode()).hexdigest()[:8]}-"
 
 
 def absolute(path: str | Path) -> str:

@@ -5,53 +5,33 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from svdsweep.errors import UserError
+from svdsweep.images.ffmpeg import CODEC, FfmpegFailed, frames_in, run
 from svdsweep.store.files import renamed_when_done
 
 Frames = NDArray[np.uint8]
 """(frames, height, width, 3), RGB, 0–255."""
 
-FORMAT = {"codec": "libx264", "pix_fmt_out": "yuv420p", "macro_block_size": 2}
 ENCODER = [
+    *("-c:v", CODEC, "-pix_fmt", "yuv420p"),
     *("-crf", "12", "-preset", "veryfast", "-threads", "1"),
     *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
     *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
     *("-movflags", "+faststart"),
 ]
 SHEET_WIDTH_PX = 1280
-FFMPEG_CURE = (
-    "pip install --force-reinstall imageio-ffmpeg, or point IMAGEIO_FFMPEG_EXE at an ffmpeg with libx264"
-)
-
-
-def ffmpeg() -> str:
-    """The path of the program that writes videos. Raises UserError where there is none, with what to do."""
-    try:
-        import imageio_ffmpeg
-
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as e:
-        raise UserError(f"Videos cannot be written: {e}. {FFMPEG_CURE[0].upper()}{FFMPEG_CURE[1:]}.") from e
 
 
 def write_video(path: Path, frames: Frames, fps: int) -> None:
     """Write H.264 in MP4 (yuv420p, BT.709, near-lossless), `fps` frames a second, playable everywhere.
 
-    Sizes are multiples of 8, as the pipeline's are. Raises OSError when the file cannot be written."""
-    import imageio_ffmpeg
-
-    height, width = frames.shape[1:3]
+    Sizes are multiples of 8, as the pipeline's are. Raises OSError for what the system refused (a full disk, a limit of
+    file sizes) and FfmpegFailed when ffmpeg died, or when its file has not all frames: then there is no file."""
+    count, height, width = frames.shape[:3]
+    given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
     with renamed_when_done(path) as part:
-        size = (width, height)
-        writer = imageio_ffmpeg.write_frames(str(part), size, fps=fps, output_params=ENCODER, **FORMAT)
-        try:
-            writer.send(None)
-            for frame in np.ascontiguousarray(frames):
-                writer.send(frame)
-        finally:
-            writer.close()
-        if not part.exists() or not part.stat().st_size:
-            raise OSError(f"ffmpeg wrote no video to {path}: is the disk full?")
+        run([*given, *ENCODER, "-y", f"file:{part}"], np.ascontiguousarray(frames).data.cast("B"))
+        if (written := frames_in(part)) != count:
+            raise FfmpegFailed(f"ffmpeg wrote {written} of {count} frames and ended as if it had written all")
 
 
 def write_contact_sheet(path: Path, frames: Frames) -> None:

@@ -31,7 +31,7 @@ def judge(
     """The columns of a run; its video and contact sheet are written to the sweep's `folder`.
 
     A broken video is compared with no baseline, and is none. Calls `enter` with each phase of `JUDGING` as it comes to
-    it. Raises OSError when the disk is full, UserError for an unknown metric, NotFinite."""
+    it. Raises OSError when the disk is full, FfmpegFailed, UserError for an unknown metric, NotFinite."""
     job, pipe = setup.job, setup.pipe
     frames = to_uint8(output.frames)
     nonfinite = int(np.size(output.frames) - np.isfinite(output.frames).sum())

@@ -11,6 +11,7 @@ import transformers
 
 from svdsweep.config import Job
 from svdsweep.errors import UserError
+from svdsweep.images import ffmpeg
 from svdsweep.memory.apply import prepare
 from svdsweep.memory.conflicts import why_not
 from svdsweep.memory.contract import NoEffect
@@ -25,7 +26,6 @@ from svdsweep.store.measurements import Measurements
 from svdsweep.store.rows import WHOLE, Row
 from svdsweep.worker.columns import largest
 from svdsweep.worker.contract import Report, Slot, Work
-from svdsweep.worker.media import ffmpeg
 from svdsweep.worker.outputs import JUDGING, NotFinite, judge
 from svdsweep.worker.run import Loaded, Progress, begin
 
@@ -33,7 +33,7 @@ from svdsweep.worker.run import Loaded, Progress, begin
 def load(slot: Slot) -> Work:
     """A worker on `slot.device`. Raises UserError when that is a GPU which this process cannot use, or when videos
     could not be written: better now than after the first minutes of work."""
-    ffmpeg()
+    ffmpeg.check()
     torch.set_num_threads(slot.threads)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()

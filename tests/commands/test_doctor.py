@@ -1,11 +1,11 @@
 """The doctor tells what is there, and each trouble with its cure."""
 
 import json
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from broken_ffmpeg import WITHOUT_THE_ENCODER, needs_sh, put_in_place
 
 from svdsweep import cli
 from svdsweep.commands.doctor import device, finding, host, rates, text
@@ -206,9 +206,12 @@ def test_a_torch_that_cannot_use_the_gpu_is_a_trouble(monkeypatch, cuda, cure):
     assert cure in finding.cure
 
 
-def test_an_ffmpeg_without_the_encoder_is_a_trouble(monkeypatch):
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stdout="mpeg4"))
-    assert host.ffmpeg().state == "trouble"
+@needs_sh
+def test_an_ffmpeg_without_the_encoder_is_a_trouble(monkeypatch, tmp_path):
+    put_in_place(monkeypatch, tmp_path, WITHOUT_THE_ENCODER)
+    finding = host.encoder()
+    assert (finding.state, finding.found) == ("trouble", f"{tmp_path / 'ffmpeg.sh'} has no libx264")
+    assert finding.cure == "unset IMAGEIO_FFMPEG_EXE, or point IMAGEIO_FFMPEG_EXE at an ffmpeg with libx264"
 
 
 def test_a_half_downloaded_model_is_a_trouble(monkeypatch, tmp_path):

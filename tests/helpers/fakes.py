@@ -11,6 +11,7 @@ from pathlib import Path
 
 from svdsweep.config import Image, Job, Memory
 from svdsweep.errors import UserError
+from svdsweep.store.files import renamed_when_done
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Report, Slot, Work
 
@@ -129,6 +130,13 @@ def act(job: Job, slot: Slot, attempt: int) -> object:
         case "video":
             (slot.folder / "videos").mkdir(exist_ok=True)
             (slot.folder / "videos" / f"{job.key}.mp4").write_bytes(job.key.encode() * 1000)
+        case "encode":  # a real video, after so many seconds
+            time.sleep(float(value))
+            return Row(job, "ok", values={"video": encode(job, slot.folder)})
+        case "half":  # dead while it writes
+            with renamed_when_done(slot.folder / "videos" / f"{job.key}.mp4") as part:
+                part.touch()
+                os._exit(6)
         case "fullrow":
             return Row(job, "failed", phase="write", error="OSError: [Errno 28] No space left on device")
         case "badvideo":
@@ -141,3 +149,14 @@ def act(job: Job, slot: Slot, attempt: int) -> object:
         case _:
             raise AssertionError(name)
     return None
+
+
+def encode(job: Job, folder: Path) -> str:
+    """A small noisy video with all frames of the job; its path in the folder."""
+    import numpy as np
+
+    from svdsweep.worker.media import write_video
+
+    frames = np.random.default_rng(job.seed).integers(0, 255, (job.num_frames, 128, 128, 3), np.uint8)
+    write_video(folder / "videos" / f"{job.key}.mp4", frames, job.fps)
+    return f"videos/{job.key}.mp4"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from broken_ffmpeg import TELLS_HALF, needs_sh, put_in_place
 from PIL import Image
 
 from svdsweep.errors import UserError
@@ -115,6 +116,19 @@ def test_a_file_that_is_no_video_is_refused_in_a_sentence(tmp_path):
     assert refusal(tmp_path / "empty.mp4") == "PATH: this file is empty."
     (tmp_path / "noise.mp4").write_bytes(b"\0" * 5000)
     assert refusal(tmp_path / "noise.mp4") == "PATH: this file cannot be read as a video."
+
+
+@needs_sh
+def test_a_video_whose_reader_died_is_no_short_clip(tmp_path, monkeypatch):
+    first, *others = map(Image.fromarray, [grey.repeat(8, 0).repeat(8, 1) for grey in GREYS])
+    first.save(tmp_path / "clip.gif", save_all=True, append_images=others)
+    put_in_place(monkeypatch, tmp_path, TELLS_HALF)
+    assert (
+        refusal(tmp_path / "clip.gif")
+        == "PATH: this file has not been read: ffmpeg ended: killed by SIGKILL."
+    )
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
+    assert "ffmpeg does not start" in refusal(tmp_path / "clip.gif")
 
 
 def test_what_follows_the_frames_that_are_asked_for_is_not_read(tmp_path):

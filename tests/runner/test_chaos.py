@@ -1,7 +1,8 @@
-"""Thirty SIGKILLs over one sweep: random workers, then the driver."""
+"""Thirty SIGKILLs over one sweep: encoders in mid-video, random workers, the driver."""
 
 import random
 from collections import Counter, defaultdict
+from functools import partial
 
 import fakes
 import psutil
@@ -9,6 +10,7 @@ import pytest
 from running import family, start_driver, stored, wait_for
 
 from svdsweep.config import Runner
+from svdsweep.images.ffmpeg import frames_in
 from svdsweep.runner.pending import pending
 from svdsweep.store.rows import Store
 
@@ -19,7 +21,7 @@ KILLS, JOBS = 30, 60
 @pytest.mark.timeout(300)
 def test_after_thirty_kills_every_job_has_one_final_row_and_nothing_finished_ran_twice(folder):
     draw = random.Random(6)
-    jobs = [(i, f"sleep {draw.uniform(0.2, 0.5):.2f}") for i in range(JOBS)]
+    jobs = [(i, f"encode {draw.uniform(0.2, 0.4):.2f}") for i in range(JOBS)]
     keys = {fakes.job(i).key for i in range(JOBS)}
     attempts = 1000
     driver, killed_drivers = start_driver(folder, jobs, attempts=attempts), 0
@@ -31,21 +33,30 @@ def test_after_thirty_kills_every_job_has_one_final_row_and_nothing_finished_ran
             killed_drivers += 1
             wait_for(lambda: not family(folder))
             driver = start_driver(folder, jobs, attempts=attempts)
-        else:
+        elif i % 3 == 1:
             draw.choice(_workers(driver)).kill()
+        else:
+            wait_for(partial(_killed_an_encoder, driver))
         _wait_for_another_start(folder)
     assert driver.wait(120) == 0
     rows = stored(folder)
     final = Counter(row.key for row in rows if row.final)
     assert final == dict.fromkeys(keys, 1)
     assert pending([fakes.job(i) for i in range(JOBS)], Store(folder).rows(), Runner()) == []
+    for row in rows:
+        if row.status == "ok":
+            assert frames_in(folder / row.values["video"]) == row.job.num_frames
+    assert {p.stem for p in (folder / "videos").iterdir()} == keys
     begun = defaultdict(int)
     for line in (folder / "ran").read_text(encoding="utf-8").splitlines():
         begun[line.split()[0]] += 1
-    crashed = Counter(row.key for row in rows if row.status == "crashed")
-    lost_in_flight = sum(begun[key] - 1 - crashed[key] for key in keys)
+    lost = Counter(row.key for row in rows if not row.final)
+    encoders = [row for row in rows if row.status == "failed"]
+    assert all("killed by SIGKILL" in row.error for row in encoders)
+    lost_in_flight = sum(begun[key] - 1 - lost[key] for key in keys)
     print(
-        f"{len(rows)} rows, {sum(crashed.values())} crashed, {lost_in_flight} in flight when their driver died"
+        f"{len(rows)} rows, {lost.total() - len(encoders)} crashed, {len(encoders)} lost their encoder, "
+        f"{lost_in_flight} in flight when their driver died"
     )
     assert 0 <= lost_in_flight <= 2 * killed_drivers
     assert not list((folder / "claims").iterdir())
@@ -61,6 +72,17 @@ def _workers(driver):
         return psutil.Process(driver.pid).children()
     except psutil.Error:
         return []
+
+
+def _killed_an_encoder(driver):
+    try:
+        children = [child for worker in _workers(driver) for child in worker.children()]
+        encoders = [child for child in children if "rawvideo" in child.cmdline()]
+        for encoder in encoders[:1]:
+            encoder.kill()
+    except psutil.Error:  # over before it could be killed
+        return False
+    return bool(encoders)
 
 
 def _wait_for_another_start(folder):

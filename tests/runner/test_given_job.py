@@ -8,8 +8,9 @@ import fakes
 import psutil
 import pytest
 
+from svdsweep.errors import ending
 from svdsweep.runner import host
-from svdsweep.runner.given_job import GivenJob, ending
+from svdsweep.runner.given_job import GivenJob
 from svdsweep.store.rows import Row
 
 

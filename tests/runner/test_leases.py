@@ -13,17 +13,17 @@ import psutil
 import pytest
 from running import Heard, ran, start_driver, stored, sweep, wait_for
 
-from svdsweep.runner import host
 from svdsweep.runner.leases import Leases, under_way
+from svdsweep.store.processes import machine
 
 pytestmark = pytest.mark.timeout(90)
 LIVING = {
-    "machine": host.identity(),
+    "machine": machine(),
     "pid": os.getpid(),
     "born": psutil.Process().create_time(),
     "token": "another driver",
 }
-DEAD = {"machine": host.identity()}
+DEAD = {"machine": machine()}
 
 
 @pytest.fixture

@@ -190,6 +190,14 @@ def test_a_full_disk_under_a_video_stops_the_sweep_and_blames_no_job(folder, doe
     assert len(sweep(folder, [fakes.job(i) for i in range(12)])) == 12 - finished
 
 
+def test_what_a_dead_worker_was_writing_goes(folder):
+    assert {row.status for row in sweep(folder, [fakes.job(0, "half"), fakes.job(1, "encode 0")])} == {
+        "crashed",
+        "ok",
+    }
+    assert [path.name for path in (folder / "videos").iterdir()] == [f"{fakes.job(1).key}.mp4"]
+
+
 def test_a_failure_to_write_on_a_sound_disk_is_the_jobs_own(folder):
     rows = sweep(folder, [fakes.job(0, "badvideo"), fakes.job(1), fakes.job(2, "denied")])
     assert {row.job.seed: row.status for row in rows} == {0: "failed", 1: "ok", 2: "failed"}

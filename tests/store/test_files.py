@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from svdsweep.config.version import __version__
 from svdsweep.errors import UserError
-from svdsweep.store.files import renamed_when_done, write_asked
+from svdsweep.store.files import clear_unfinished, renamed_when_done, write_asked
 from svdsweep.store.manifest import Manifest, read_manifest, wanted_keys, write_manifest
 
 ASKED = Manifest("study ä", ["seed=0,1"], None, {"seed": ["0", "1"]}, ["a1", "b2"])
@@ -19,11 +23,33 @@ def test_a_file_is_seen_by_nobody_before_it_is_whole(tmp_path):
     with renamed_when_done(path) as part:
         part.write_text("whole", encoding="utf-8")
         assert not path.exists()
-        assert part == path.with_name(f".{os.getpid()}-a.txt")
+        assert re.fullmatch(rf"\.[0-9a-f]{{8}}-{os.getpid()}-a\.txt", part.name)
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
     with renamed_when_done(path) as part:
         part.write_text("newer", encoding="utf-8")
     assert path.read_text(encoding="utf-8") == "newer"
+
+
+def test_what_dead_processes_of_this_machine_were_writing_goes_and_nothing_else(tmp_path):
+    write = "import sys, pathlib; from svdsweep.store.files import renamed_when_done as r\n"
+    write += "with r(pathlib.Path(sys.argv[1])) as part: part.touch(); print(part, flush=True); input()"
+    command = [sys.executable, "-c", write, str(tmp_path / "videos" / "a.mp4")]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, encoding="utf-8") as process:
+        part = Path(process.stdout.readline().strip())
+        elsewhere = part.with_name(f".00000000-{process.pid}-a.mp4")
+        elsewhere.touch()
+        (tmp_path / "linked").symlink_to(tmp_path.parent / f"{tmp_path.name}-outside")
+        clear_unfinished(tmp_path)
+        assert part.exists()
+        process.kill()
+    outside = tmp_path / "linked" / part.name
+    outside.parent.resolve().mkdir()
+    outside.touch()
+    clear_unfinished(tmp_path)
+    assert not part.exists()
+    assert elsewhere.exists()
+    assert outside.exists()
+    clear_unfinished(tmp_path / "nowhere")
 
 
 def test_what_was_asked_for_is_written_or_the_user_is_told_why_not(tmp_path):

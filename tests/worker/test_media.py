@@ -1,13 +1,24 @@
-"""Videos play at the job's rate with the job's colours; nothing half-written is left behind."""
+"""Videos play at the job's rate with the job's colours, and have all frames or are none; real faults of the encoder."""
 
+import errno
 import re
+import shutil
 import subprocess
 
 import imageio_ffmpeg
 import numpy as np
 import PIL.Image
 import pytest
+from broken_ffmpeg import (
+    HEARS_HALF,
+    KILLED_IN_MID_WRITE,
+    LIMITED,
+    WITHOUT_THE_ENCODER,
+    needs_sh,
+    put_in_place,
+)
 
+from svdsweep.images.ffmpeg import FfmpegFailed, frames_in
 from svdsweep.store.files import renamed_when_done
 from svdsweep.worker.media import write_contact_sheet, write_video
 
@@ -88,3 +99,87 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
     with pytest.raises(RuntimeError):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def noise(height=64, width=64, count=25):
+    return np.random.default_rng(0).integers(0, 255, (count, height, width, 3), np.uint8)
+
+
+@needs_sh
+@pytest.mark.parametrize("size", [(64, 64), (576, 1024)])
+def test_an_encoder_that_is_killed_in_mid_write_leaves_no_video_and_is_named(tmp_path, monkeypatch, size):
+    frames, path = noise(*size), tmp_path / "videos" / "a.mp4"
+    put_in_place(monkeypatch, tmp_path, KILLED_IN_MID_WRITE)
+    why = ""
+    for _ in range(50):  # a small video may be done before the kill comes: then it is whole
+        try:
+            write_video(path, frames, fps=7)
+        except FfmpegFailed as e:
+            why = str(e)
+            break
+        assert frames_in(path) == 25
+        path.unlink()
+    assert why == "ffmpeg ended: killed by SIGKILL"
+    assert list(path.parent.iterdir()) == []
+
+
+@needs_sh
+def test_a_limit_of_file_sizes_is_told_as_what_it_is(tmp_path, monkeypatch):
+    put_in_place(monkeypatch, tmp_path, LIMITED)
+    with pytest.raises(OSError, match=r"ulimit -f.* killed by SIGXFSZ") as e:
+        write_video(tmp_path / "videos" / "a.mp4", noise(), fps=7)
+    assert e.value.errno == errno.EFBIG
+    assert list((tmp_path / "videos").iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = shutil.which("mount")
+    command = [mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if not mount or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a file system can be mounted by root on Linux only")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("side", [64, 128], ids=["full at its end", "full in the middle"])
+def test_a_full_disk_is_told_as_what_it_is(small_disk, side):
+    with pytest.raises(OSError, match="No space left on device") as e:
+        write_video(small_disk / "a.mp4", noise(side, side), fps=7)
+    assert e.value.errno == errno.ENOSPC
+    assert list(small_disk.iterdir()) == []
+
+
+@needs_sh
+@pytest.mark.parametrize(
+    ("script", "cause"),
+    [
+        (WITHOUT_THE_ENCODER, r"ffmpeg ended: exit code \d+: .*Unknown encoder 'libx999'"),
+        (HEARS_HALF, "ffmpeg wrote 12 of 25 frames and ended as if it had written all"),
+        ("exit 3", "ffmpeg ended: exit code 3"),
+        ("exit 0", "ffmpeg wrote 0 of 25 frames and ended as if it had written all"),
+    ],
+    ids=["no encoder", "half", "dies", "does nothing"],
+)
+def test_however_an_encoder_fails_there_is_no_video_and_a_cause(tmp_path, monkeypatch, script, cause):
+    put_in_place(monkeypatch, tmp_path, script)
+    with pytest.raises((FfmpegFailed, OSError), match=cause):
+        write_video(tmp_path / "videos" / "a.mp4", noise(), fps=7)
+    assert list((tmp_path / "videos").iterdir()) == []
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
+    with pytest.raises(FfmpegFailed, match=r"ffmpeg does not start .*nowhere"):
+        write_video(tmp_path / "a.mp4", clip(), fps=7)
+
+
+def test_a_video_that_breaks_off_anywhere_has_fewer_frames(tmp_path):
+    write_video(tmp_path / "a.mp4", noise(), fps=7)
+    whole = (tmp_path / "a.mp4").read_bytes()
+    for cut, frames in ((1, 24), (len(whole) // 2, 12)):
+        (tmp_path / "a.mp4").write_bytes(whole[:-cut])
+        assert frames_in(tmp_path / "a.mp4") == frames

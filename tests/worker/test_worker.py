@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from broken_ffmpeg import KILLED_AT_ONCE, needs_sh, put_in_place
 from imageio_ffmpeg import read_frames
 
 from svdsweep.config import Gpu, Image, Job, Measure, Memory, Metrics, Model
@@ -307,15 +308,31 @@ def test_a_package_that_judging_lacks_says_nothing_about_the_strategy(
 
 
 def test_videos_that_could_not_be_written_are_known_before_the_first_job(
-    slot: Slot, monkeypatch: pytest.MonkeyPatch
+    slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(UserError, match=r"Videos cannot be written: .*Pip install --force-reinstall"):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"ffmpeg does not start .*nowhere.* unset IMAGEIO_FFMPEG_EXE, or"):
         load(slot)
-    monkeypatch.undo()
+    monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
     monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: no_program())
     with pytest.raises(UserError, match="No ffmpeg exe could be found"):
         load(slot)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(UserError, match=r"Videos cannot be written: .* pip install --force-reinstall"):
+        load(slot)
+
+
+@needs_sh
+def test_a_job_whose_encoder_is_killed_keeps_its_measurements_and_names_the_cause(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_place(monkeypatch, tmp_path, KILLED_AT_ONCE)
+    row = run(JOB)
+    assert (row.status, row.phase) == ("failed", "write")
+    assert row.error.startswith("FfmpegFailed: ffmpeg ended: killed by SIGKILL [")
+    assert row.values["total_s"] > 0  # type: ignore[operator]
+    assert "video" not in row.values
+    assert list((tmp_path / "videos").iterdir()) == []
 
 
 def no_program() -> str:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import psutil
@@ -11,7 +10,7 @@ from svdsweep.commands.doctor.finding import Finding, note, ok, trouble
 from svdsweep.config import Model
 from svdsweep.config.version import version_of
 from svdsweep.errors import UserError
-from svdsweep.worker.media import FFMPEG_CURE
+from svdsweep.images import ffmpeg
 
 GIB = 2**30
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "hydra-core")
@@ -29,7 +28,7 @@ LITTLE_RAM_GIB = 12
 
 def examine(runs_dir: Path) -> list[Finding]:
     """Everything that can be told without torch."""
-    return [*gpus(), *packages(), ffmpeg(), *weights(), disk(runs_dir), cache_disk(), ram()]
+    return [*gpus(), *packages(), encoder(), *weights(), disk(runs_dir), cache_disk(), ram()]
 
 
 def gpus() -> list[Finding]:
@@ -75,19 +74,13 @@ def packages() -> list[Finding]:
     return findings + [note(name, "not installed", f"only for {EXTRAS[name]}") for name in missing]
 
 
-def ffmpeg() -> Finding:
-    """The encoder that the videos need."""
-    try:
-        import imageio_ffmpeg
+def encoder() -> Finding:
+    """The program that writes the videos."""
+    if why := ffmpeg.fault():
+        return trouble("ffmpeg", why, ffmpeg.cure())
+    import imageio_ffmpeg
 
-        path = imageio_ffmpeg.get_ffmpeg_exe()
-        command = [path, "-hide_banner", "-encoders"]
-        listed = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30)
-    except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as e:
-        return trouble("ffmpeg", f"does not start ({e})", FFMPEG_CURE)
-    if "libx264" not in listed.stdout:
-        return trouble("ffmpeg", f"{path} has no libx264", FFMPEG_CURE)
-    return ok("ffmpeg", f"{imageio_ffmpeg.get_ffmpeg_version()} with libx264")
+    return ok("ffmpeg", f"{imageio_ffmpeg.get_ffmpeg_version()} with {ffmpeg.CODEC}")
 
 
 def weights() -> list[Finding]:

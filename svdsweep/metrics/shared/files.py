@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from svdsweep.errors import UserError
 from svdsweep.images import SUFFIXES as PICTURES
+from svdsweep.images.ffmpeg import FfmpegFailed, run
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v")
+PPM = re.compile(rb"P6\n(\d+) (\d+)\n255\n")
+"""How each picture begins that ffmpeg prints: width and height, px."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def read(path: Path, at_most: int) -> Read:
     """The first `at_most` frames of a video, or of the pictures of a folder in the order of their numbers.
 
     Raises UserError, one sentence, for what is no clip of RGB pictures of one size with at least two frames."""
-    frames = list(islice(_of_folder(path) if path.is_dir() else _of_video(path), at_most + 1))
+    frames = list(islice(_of_folder(path) if path.is_dir() else _of_video(path, at_most + 1), at_most + 1))
     if not frames:
         raise UserError(f"{path}: there are no frames in it.")
     if len(frames) == 1:
@@ -87,24 +89,20 @@ def _of_folder(folder: Path) -> Iterator[NDArray[np.uint8]]:
         yield np.asarray(picture)
 
 
-def _of_video(path: Path) -> Iterator[NDArray[np.uint8]]:
+def _of_video(path: Path, at_most: int) -> Iterator[NDArray[np.uint8]]:
     """Every coded frame once, whatever its time stamp; colours by the matrix and range that the file names, else by
     ffmpeg's defaults."""
-    import imageio_ffmpeg
-
     if not path.stat().st_size:
         raise UserError(f"{path}: this file is empty.")
-    reader: Any = imageio_ffmpeg.read_frames(
-        str(path),
-        pix_fmt="rgb24",
-        input_params=["-threads", "1"],
-        output_params=["-fps_mode", "passthrough", "-sws_flags", "accurate_rnd+full_chroma_int+bicubic"],
-    )
+    pictures = ["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-frames:v", str(at_most)]
+    exact = ["-fps_mode", "passthrough", "-sws_flags", "accurate_rnd+full_chroma_int+bicubic"]
     try:
-        width, height = next(reader)["size"]
-        for frame in reader:
-            yield np.frombuffer(frame, np.uint8).reshape(height, width, 3)
-    except (OSError, RuntimeError, ValueError, KeyError, IndexError, StopIteration) as e:
-        raise UserError(f"{path}: this file cannot be read as a video.") from e
-    finally:
-        reader.close()
+        data = run(["-threads", "1", "-i", f"file:{path}", *pictures, *exact, "-"])
+    except (FfmpegFailed, OSError) as e:
+        if isinstance(e, FfmpegFailed) and (e.code or 0) > 0:
+            raise UserError(f"{path}: this file cannot be read as a video.") from e
+        raise UserError(f"{path}: this file has not been read: {e}.") from e
+    if size := PPM.match(data):
+        width, height = map(int, size.groups())
+        pixels = np.frombuffer(data, np.uint8).reshape(-1, size.end() + 3 * width * height)[:, size.end() :]
+        yield from pixels.reshape(-1, height, width, 3)
