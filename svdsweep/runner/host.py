@@ -1,5 +1,8 @@
-"""What the driver asks of its own machine: whether the kernel has killed for memory."""
+"""What drivers and workers ask of the kernel: whether it has killed for memory; to be woken by a death."""
 
+import ctypes
+import signal
+import sys
 from pathlib import Path
 
 
@@ -12,6 +15,15 @@ def oom_kills() -> int | None:
     lines = (line for path in (Path("/proc/vmstat"), *events) for line in _lines(path))
     counts = [int(line.split()[1]) for line in lines if line.startswith("oom_kill ")]
     return sum(counts) if counts else None
+
+
+def wake_with_the_parents_death() -> None:
+    """Let this process go on, if it is stopped, when the one that started it dies: so it can see that, and end.
+
+    Linux's alone; it is told of the death of the thread that started it too, which SIGCONT makes harmless."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGCONT)
 
 
 def _lines(path: Path) -> list[str]:

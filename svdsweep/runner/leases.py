@@ -5,11 +5,11 @@ import json
 import os
 import threading
 import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from svdsweep.store.processes import machine
+from svdsweep.store import processes
 
 FOLDER = "claims"
 """Where the lease files are, in the sweep's folder; each is named by its job's key, or key.number."""
@@ -20,6 +20,34 @@ def under_way(folder: Path) -> int:
     return len({path.stem for path in (folder / FOLDER).glob("[!.]*")})
 
 
+@dataclass(frozen=True)
+class Holder:
+    """A driver that holds a job which another one waits for."""
+
+    host: str
+    pid: int
+    here: bool
+    """Whether it is on this machine."""
+    is_stopped: bool
+    silent_s: float
+    """Seconds since its last sign of life."""
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host or 'an unknown machine'}"
+
+    def how_to_take_over(self, stale_s: float) -> str:
+        """What would bring its jobs to whoever waits, who takes over from another machine after so many seconds."""
+        sign = f"its last sign of life was {self.silent_s:.0f} s ago"
+        if not self.here:
+            return f"{sign}; after {stale_s:g} s without one (runner.claim_stale_s) its jobs come here"
+        if self.is_stopped:
+            return (
+                f"it is stopped (Ctrl-Z?), {sign}: `kill -CONT {self.pid}` lets it go on, `kill -9 {self.pid}` ends it "
+                "and its jobs come here"
+            )
+        return f"{sign}; `kill {self.pid}` would end it, and its jobs come here"
+
+
 class Leases:
     """The leases of one driver, files under `<folder>/claims/`, kept fresh by a thread while it is entered.
 
@@ -28,8 +56,8 @@ class Leases:
 
     def __init__(self, folder: Path, stale_s: float) -> None:
         self.folder, self.stale_s = folder / FOLDER, stale_s
-        own, token = psutil.Process(), uuid.uuid4().hex
-        self.me = {"machine": machine(), "pid": own.pid, "born": own.create_time(), "token": token}
+        token = uuid.uuid4().hex
+        self.me = {**processes.own(), "token": token}
         self._clock = self.folder / f".{token}"
         self._held: dict[str, Path] = {}
         self._over = threading.Event()
@@ -80,6 +108,23 @@ class Leases:
         """Whether nobody alive holds a job."""
         return all(self._dead(path) for path in self._leases_of(key))
 
+    def clear(self, keys: Iterable[str]) -> None:
+        """Remove the leases that dead drivers have left on these jobs, whose rows are stored."""
+        taken = {path.stem for path in self.folder.glob("[!.]*")}
+        for key in taken.intersection(keys):
+            if self.take(key):  # nobody else may have it while the old ones go
+                self.release(key)
+
+    def holder(self, key: str) -> Holder | None:
+        """The driver that holds a job, as far as it is seen from here; None when nobody does."""
+        paths = sorted(self._leases_of(key), key=lambda path: int(path.suffix[1:] or 0))
+        if not paths or (silent_s := self._silent_s(paths[-1])) is None:
+            return None
+        owner = _content(paths[-1])
+        here, pid = self._is_here(owner), int(str(owner.get("pid") or 0))
+        is_stopped = here and processes.is_stopped(pid)
+        return Holder(str(owner.get("machine") or "").partition("/")[0], pid, here, is_stopped, silent_s)
+
     def release(self, key: str) -> None:
         """Give a lease back; the job's row, if it has one, is stored by now."""
         path = self._held.pop(key, None)
@@ -97,13 +142,21 @@ class Leases:
 
     def _dead(self, path: Path) -> bool:
         owner = _content(path)
-        if owner.get("machine") == self.me["machine"]:
-            return not _lives(owner)
+        if self._is_here(owner) and (lives := processes.lives(owner)) is not None:
+            return not lives
+        silent_s = self._silent_s(path)
+        return silent_s is not None and silent_s > self.stale_s
+
+    def _is_here(self, owner: Mapping[str, object]) -> bool:
+        return owner.get("machine") == self.me["machine"]
+
+    def _silent_s(self, path: Path) -> float | None:
+        """Seconds since a lease's last life sign; None when it is gone."""
         try:
             self._clock.touch()
-            return self._clock.stat().st_mtime - path.stat().st_mtime > self.stale_s
+            return self._clock.stat().st_mtime - path.stat().st_mtime
         except FileNotFoundError:
-            return False
+            return None
 
     def _keep_fresh(self) -> None:
         while not self._over.wait(self.stale_s / 5):
@@ -118,11 +171,3 @@ def _content(path: Path) -> dict[str, object]:
         plain = json.loads(path.read_text(encoding="utf-8"))
         return plain if isinstance(plain, dict) else {}
     return {}
-
-
-def _lives(owner: dict[str, object]) -> bool:
-    with contextlib.suppress(psutil.Error, KeyError, ValueError):
-        process = psutil.Process(int(str(owner["pid"])))
-        same = abs(process.create_time() - float(str(owner["born"]))) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    return False

@@ -14,6 +14,7 @@ from svdsweep.runner.pending import MAKERS, from_other_machines, pending
 from svdsweep.runner.rounds import further_rounds, joined
 from svdsweep.runner.scheduler import Scheduler
 from svdsweep.runner.signals import Signals
+from svdsweep.runner.waiting import Waiting
 from svdsweep.runner.worker_main import UNWRITABLE
 from svdsweep.runner.worker_process import Unwritable
 from svdsweep.store.files import clear_unfinished
@@ -60,6 +61,7 @@ class Queue:
         rows_by_key = last_rows(self._tail.new())
         self._attempts = {key: row.attempt for key, row in rows_by_key.items()}
         todo = pending(jobs, rows_by_key, options)
+        leases.clear(rows_by_key.keys() - {job.key for job in todo})
         self._scheduler = Scheduler(todo)
         self._rounds: dict[str, Row] = {}
         """The rows that another round of this driver adds to, by key."""
@@ -69,6 +71,7 @@ class Queue:
         """The rows of earlier runs, until they have been compared with this run's first."""
         self._elsewhere: dict[str, Job] = {}
         """The jobs that another driver holds, by key."""
+        self._patience = Waiting(leases, watch)
         self._others: set[str] = set()
         """The keys of the rows that other drivers have stored since the start."""
         self._looked = self._estimated = 0.0
@@ -165,6 +168,7 @@ class Queue:
             return
         self._looked = time.monotonic()
         done = self._done_by_others()
+        self._leases.clear(done & self._elsewhere.keys())
         for key, job in list(self._elsewhere.items()):
             if key in done:
                 self._watch.elsewhere(1)
@@ -173,6 +177,10 @@ class Queue:
             else:
                 continue
             del self._elsewhere[key]
+        if self.waiting or not self._elsewhere:
+            self._patience.over()
+        else:
+            self._patience.goes_on(self._elsewhere)
 
     def _compare_with_earlier(self, row: Row) -> None:
         """Tell once if earlier rows come from another GPU or other versions than this run's first that says so."""

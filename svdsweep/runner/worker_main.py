@@ -17,6 +17,7 @@ from typing import Any
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.probes.out_of_memory import is_out_of_memory
+from svdsweep.runner import host
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Load, Report, Slot, Work
 
@@ -67,6 +68,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
+    host.wake_with_the_parents_death()
     pipe, lifeline = int(sys.argv[1]), int(sys.argv[2])
     for descriptor in (pipe, lifeline):
         os.set_inheritable(descriptor, False)

@@ -1,9 +1,15 @@
-"""Who a process is to others that share its folder, and which processes of this machine live. No clock is asked."""
+"""Who a process is to others that share its folder, and which processes of this machine live: no clock is believed."""
 
 import os
 import socket
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+
+import psutil
+
+BORN_WITHIN_S = 60
+"""What a step of the clock may move a process's time of birth by, where nothing better is known of it."""
 
 
 @cache
@@ -12,3 +18,48 @@ def machine() -> str:
     boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     boot_id = boot.read_text(encoding="utf-8").strip() if boot.exists() else ""
     return f"{socket.gethostname()}/{boot_id}/{os.readlink(space) if space.exists() else ''}"
+
+
+def own() -> dict[str, object]:
+    """What tells this process from all others, for a file: `lives` answers for it."""
+    pid = os.getpid()
+    born = psutil.Process().create_time()
+    return {"machine": machine(), "pid": pid, "born": born, "begun": _begun(pid)}
+
+
+def lives(owner: Mapping[str, object]) -> bool | None:
+    """Whether the process of this machine that an `own()` tells of lives; None where that cannot be told from here."""
+    try:
+        pid, born = int(str(owner["pid"])), float(str(owner["born"]))
+    except (KeyError, ValueError):
+        return False
+    if not psutil.pid_exists(pid):
+        return False
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        begun, now = (text.rpartition(" ") for text in (str(owner.get("begun") or ""), _begun(pid)))
+        if begun[2] and now[2]:
+            return begun == now if begun[0] == now[0] else None
+        return abs(process.create_time() - born) < BORN_WITHIN_S
+    except (psutil.Error, OSError):
+        return None
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process of this machine is stopped, as Ctrl-Z stops one: it lives and does nothing."""
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except psutil.Error:
+        return False
+
+
+def _begun(pid: int) -> str:
+    """When a process began, in ticks since the boot, behind the time namespace in which they were counted; "" where
+    only a clock tells. Linux derives the time of birth from it and the wall clock, so that this one moves."""
+    ticks, space = Path(f"/proc/{pid}/stat"), Path("/proc/self/ns/time")
+    if not ticks.exists():
+        return ""
+    count = ticks.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    return f"{os.readlink(space) if space.exists() else ''} {count}"

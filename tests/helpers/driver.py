@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import fakes
+import psutil
 
 from svdsweep.config import Runner, Slurm
 from svdsweep.runner import run_jobs
@@ -13,6 +14,8 @@ from svdsweep.runner.progress import Lines
 
 def main() -> int:
     plan = json.loads(sys.argv[1])
+    born = psutil.Process.create_time
+    psutil.Process.create_time = lambda process: born(process) + plan["clock_step_s"]
     jobs = [fakes.job(seed, does) for seed, does in plan["jobs"]]
     if "slurm" in plan["options"]:
         plan["options"]["slurm"] = Slurm(**plan["options"]["slurm"])

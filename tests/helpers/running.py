@@ -55,12 +55,14 @@ def ran(folder):
     return Counter(line.split()[0] for line in lines)
 
 
-def start_driver(folder, jobs, **options):
-    """A sweep of (seed, does) pairs in a process of its own, which prints a line a row."""
-    plan = json.dumps({"folder": str(folder), "jobs": jobs, "options": options})
+def start_driver(folder, jobs, clock_step_s=0, prefix=(), **options):
+    """A sweep of (seed, does) pairs in a process of its own, which prints a line a row.
+
+    Its clock is off by `clock_step_s`; `prefix` is a command that starts it."""
+    plan = {"folder": str(folder), "jobs": jobs, "options": options, "clock_step_s": clock_step_s}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])}
     return subprocess.Popen(
-        [sys.executable, str(HERE / "driver.py"), plan],
+        [*prefix, sys.executable, str(HERE / "driver.py"), json.dumps(plan)],
         env={**environment, "SVDSWEEP_TEST_FOLDER": str(folder)},
         stdout=subprocess.PIPE,
         encoding="utf-8",

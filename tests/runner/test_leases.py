@@ -2,6 +2,10 @@
 
 import json
 import os
+import re
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,18 +15,20 @@ from collections import Counter
 import fakes
 import psutil
 import pytest
-from running import Heard, ran, start_driver, stored, sweep, wait_for
+from running import Heard, cpu, ran, start_driver, stored, sweep, wait_for
 
+from svdsweep.runner import waiting
 from svdsweep.runner.leases import Leases, under_way
-from svdsweep.store.processes import machine
+from svdsweep.runner.queue import open_queue
+from svdsweep.runner.waiting import Waiting
+from svdsweep.store.processes import machine, own
+from svdsweep.store.rows import Row, Store
 
 pytestmark = pytest.mark.timeout(90)
-LIVING = {
-    "machine": machine(),
-    "pid": os.getpid(),
-    "born": psutil.Process().create_time(),
-    "token": "another driver",
-}
+posix = pytest.mark.skipif(os.name == "nt", reason="no process can be stopped there")
+LIVING = {**own(), "token": "another driver"}
+OLDER = {name: LIVING[name] for name in ("machine", "pid", "born", "token")}
+"""As versions wrote it that knew the clock only."""
 DEAD = {"machine": machine()}
 
 
@@ -81,7 +87,8 @@ def test_a_lease_of_another_machine_is_respected_until_it_gives_no_sign_of_life(
 
 
 def test_the_lease_of_a_dead_driver_here_is_free_at_once_and_outnumbered(claims):
-    for owner in (DEAD, LIVING | {"born": LIVING["born"] + 1.5}, LIVING | {"pid": -1}, LIVING | {"pid": "x"}):
+    earlier = {"born": LIVING["born"] - 100}  # a process that had the same number
+    for owner in (DEAD, OLDER | earlier, LIVING | {"pid": -1}, LIVING | {"pid": "x"}, OLDER | {"born": None}):
         (claims / "abc.9").write_text(json.dumps(owner), encoding="utf-8")
         with Leases(claims.parent, stale_s=1e9) as leases:
             assert leases.free("abc")
@@ -103,9 +110,135 @@ def test_the_lease_of_a_living_driver_here_is_respected_however_old_it_is(claims
     assert {path: path.stat().st_ino for path in claims.iterdir()} == before
 
 
+@pytest.mark.parametrize("owner", [LIVING, OLDER], ids=["now", "older version"])
+@pytest.mark.parametrize("step_s", [5, -30])
+def test_a_step_of_the_clock_makes_no_living_driver_dead(claims, monkeypatch, owner, step_s):
+    (claims / "abc").write_text(json.dumps(owner), encoding="utf-8")
+    born = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: born(process) + step_s)
+    assert not Leases(claims.parent, stale_s=0).free("abc")
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts in ticks since its boot")
+
+
+@linux
+def test_a_number_that_another_process_has_had_is_no_living_driver(claims):
+    space, _, ticks = LIVING["begun"].rpartition(" ")
+    (claims / "abc").write_text(json.dumps(LIVING | {"begun": f"{space} {int(ticks) - 1}"}), encoding="utf-8")
+    assert Leases(claims.parent, stale_s=1e9).free("abc")
+
+
+@linux
+def test_a_driver_in_another_time_namespace_counts_by_its_signs_of_life(claims):
+    (claims / "abc").write_text(json.dumps(LIVING | {"begun": "time:[1] 1"}), encoding="utf-8")
+    leases = Leases(claims.parent, stale_s=5)
+    assert not leases.free("abc")
+    os.utime(claims / "abc", (time.time() - 60,) * 2)
+    assert leases.free("abc")
+
+
+def unshare(*flags):
+    """A command that starts another one in namespaces of its own; the test is skipped where the kernel lets none."""
+    command = ["unshare", *flags]
+    if not shutil.which("unshare") or subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip(f"{' '.join(command)} is not allowed here")
+    return command
+
+
+def test_two_drivers_one_of_whose_clock_was_set_do_no_job_twice(folder):
+    do_no_job_twice(folder, clock_step_s=100)
+
+
+def test_two_drivers_in_two_time_namespaces_do_no_job_twice(folder):
+    do_no_job_twice(folder, prefix=unshare("--time", "--boottime", "86400"))
+
+
+def do_no_job_twice(folder, **odd):
+    jobs = [(i, "sleep 0.1") for i in range(10)]
+    drivers = [start_driver(folder, jobs, workers_per_device=1, **how) for how in ({}, odd)]
+    assert [driver.wait(60) for driver in drivers] == [0, 0]
+    assert ran(folder) == Counter({fakes.job(i).key: 1 for i in range(10)})
+    assert len(list((folder / "rows").iterdir())) == 2  # both had a part in it
+
+
+class TakesOver(Heard):
+    """A user who does what the driver says."""
+
+    def __init__(self, driver):
+        super().__init__()
+        self.driver = driver
+
+    def told(self, text):
+        super().told(text)
+        if f"`kill -9 {self.driver.pid}`" in text:
+            self.driver.kill()
+
+
+@posix
+def test_who_waits_for_a_stopped_driver_says_for_whom_and_how_to_take_over(folder, monkeypatch):
+    monkeypatch.setattr(waiting, "FIRST_S", 0.1)
+    other = start_driver(folder, [(0, "hang")])
+    wait_for(lambda: ran(folder))
+    other.send_signal(signal.SIGSTOP)
+    heard = TakesOver(other)
+    rows = sweep(folder, [fakes.job(0), fakes.job(1)], cpu(timeout_s=1), watch=heard)
+    assert [row.job.seed for row in rows] == [1, 0]
+    other.wait()
+    (word,) = [text for text in heard.texts if "Waiting" in text]
+    whom = f"for 1 jobs of process {other.pid} on {socket.gethostname()}: it is stopped"
+    assert re.match(
+        rf"Waiting since \d\d:\d\d:\d\d {re.escape(whom)} \(Ctrl-Z\?\), its last sign of life", word
+    )
+
+
+def test_a_waiting_driver_speaks_ever_more_seldom_and_names_the_most_silent(claims, monkeypatch):
+    leases, heard, now = Leases(claims.parent, stale_s=60), Heard(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for i in range(5):
+        elsewhere = {"machine": f"host{i}/boot", "pid": 7}
+        (claims / f"key{i}").write_text(json.dumps(elsewhere), encoding="utf-8")
+        os.utime(claims / f"key{i}", (time.time() - 10 * i - 5,) * 2)
+    patience, spoke = Waiting(leases, heard), []
+    for now[0] in range(3600):
+        before = len(heard.texts)
+        patience.goes_on([*(f"key{i}" for i in range(5)), "given back"])
+        spoke += [now[0]] * (len(heard.texts) > before)
+    assert spoke == [5, 15, 35, 75, 155, 315, 635, 1235, 1835, 2435, 3035]
+    assert (
+        "for 1 jobs of process 7 on host4: its last sign of life was 45 s ago; after 60 s" in heard.texts[0]
+    )
+    assert heard.texts[3] == "… and for 2 jobs of 2 other drivers."
+    patience.over()
+    patience.goes_on(["key0"])
+    assert now[0] == 3599
+    assert len(heard.texts) == 4 * len(spoke)
+
+
+def test_a_lease_that_a_dead_driver_left_on_a_job_with_a_row_goes(folder, claims):
+    sweep(folder, [fakes.job(0)])
+    for key, owner in ((fakes.job(0).key, DEAD), ("of another grid", DEAD), (fakes.job(1).key, LIVING)):
+        (claims / key).write_text(json.dumps(owner), encoding="utf-8")
+    Store(folder).append(Row(fakes.job(1), "ok"))
+    assert sweep(folder, [fakes.job(0)]) == []
+    assert {path.name for path in claims.iterdir()} == {"of another grid", fakes.job(1).key}
+
+
+def test_a_lease_goes_whose_driver_stored_the_row_and_died_while_another_waited(tmp_path):
+    with open_queue([fakes.job(0)], cpu(), tmp_path, Heard()) as queue:
+        path = tmp_path / "claims" / fakes.job(0).key
+        path.write_text(json.dumps(LIVING), encoding="utf-8")
+        assert queue.take("w-1") is None
+        Store(tmp_path, "another").append(Row(fakes.job(0), "ok"))
+        path.write_text(json.dumps(DEAD), encoding="utf-8")
+        queue.look()
+        assert not len(queue)
+        assert list(path.parent.glob("[!.]*")) == []
+
+
 def test_a_driver_that_has_ended_and_was_not_waited_for_is_dead(claims):
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        owner = {"pid": process.pid, "born": psutil.Process(process.pid).create_time()}
+        owner = {"pid": process.pid, "born": psutil.Process(process.pid).create_time(), "begun": ""}
         wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
         (claims / "abc").write_text(json.dumps(LIVING | owner), encoding="utf-8")
         assert Leases(claims.parent, stale_s=1e9).free("abc")
@@ -179,7 +312,7 @@ def test_leases_are_kept_fresh_five_times_before_they_are_stale(claims, monkeypa
 def test_a_lease_is_kept_fresh_while_it_is_held(tmp_path):
     folder = tmp_path / "of" / "a sweep"
     with Leases(folder, stale_s=1) as leases:
-        assert set(leases.me) == {"machine", "pid", "born", "token"}
+        assert set(leases.me) == {"machine", "pid", "born", "begun", "token"}
         leases.take("abc")
         path = folder / "claims" / "abc"
         os.utime(path, (0, 0))

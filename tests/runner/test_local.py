@@ -1,6 +1,7 @@
 """The local pool: how a driver ends, what its workers share, and how long a process lives."""
 
 import signal
+import sys
 import time
 from collections import Counter
 from types import SimpleNamespace
@@ -50,6 +51,18 @@ def test_a_killed_driver_leaves_no_orphan_and_no_lost_row_and_the_next_goes_on_a
     rows = sweep(folder, [fakes.job(i) for i in range(6)])
     assert sorted(row.job.seed for row in rows) == [2, 3, 4, 5]
     assert Counter(row.status for row in stored(folder)) == {"ok": 6}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux wakes a process when its parent dies")
+def test_a_killed_driver_leaves_no_worker_that_is_stopped(folder):
+    driver = start_driver(folder, [(0, "hang")])
+    wait_for(lambda: ran(folder))
+    for process in family(folder):
+        if process.pid != driver.pid:
+            process.suspend()
+    driver.kill()
+    driver.wait()
+    wait_for(lambda: not family(folder))
 
 
 def test_workers_share_the_cores_fairly_and_log_apart(folder, monkeypatch):
