@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 from svdsweep.errors import UserError
-from svdsweep.store.processes import machine
+from svdsweep.store.processes import is_alive, machine
 
 
 @contextmanager
@@ -34,7 +32,7 @@ def clear_unfinished(folder: Path) -> None:
         for place in (folder, *(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink())):
             for part in place.glob(f"{_mark()}*-*"):
                 pid = part.name.removeprefix(_mark()).partition("-")[0]
-                if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+                if pid.isdecimal() and not is_alive(int(pid)):
                     part.unlink(missing_ok=True)
 
 

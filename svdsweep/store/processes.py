@@ -33,18 +33,25 @@ def lives(owner: Mapping[str, object]) -> bool | None:
         pid, born = int(str(owner["pid"])), float(str(owner["born"]))
     except (KeyError, ValueError):
         return False
-    if not psutil.pid_exists(pid):
+    if not is_alive(pid):
         return False
     try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
         begun, now = (text.rpartition(" ") for text in (str(owner.get("begun") or ""), _begun(pid)))
         if begun[2] and now[2]:
             return begun == now if begun[0] == now[0] else None
-        return abs(process.create_time() - born) < BORN_WITHIN_S
+        return abs(psutil.Process(pid).create_time() - born) < BORN_WITHIN_S
     except (psutil.Error, OSError):
         return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine has that number; one that has ended and was not waited for is dead."""
+    try:
+        return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:  # another user's
+        return True
 
 
 def is_stopped(pid: int) -> bool:
