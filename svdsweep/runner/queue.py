@@ -40,7 +40,7 @@ def open_queue(
                 raise KeyboardInterrupt
     except OSError as e:
         if isinstance(e, Unwritable) or e.errno in UNWRITABLE or not folder.is_dir():
-            kept = "Rows that are there are whole and stay; make room, or change the folder's rights or the limit, and the"
+            kept = "Rows that are there are whole and stay; make room or change rights or the limit, and the"
             rest = kept if (folder / "rows").is_dir() else "That folder is gone, and what was in it; the"
             raise Stopped(
                 f"The sweep has stopped, for its results cannot be written to {folder}: {str(e).splitlines()[0]}. "
