@@ -101,6 +101,21 @@ def test_a_stretched_picture_is_told_with_how_much(folder):
     ]
 
 
+@pytest.mark.parametrize("fits", ["crop,stretch,pad", "pad,stretch,crop"])
+def test_each_fit_of_a_picture_is_told_what_it_loses(folder, fits):
+    assert sorted(warned(folder, "portrait", "model=svd", f"image.fit={fits}")) == [
+        f"To fill 1024×576, much is cut off: portrait (68 %). {CURES}",
+        f"To fill 1024×576, shapes are distorted: portrait (3.2 times as wide). {CURES}",
+    ]
+
+
+def test_each_size_of_a_video_is_told_what_it_loses(folder):
+    assert warned(folder, "landscape", "height=64,128", "width=64,256") == [
+        f"To fill {size}, much is cut off: landscape ({share} %). {CURES}"
+        for size, share in (("64×64", 43), ("256×64", 55), ("64×128", 71))
+    ]
+
+
 def test_what_is_hardly_a_picture_is_told(tmp_path):
     PIL.Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
     frames = [PIL.Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
