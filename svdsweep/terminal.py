@@ -1,10 +1,13 @@
-"""How a table, a cell and a count look on a terminal; plain text, no libraries."""
+"""How a table, a cell, a count and a warning look on a terminal; plain text, no libraries."""
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from svdsweep.store.rows import STATUSES, Row, Scalar
+from svdsweep.store.kinds import Scalar
+from svdsweep.store.rows import STATUSES, Row
 
 LINES = 60
 """A longer table is cut; all of it is in the files."""
@@ -22,6 +25,12 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: Sequence
     if len(lines) > len(shown):
         text.append(f"… and {len(lines) - len(shown)} more")
     return "\n".join(text)
+
+
+def warn(folder: Path, *sentences: object) -> None:
+    """Print what is wrong with a sweep on standard error; empty sentences say nothing."""
+    for sentence in filter(None, map(str, sentences)):
+        print(f"warning: {folder}: {sentence}", file=sys.stderr, flush=True)
 
 
 def counts(rows: Sequence[Row], todo: int = 0, impossible: int = 0) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from svdsweep.commands.request import Parser
 from svdsweep.errors import DONE, SOME_FAILED, UserError
 from svdsweep.store.files import write_asked
+from svdsweep.terminal import warn
 
 if TYPE_CHECKING:
     from svdsweep.analysis.versus import Change, Comparison
@@ -33,7 +34,10 @@ def main(argv: Sequence[str]) -> int:
     from svdsweep.analysis.sweep import open_sweep
     from svdsweep.analysis.versus import compare_sweeps
 
-    result = compare_sweeps(open_sweep(asked.first), open_sweep(asked.second))
+    sweeps = open_sweep(asked.first), open_sweep(asked.second)
+    for sweep in sweeps:
+        warn(sweep.folder, sweep.faults)
+    result = compare_sweeps(*sweeps)
     if not result.changes:
         raise UserError(
             f"{asked.first} and {asked.second} have no job in common, also when a setting that differs throughout is "

@@ -22,6 +22,7 @@ from svdsweep.runner.progress import for_terminal
 from svdsweep.store.columns import flat
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import Manifest, write_manifest
+from svdsweep.store.places import refuse_links
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker import load_worker
 
@@ -50,6 +51,7 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
     warn(grid)
     store = Store(grid.folder)
     rows = store.rows()
+    terminal.warn(grid.folder, store.faults)
     todo = pending(grid.jobs, rows, grid.runner)
     say(f"{grid.folder}: {len(grid.jobs)} jobs, {terminal.counts(rows_of(grid, rows), len(todo))}")
     if not todo:
@@ -92,6 +94,7 @@ def rows_of(grid: Grid, rows: Mapping[str, Row]) -> list[Row]:
 
 def check_writable(folder: Path) -> None:
     """Raise UserError unless the sweep's folder can be made and written to."""
+    refuse_links(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -8,6 +8,7 @@ from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError, nearest
 from svdsweep.store.files import absolute, write_asked
 from svdsweep.store.labels import short_paths
+from svdsweep.terminal import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,9 @@ def main(argv: Sequence[str]) -> int:
     from svdsweep.analysis.seeds import Spread, over_seeds, paired_differences
     from svdsweep.analysis.sweep import open_sweep
 
-    results = open_sweep(asked.folder).table
+    sweep = open_sweep(asked.folder)
+    warn(asked.folder, sweep.faults)
+    results = sweep.table
     metrics = asked.metrics.split(",") if asked.metrics else None
     if asked.pair:
         table = paired_differences(results, *pair(asked.pair, results), metrics)

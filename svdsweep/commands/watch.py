@@ -16,6 +16,7 @@ from svdsweep.runner.leases import under_way
 from svdsweep.runner.progress import clock, for_terminal
 from svdsweep.store.manifest import wanted_keys
 from svdsweep.store.rows import STATUSES, Row, Store, Tail
+from svdsweep.terminal import warn
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,7 +38,9 @@ def main(argv: Sequence[str]) -> int:
 
 def standing(folder: Path) -> dict[str, Any]:
     """How a sweep stands: jobs in all (None if not known), rows by status, jobs under way, and a cluster's batch."""
-    keys, rows = wanted_keys(folder), Store(folder).rows()
+    keys, store = wanted_keys(folder), Store(folder)
+    rows = store.rows()
+    warn(folder, store.faults)
     mine = [row for key, row in rows.items() if keys is None or key in keys]
     batch = batch_of(folder)
     return {

@@ -1,9 +1,9 @@
 """The page `report.html`, `report.md` and their plots, from the rows of a sweep, at any time."""
 
-import sys
 from pathlib import Path
 
 from svdsweep.errors import UserError
+from svdsweep.terminal import warn
 
 
 def write(folder: Path, predict: bool = False) -> Path:
@@ -21,7 +21,9 @@ def write(folder: Path, predict: bool = False) -> Path:
     from svdsweep.report.page import gather
     from svdsweep.report.render import html
     from svdsweep.store.files import renamed_when_done
+    from svdsweep.store.places import refuse_links
 
+    refuse_links(folder)
     sweep = open_sweep(folder)
     if predict:
         outcomes(comparison(sweep).unpredicted, processes=processes_here())
@@ -46,6 +48,5 @@ def write(folder: Path, predict: bool = False) -> Path:
                 part.write_text(text, encoding="utf-8")
     except OSError as e:
         raise UserError(f"{folder}: the report cannot be written there ({e.strerror}).") from e
-    for problem in page.sweep.problems:
-        print(f"warning: {folder}: {problem}", file=sys.stderr)
+    warn(folder, *page.sweep.problems)
     return folder / "report.html"

@@ -11,7 +11,8 @@ import psutil
 
 from svdsweep.config import Job
 from svdsweep.runner import host
-from svdsweep.store.rows import WHOLE, Row, Scalar
+from svdsweep.store.kinds import Scalar
+from svdsweep.store.rows import WHOLE, Row
 
 GIB = 2**30
 

@@ -7,9 +7,11 @@ import threading
 import uuid
 from pathlib import Path
 
+import orjson
 import psutil
 
 from svdsweep.runner import host
+from svdsweep.store.places import is_plain, read_plain
 
 FOLDER = "claims"
 """Where the lease files are, in the sweep's folder; each is named by its job's key, or key.number."""
@@ -17,7 +19,7 @@ FOLDER = "claims"
 
 def under_way(folder: Path) -> int:
     """How many jobs of a sweep drivers have taken, also those of drivers that are dead."""
-    return len({path.stem for path in (folder / FOLDER).glob("[!.]*")})
+    return len({path.stem for path in (folder / FOLDER).glob("[!.]*") if is_plain(path)})
 
 
 class Leases:
@@ -115,7 +117,7 @@ class Leases:
 def _content(path: Path) -> dict[str, object]:
     """Who holds a lease; empty when it is gone or not yet written."""
     with contextlib.suppress(OSError, ValueError):
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = orjson.loads(read_plain(path))
         return plain if isinstance(plain, dict) else {}
     return {}
 

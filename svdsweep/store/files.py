@@ -13,6 +13,7 @@ def renamed_when_done(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that becomes `path` when the block ends well, and vanishes otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}-{path.name}")
+    part.unlink(missing_ok=True)  # a link of that name would be written through
     try:
         yield part
         os.replace(part, path)

@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from svdsweep.config.version import __version__
 from svdsweep.store.files import renamed_when_done
+from svdsweep.store.places import read_plain
 
 FILE = "sweep.json"
 
@@ -36,7 +39,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
     """What `sweep.json` says, as plain data; what is not of the form that is written here is left out.
 
     Raises OSError and ValueError where it cannot be read."""
-    plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    plain = orjson.loads(read_plain(folder / FILE))
     kinds = {"name": str, "settings": list, "axes": dict, "keys": list}
     facts = plain if isinstance(plain, dict) else {}
     return {name: value for name, value in facts.items() if isinstance(value, kinds.get(name, object))}

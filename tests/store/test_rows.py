@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 
 import made_up
 import orjson
 import pytest
 
 from svdsweep.config import Job, Memory
+from svdsweep.store.kinds import NoRow
 from svdsweep.store.rows import Faults, Row, Store, Tail, read_rows, rows_of
 
 STRANGE = 'it said "}, "provenance": {" and , "seed": 3, "memory": {\n\\"}, "notes": ["\u2028'
@@ -56,7 +58,9 @@ def test_a_line_is_for_other_readers_too():
         Job(seed=3), "failed", 2, "kaputt: ä", "denoise", {"total_s": 1.5}, {"x": [1]}, {"gpu": "A"}, ["…"]
     )
     line = written.to_json()
-    assert json.loads(line) == {
+    body, check = line[:-1].rsplit(', "crc32": ', 1)
+    assert check == f'"{zlib.crc32(body.encode() + b"}"):08x}"'
+    assert json.loads(body + "}") == {
         "schema": 1,
         "key": written.key,
         "job": dataclasses.asdict(written.job),
@@ -121,8 +125,14 @@ def test_a_torn_last_line_is_passed_over_and_the_next_row_is_whole(tmp_path):
     assert store.path.read_bytes().count(b"\n") == 4
 
 
+def without_checksum(row):
+    plain = json.loads(row.to_json())
+    del plain["crc32"]
+    return plain
+
+
 def plain_row(**changed):
-    return json.loads(row(1).to_json()) | changed
+    return without_checksum(row(1)) | changed
 
 
 def plain_job(**changed):
@@ -197,7 +207,7 @@ def test_rows_of_another_schema_are_read_and_counted(tmp_path):
 
 def by_other_writers(row):
     """The same row in lines that are not as the store writes them."""
-    plain = json.loads(row.to_json())
+    plain = without_checksum(row)
     job = plain["job"]
     return [
         json.dumps(plain | {"job": {**job, "gone": {"seed": 5}, "also_gone": 1}}).encode(),
@@ -205,7 +215,7 @@ def by_other_writers(row):
         json.dumps(plain | {"job": {**job, "memory": {**job["memory"], "gone": 1, "seed": 4}}}).encode(),
         json.dumps(dict(reversed(plain.items()))).encode(),
         json.dumps(plain | {"gone": [1]}).encode(),
-        orjson.dumps(plain),
+        orjson.dumps(json.loads(row.to_json())),
     ]
 
 
@@ -217,7 +227,7 @@ def test_lines_of_other_writers_are_the_same_rows(name):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_what_a_line_lacks_or_has_as_null_is_empty(name):
-    plain = json.loads(ROWS[name].to_json())
+    plain = without_checksum(ROWS[name])
     lines = [
         {"job": plain["job"], "status": plain["status"]},
         plain | dict.fromkeys(("attempt", "values", "series", "provenance", "notes", "error", "phase")),
@@ -229,17 +239,17 @@ def test_what_a_line_lacks_or_has_as_null_is_empty(name):
 @pytest.mark.parametrize(
     ("plain", "words"),
     [
-        (plain_row(status=5), "a status is a word"),
+        (plain_row(status=5), "its status is unknown: 5"),
         (plain_row(values=[1]), "list stands where names and values should"),
     ],
 )
 def test_what_is_no_row_says_why(plain, words):
-    with pytest.raises(TypeError, match=f"^{words}$"):
+    with pytest.raises(NoRow, match=f"^{words}$"):
         Row.from_plain(plain)
 
 
 def test_a_row_of_an_older_schema_keeps_its_place(tmp_path):
-    plain = json.loads(row(4).to_json())
+    plain = without_checksum(row(4))
     plain["key"] = "stale"
     del plain["job"]["fps"], plain["notes"]
     plain["job"]["forgotten"] = 1
