@@ -13,7 +13,7 @@ from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import read_manifest
-from svdsweep.store.places import may_be_named, strange
+from svdsweep.store.places import files_in, may_be_named, strange
 from svdsweep.store.rows import SCHEMA, Faults, Row, last_rows, read_rows
 
 VRAM_PEAKS = ("vram_allocated_peak_gib", "vram_reserved_peak_gib")
@@ -112,7 +112,7 @@ def _other_files(folder: Path, table: pd.DataFrame) -> Iterator[str]:
 
 def _missing_files(folder: Path, table: pd.DataFrame) -> Iterator[str]:
     for column, subfolder in (("video", "videos"), ("contact_sheet", "sheets")):
-        there = {path.name for path in (folder / subfolder).glob("*")}
+        there = {path.name for path in files_in(folder, subfolder)}
         names = map(str, table[column].dropna()) if column in table else ()
         if lost := [name for name in names if name.rpartition("/")[2] not in there]:
             yield f"{len(lost)} {column.replace('_', ' ')}s named by rows are missing, {lost[0]} for one"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from svdsweep.commands.request import Parser
 from svdsweep.errors import DONE, SOME_FAILED, UserError
 from svdsweep.store.files import write_asked
-from svdsweep.terminal import warn
+from svdsweep.terminal import visible, warn
 
 if TYPE_CHECKING:
     from svdsweep.analysis.versus import Change, Comparison
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         write_asked(asked.markdown, markdown(title, result, above or 0.0))
     if asked.page:
         write_asked(asked.page, page(title, result, above))
-    print(document(result, above or 0.0) if asked.json else text(title, result, above or 0.0))
+    print(document(result, above or 0.0) if asked.json else visible(text(title, result, above or 0.0)))
     failed = above is not None and any(change.regressed(above) for change in result.changes)
     return SOME_FAILED if failed else DONE
 

@@ -13,7 +13,7 @@ from svdsweep.errors import UserError
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.places import OF_JOBS, file_of, files_in, refuse_links
 from svdsweep.store.rows import Row, Store
-from svdsweep.terminal import warn
+from svdsweep.terminal import visible, warn
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     folders = sweeps_of(asked.folders, asked.into)
     clashes = conflicts(folders)
     for clash in clashes:
-        print(clash, file=sys.stderr)
+        print(visible(clash), file=sys.stderr)
     if asked.check:
         print(f"{len(clashes)} conflicts in {len(folders)} folders")
         return 1 if clashes else 0
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
             "--prefer=last (in the order of the folders), or move one folder's rows away. Nothing was merged."
         )
     rows = merge(folders if asked.prefer == "last" else folders[::-1], asked.into)
-    print(f"{asked.into}: {len(rows)} jobs of {len(folders)} folders")
+    print(visible(f"{asked.into}: {len(rows)} jobs of {len(folders)} folders"))
     return 0
 
 

@@ -56,6 +56,7 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
     say(f"{grid.folder}: {len(grid.jobs)} jobs, {terminal.counts(rows_of(grid, rows), len(todo))}")
     if not todo:
         return rows
+    refuse_links(grid.folder, f"rows/{store.path.name}")
     check_writable(grid.folder)
     keys = [job.key for job in grid.jobs]
     write_manifest(grid.folder, Manifest(grid.name, settings, config_dir, grid.axes, keys))
@@ -94,7 +95,6 @@ def rows_of(grid: Grid, rows: Mapping[str, Row]) -> list[Row]:
 
 def check_writable(folder: Path) -> None:
     """Raise UserError unless the sweep's folder can be made and written to."""
-    refuse_links(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -146,4 +146,4 @@ def warn(grid: Grid) -> None:
 
 def say(text: str) -> None:
     """To standard error: standard output is for results."""
-    print(text, file=sys.stderr, flush=True)
+    print(terminal.visible(text), file=sys.stderr, flush=True)

@@ -84,9 +84,11 @@ def text(table: "pd.DataFrame", columns: Sequence[str]) -> str:
     """Those columns of a table as the terminal shows them."""
     from svdsweep import terminal
 
+    if table.empty:
+        return "No finished job has a metric."
     lines = [
         [terminal.cell(None if value != value else value) for value in line]
         for line in table[list(columns)].astype(object).itertuples(index=False)
     ]
     numbers = [table[name].dtype.kind in "if" for name in columns]
-    return terminal.table(columns, lines, numbers) if lines else "No finished job has a metric."
+    return terminal.table(columns, lines, numbers)

@@ -39,9 +39,7 @@ def is_plain(path: Path) -> bool:
 
 def files_in(folder: Path, place: str) -> list[Path]:
     """The plain files of a place of `ENDINGS` in a sweep's folder, sorted by name."""
-    if _link_on(folder, place):
-        return []
-    return sorted(path for path in (folder / place).glob(f"*{ENDINGS[place]}") if is_plain(path))
+    return sorted(folder / place / name for name, plain in _entries(folder, place) if plain)
 
 
 def file_of(folder: Path, place: str, key: str) -> Path | None:
@@ -72,21 +70,24 @@ def read_plain(path: Path) -> bytes:
 def strange(folder: Path) -> list[str]:
     """The links, pipes and devices where a sweep's folder should hold plain files and folders, by their names in it."""
     found = [place for place in ENDINGS if _link_on(folder, place)]
-    for place, ending in ENDINGS.items():
-        if place not in found and (folder / place).is_dir():
-            with os.scandir(folder / place) as entries:
-                names = [
-                    e.name
-                    for e in entries
-                    if e.name.endswith(ending) and not e.is_file(follow_symlinks=False)
-                ]
-            found += [f"{place}/{name}" for name in sorted(names)]
+    for place in ENDINGS:
+        found += sorted(f"{place}/{name}" for name, plain in _entries(folder, place) if not plain)
     return found
 
 
-def refuse_links(folder: Path) -> None:
-    """Raise UserError where a sub-folder of a sweep is a link: what is written to the sweep would land elsewhere."""
-    for place in WRITTEN:
+def _entries(folder: Path, place: str) -> list[tuple[str, bool]]:
+    """The names in a place with its ending, and whether each is a plain file; none of a place that is a link."""
+    if _link_on(folder, place) or not (folder / place).is_dir():
+        return []
+    with os.scandir(folder / place) as entries:
+        own = [entry for entry in entries if entry.name.endswith(ENDINGS[place])]
+        return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in own]
+
+
+def refuse_links(folder: Path, *files: str) -> None:
+    """Raise UserError where a sub-folder of a sweep, or one of some `files` in it, is a link: what is written there
+    would land elsewhere."""
+    for place in (*WRITTEN, *files):
         if (link := folder / place).is_symlink():
             raise UserError(
                 f"{link} is a link. A sweep's folder may come from anywhere, so nothing is read or written through the "

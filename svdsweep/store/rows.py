@@ -113,9 +113,7 @@ class Store:
         """Write a row and wait until it is on the disk. Raises OSError when it cannot be."""
         line = row.to_json() + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(
-            self.path, "a+b", opener=_no_link
-        ) as f:  # whatever is read, all that is written goes to the end
+        with self.path.open("a+b") as f:  # whatever is read, all that is written goes to the end
             if f.tell():
                 f.seek(-1, os.SEEK_END)
                 if f.read(1) != b"\n":
@@ -128,11 +126,6 @@ class Store:
         """The row that counts of each job by key; lines that are no rows are passed over, and counted in `faults`."""
         self.faults = Faults()
         return last_rows(read_rows(self.folder, self.faults))
-
-
-def _no_link(path: str, flags: int) -> int:
-    """Open a file, but not through a link."""
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def last_rows(rows: Iterable[Row]) -> dict[str, Row]:

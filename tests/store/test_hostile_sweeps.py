@@ -1,18 +1,23 @@
 """Sweeps that somebody sent: whatever they hold is data, costs only itself, and leads nowhere out of their folder."""
 
 import dataclasses
+import itertools
 import json
 import os
+import shutil
 import sys
 
+import hostile
 import made_up
 import pytest
+from hypothesis import HealthCheck, given, settings
 from PIL import Image as Pictures
 
 from svdsweep import cli
 from svdsweep.config import Image, Memory, Metrics
 from svdsweep.images import identify, locate
-from svdsweep.store.rows import Store
+from svdsweep.store.places import is_plain
+from svdsweep.store.rows import Row, Store
 
 SECRET = "the shadow file's content"
 ROCKET = Image(name="rocket", path="rocket.jpg", sha256=identify(locate("rocket.jpg")))
@@ -44,7 +49,9 @@ def rewrite(sweep, **values):
 
 
 def text_of(folder):
-    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()).decode("latin-1")
+    """What the plain files of a folder hold."""
+    files = [path for path in sorted(folder.rglob("*")) if is_plain(path)]
+    return b"".join(path.read_bytes() for path in files).decode("latin-1")
 
 
 def test_nothing_that_rows_name_is_imported(tmp_path, monkeypatch):
@@ -81,7 +88,7 @@ def test_logs_rows_and_manifests_that_are_links_are_not_read(sweep, elsewhere, c
     os.mkfifo(sweep / "rows" / "y.jsonl")
     (sweep / "sweep.json").unlink()
     (sweep / "sweep.json").symlink_to(elsewhere / "sweep.json")
-    Store(sweep, "w").append(made_up.Row(made_up.job(seed=9), "failed"))
+    Store(sweep, "w").append(Row(made_up.job(seed=9), "failed"))
     assert cli.main(["report", str(sweep)]) == cli.main(["watch", "--once", str(sweep)]) == 0
     assert "rows/y.jsonl, rows/z.jsonl" in capsys.readouterr().err
     (sweep / "logs" / "a.log").unlink()
@@ -137,3 +144,130 @@ def test_export_opens_only_the_picture_that_the_row_was_made_from(tmp_path, else
     assert cli.main(["export", str(tmp_path / "s"), "--to", "vbench", "--into", str(tmp_path / "out")]) == 2
     assert not list((tmp_path / "out").rglob("*.png"))
     assert "not opened" in (said := capsys.readouterr().err) or "content changed" in said
+
+
+STRANGE_NAME = "$\\frac{$ \x1b[31m\u202e_\x07\r\n<script>&\u2028😀" + "x" * 200
+
+
+def test_names_are_drawn_and_printed_as_they_stand(tmp_path, capsys):
+    names = (STRANGE_NAME, "_hidden", "", "=1+1")
+    strategies = {"baseline": Memory()} | {
+        n: Memory(name=n, decode_budget_gib=i) for i, n in enumerate(names, 1)
+    }
+    made_up.sweep(tmp_path / "s", range(1), (60,), strategies=strategies, change=on_a_strange_card)
+    assert cli.main(["report", str(tmp_path / "s")]) == cli.main(["seeds", str(tmp_path / "s")]) == 0
+    assert cli.main(["compare", str(tmp_path / "s"), str(tmp_path / "s")]) == 0
+    page = (tmp_path / "s" / "report.html").read_text(encoding="utf-8")
+    assert "$\\frac{$" in page
+    assert "<script>&" not in page
+    shown = "".join(capsys.readouterr())
+    assert "$\\frac{$ \\x1b[31m\\u202e_\\x07\\r\\n" in shown
+    assert not set(shown) & set("\x1b\u202e\x07\r")
+
+
+def on_a_strange_card(row):
+    return dataclasses.replace(row, notes=["\x1b[2J"], provenance=row.provenance | {"gpu": "a\x1b[2Jcard"})
+
+
+def kept_row(name, seed):
+    """A row of a strategy with all that the page shows of one, files among it."""
+    job = made_up.job(made_up.STRATEGIES[name], seed=seed, image=ROCKET)
+    near = {} if name == "baseline" else {"equality": "near", "psnr_to_baseline_db": 44.0}
+    files = {"video": f"videos/{job.key}.mp4", "contact_sheet": f"sheets/{job.key}.png"}
+    peaks = {f"{place}vram_allocated_peak_gib": 2.0 for place in ("", "denoise_", "vae_decode_")}
+    metrics = {"motion_px": 1.0, "mc_flicker_255": 0.5, "dynamic": True, "flow_method": "dis"}
+    return made_up.ok(job, **near, **files, **peaks, **metrics)
+
+
+KEPT = [kept_row(name, seed) for name in ("baseline", "compile") for seed in (0, 1)]
+KEPT.append(
+    Row(made_up.job(seed=2, image=ROCKET), "failed", 1, "RuntimeError: x\n at y", "denoise", notes=["z"])
+)
+PLAIN = [{name: part for name, part in json.loads(row.to_json()).items() if name != "crc32"} for row in KEPT]
+MANIFEST = {
+    "name": "s",
+    "settings": ["seed=0,1"],
+    "axes": {"seed": ["0"]},
+    "keys": [KEPT[0].key],
+    "config_dir": None,
+}
+WATCH = hostile.Watch()
+VERBS = {
+    "seeds": ["seeds", "{s}", "--csv", "{out}/seeds.csv"],
+    "pair": ["seeds", "{s}", "--pair", "memory=baseline,compile"],
+    "compare": ["compare", "{s}", "{good}"],
+    "reverse": ["compare", "{good}", "{s}", "--page", "{out}/compare.html", "--markdown", "{out}/compare.md"],
+    "watch": ["watch", "--once", "{s}"],
+    "check": ["merge", "{s}", "{good}", "--into", "{out}/merged", "--check"],
+    "merge": ["merge", "{s}", "{good}", "--into", "{out}/merged", "--prefer", "last"],
+    "export": ["export", "{s}", "--to", "vbench", "--into", "{out}/vbench"],
+    "plan": ["plan", "name=s", "runs_dir={s}/..", "seed=0,1"],
+    "report": ["report", "{s}"],
+}
+"""Every verb that reads sweeps, by a name of its own."""
+
+
+def attack(folder, cases, verbs):
+    """Give so many hostile sweeps to the verbs in turn."""
+    elsewhere, good = folder / hostile.ELSEWHERE, folder / "good"
+    elsewhere.mkdir()
+    (elsewhere / "shadow").write_text(SECRET, encoding="utf-8")
+    Pictures.new("RGB", (64, 64), "white").save(elsewhere / "white.png")
+    for row in KEPT:
+        Store(good, "g-1").append(row)
+    number = itertools.count()
+
+    @settings(
+        max_examples=cases,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(hostile.sweeps(PLAIN, MANIFEST))
+    def runs(made):
+        here = folder / str(next(number))
+        hostile.write(here / "s", elsewhere, made, [row.key for row in KEPT])
+        (here / "out").mkdir()
+        verb = verbs[int(here.name) % len(verbs)]
+        words = [word.format(s=here / "s", good=good, out=here / "out") for word in VERBS[verb]]
+        before = sorted(folder.iterdir()), text_of(elsewhere)
+        with WATCH.on(elsewhere) as opened:
+            assert cli.main(words) in (0, 1, 2), words
+        assert not opened, words
+        assert (sorted(folder.iterdir()), text_of(elsewhere)) == before
+        assert SECRET not in text_of(here)
+        shutil.rmtree(here)
+
+    runs()
+
+
+def test_no_hostile_sweep_stops_a_verb_or_leads_it_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    attack(tmp_path, 40, [verb for verb in VERBS if verb not in ("report", "plan")])
+
+
+@pytest.mark.by_hand
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(
+    ("cases", "verbs"), [(9000, [v for v in VERBS if v != "report"]), (1000, ["report"])]
+)
+def test_ten_thousand_hostile_sweeps(tmp_path, monkeypatch, cases, verbs):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    attack(tmp_path, cases, verbs)
+
+
+@pytest.mark.parametrize("verb", [v for v in VERBS if v not in ("pair", "reverse", "check")])
+def test_every_verb_counts_the_rows_that_it_could_not_read(tmp_path, capsys, verb):
+    for row in KEPT:
+        Store(tmp_path / "s", "w-1").append(row)
+    shutil.copytree(tmp_path / "s", tmp_path / "good")
+    with (tmp_path / "s" / "rows" / "w-1.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"job": {}, "status": "ok", "values": {"total_s": "\x1b[2J"}}\n')
+    (tmp_path / "out").mkdir()
+    words = [
+        word.format(s=tmp_path / "s", good=tmp_path / "good", out=tmp_path / "out") for word in VERBS[verb]
+    ]
+    assert cli.main(words) in (0, 2)
+    said = f"warning: {tmp_path / 's'}: 1 row could not be read: rows/w-1.jsonl line 6 (torn, or no JSON)"
+    assert said in capsys.readouterr().err.replace("/s/../s", "/s")

@@ -28,7 +28,9 @@ def test_links_pipes_and_what_lies_behind_a_link_are_passed_by_and_told(folder):
     assert files_in(folder, "sheets") == files_in(folder, "logs") == []
     assert strange(folder) == ["sheets", "videos/link.mp4", "videos/pipe.mp4"]
     assert file_of(folder, "videos", "plain") == folder / "videos" / "plain.mp4"
-    assert [file_of(folder, *what) for what in (("videos", "link"), ("videos", "x"), ("sheets", "a"))] == 3 * [None]
+    assert [
+        file_of(folder, *what) for what in (("videos", "link"), ("videos", "x"), ("sheets", "a"))
+    ] == 3 * [None]
 
 
 @pytest.mark.parametrize("name", ["videos/plain.mp4", "videos/missing.mp4", "baselines/waiting/0a1b.npz"])
