@@ -32,6 +32,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_json()
     asked = parser.asked(argv)
 
+    from svdsweep.analysis.files import inert
     from svdsweep.analysis.seeds import Spread, over_seeds, paired_differences
     from svdsweep.analysis.sweep import open_sweep
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         cell = [str(name) for name in table if name not in Spread.__dataclass_fields__]
         columns = [*cell, *SHOWN_OF_SPREAD]
     if asked.csv:
-        write_asked(asked.csv, table.to_csv(index=False))
+        write_asked(asked.csv, inert(table).to_csv(index=False))
     print(table.to_json(orient="records", indent=1) if asked.json else text(table, columns))
     return 0
 

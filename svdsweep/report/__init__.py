@@ -12,6 +12,7 @@ def write(folder: Path, predict: bool = False) -> Path:
     of the cache, and with `predict` all that can be made (torch is imported).
 
     Raises UserError when there is no such folder or it cannot be written to."""
+    from svdsweep.analysis.files import inert
     from svdsweep.analysis.prediction import comparison
     from svdsweep.analysis.strategy_table import PRINTED, latex, strategy_table
     from svdsweep.analysis.sweep import open_sweep
@@ -36,13 +37,13 @@ def write(folder: Path, predict: bool = False) -> Path:
                 svg.png(plot, folder / "plots" / f"{plot.name}.png")
         table = strategy_table(page.strategies)
         texts = {
-            "strategies.csv": table.to_csv(index=False),
+            "strategies.csv": inert(table).to_csv(index=False),
             "strategies.tex": latex(table, PRINTED),
             "report.md": markdown.text(page),
             "report.html": html(page),
         }
         if page.prediction and not page.prediction.compared.table.empty:
-            texts["predictions.csv"] = page.prediction.compared.table.to_csv(index=False)
+            texts["predictions.csv"] = inert(page.prediction.compared.table).to_csv(index=False)
         for name, text in texts.items():
             with renamed_when_done(folder / name) as part:
                 part.write_text(text, encoding="utf-8")
