@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from svdsweep.commands import VERBS
 from svdsweep.commands.request import is_for_hydra
 from svdsweep.errors import DONE, INTERRUPTED, SOME_FAILED, UserError, nearest
+from svdsweep.store.secrets import masked
 from svdsweep.terminal import visible
 
 INSTEAD = {
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def say(*sentences: str) -> None:
     """Print what ends a command, on standard error."""
-    print(visible(" ".join(["svdsweep:", *sentences])), file=sys.stderr)
+    print(visible(masked(" ".join(["svdsweep:", *sentences]))), file=sys.stderr)
 
 
 def print_what_the_terminal_can() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.store.places import files_in
+from svdsweep.store.secrets import masked
 
 FAILURES_AT_MOST = 50
 LOGS_AT_MOST = 8
@@ -40,6 +41,6 @@ def logs(folder: Path) -> list[tuple[str, str]]:
     for path in paths:
         with path.open("rb") as f:
             f.seek(max(0, path.stat().st_size - LOG_BYTES))
-            text = f.read().decode("utf-8", "replace")
+            text = masked(f.read().decode("utf-8", "replace"))
         tails.append((path.name, "\n".join(text.splitlines()[-LOG_LINES:])))
     return tails

@@ -166,4 +166,5 @@ def repeats(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot |
 def _shares(sweep: Sweep, name: str) -> list[float]:
     """The timed runs of a strategy over the median of their job; nothing of a job that ran once."""
     jobs = [sweep.repeats.get(key, []) for key in sweep.ok.loc[sweep.ok["memory"] == name, "key"]]
-    return [run / statistics.median(runs) for runs in jobs if len(runs) > 1 for run in runs]
+    medians = [(runs, statistics.median(runs)) for runs in jobs if len(runs) > 1]
+    return [run / median for runs, median in medians if median > 0 for run in runs]

@@ -18,6 +18,7 @@ from svdsweep.runner.contract import Watch
 from svdsweep.runner.given_job import GivenJob, ending
 from svdsweep.runner.worker_main import command, environment
 from svdsweep.store.rows import Row
+from svdsweep.store.secrets import masked
 from svdsweep.worker.contract import Slot
 
 STARTS = 2
@@ -218,4 +219,4 @@ class WorkerProcess:
             log.seek(max(self._log_from, self._log_size() - TAIL_BYTES))
             text = log.read().decode(errors="replace")
         lines = [line.rsplit("\r", 1)[-1] for line in text.splitlines() if line.strip()]
-        return "\n".join(lines[-20:])
+        return masked("\n".join(lines[-20:]))

@@ -12,6 +12,7 @@ import orjson
 from svdsweep.config.version import __version__
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.places import read_plain
+from svdsweep.store.secrets import masked
 
 FILE = "sweep.json"
 
@@ -30,7 +31,8 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `sweep.json` into a sweep's folder."""
     written_at = datetime.now(UTC).isoformat(timespec="seconds")
-    facts = asdict(manifest) | {"svdsweep": __version__, "written_at": written_at}
+    settings = [masked(setting) for setting in manifest.settings]
+    facts = asdict(manifest) | {"settings": settings, "svdsweep": __version__, "written_at": written_at}
     with renamed_when_done(folder / FILE) as part:
         part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 

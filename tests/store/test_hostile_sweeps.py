@@ -37,7 +37,7 @@ def elsewhere(tmp_path):
 def sweep(tmp_path):
     """A small sweep of two strategies, with a video and a sheet of each job."""
     strategies = {name: made_up.STRATEGIES[name] for name in ("baseline", "forward_chunking")}
-    made_up.sweep(tmp_path / "sweep", range(1), strategies=strategies, videos=True, image=ROCKET)
+    made_up.sweep(tmp_path / "sweep", range(1), (60,), strategies=strategies, videos=True, image=ROCKET)
     return tmp_path / "sweep"
 
 
@@ -62,39 +62,37 @@ def test_nothing_that_rows_name_is_imported(tmp_path, monkeypatch):
     metrics = Metrics(families=["stranger", "svdsweep.predict.calibration", "os"])
     sweeps = [tmp_path / "a", tmp_path / "b"]
     for folder in sweeps:
-        made_up.sweep(folder, strategies=strategies, metrics=metrics)
+        made_up.sweep(folder, range(1), (60,), strategies=strategies, metrics=metrics)
     a, b = map(str, sweeps)
     assert cli.main(["report", "--predict", a]) == cli.main(["compare", a, b]) == cli.main(["seeds", a]) == 0
     assert cli.main(["watch", "--once", a]) == cli.main(["merge", a, "--into", str(tmp_path / "c")]) == 0
     assert "stranger" not in sys.modules
 
 
-def test_a_picture_elsewhere_is_neither_shown_nor_subtracted(sweep, elsewhere):
+def test_a_page_shows_nothing_and_leads_to_nothing_that_lies_elsewhere(sweep, elsewhere, capsys):
     rewrite(sweep, contact_sheet=str(elsewhere / "white.png"), video="//host/share/x.mp4")
-    assert cli.main(["report", str(sweep)]) == 0
-    page = (sweep / "report.html").read_text(encoding="utf-8")
-    assert "white.png" not in page.replace("&#34;", '"')
-    assert "//host" not in page
-    assert not (sweep / "differences").exists()
-
-
-def test_logs_rows_and_manifests_that_are_links_are_not_read(sweep, elsewhere, capsys):
-    (sweep / "logs").mkdir()
+    Store(sweep, "w").append(Row(made_up.job(seed=9), "failed"))
     line = next((sweep / "rows").iterdir()).read_text(encoding="utf-8").splitlines()[0]
     (elsewhere / "other.jsonl").write_text(line.replace("baseline", SECRET), encoding="utf-8")
     (elsewhere / "sweep.json").write_text(json.dumps({"name": SECRET}), encoding="utf-8")
-    (sweep / "logs" / "a.log").symlink_to(elsewhere / "shadow")
-    (sweep / "rows" / "z.jsonl").symlink_to(elsewhere / "other.jsonl")
-    os.mkfifo(sweep / "rows" / "y.jsonl")
+    (sweep / "logs").mkdir()
     (sweep / "sweep.json").unlink()
-    (sweep / "sweep.json").symlink_to(elsewhere / "sweep.json")
-    Store(sweep, "w").append(Row(made_up.job(seed=9), "failed"))
+    links = {
+        "logs/a.log": "shadow",
+        "rows/z.jsonl": "other.jsonl",
+        "sweep.json": "sweep.json",
+        f".{os.getpid()}-report.html": "shadow",  # as the page's temporary file will be called
+    }
+    for link, target in links.items():
+        (sweep / link).symlink_to(elsewhere / target)
+    os.mkfifo(sweep / "rows" / "y.jsonl")
     assert cli.main(["report", str(sweep)]) == cli.main(["watch", "--once", str(sweep)]) == 0
     assert "rows/y.jsonl, rows/z.jsonl" in capsys.readouterr().err
-    (sweep / "logs" / "a.log").unlink()
-    for link in ("rows/z.jsonl", "rows/y.jsonl", "sweep.json"):
-        (sweep / link).unlink()
+    page = (sweep / "report.html").read_text(encoding="utf-8")
+    assert not [word for word in ("white.png", "//host", SECRET) if word in page]
     assert SECRET not in text_of(sweep)
+    assert not (sweep / "differences").exists()
+    assert (elsewhere / "shadow").read_text(encoding="utf-8") == SECRET
 
 
 def test_merge_takes_known_files_of_known_jobs_and_no_links(sweep, elsewhere, tmp_path):
@@ -131,16 +129,12 @@ def test_what_is_written_to_a_sweep_stays_in_it(sweep, elsewhere, tmp_path, caps
     assert text_of(elsewhere) == before
 
 
-def test_a_temporary_file_that_is_a_link_is_not_written_through(sweep, elsewhere):
-    (sweep / f".{os.getpid()}-report.html").symlink_to(elsewhere / "shadow")
-    assert cli.main(["report", str(sweep)]) == 0
-    assert (elsewhere / "shadow").read_text(encoding="utf-8") == SECRET
-
-
 @pytest.mark.parametrize("sha256", ["", "5127", "a" * 64])
 def test_export_opens_only_the_picture_that_the_row_was_made_from(tmp_path, elsewhere, capsys, sha256):
     path = str(elsewhere / "white.png")
-    made_up.sweep(tmp_path / "s", range(1), videos=True, image=Image(name="x", path=path, sha256=sha256))
+    made_up.sweep(
+        tmp_path / "s", range(1), (60,), videos=True, image=Image(name="x", path=path, sha256=sha256)
+    )
     assert cli.main(["export", str(tmp_path / "s"), "--to", "vbench", "--into", str(tmp_path / "out")]) == 2
     assert not list((tmp_path / "out").rglob("*.png"))
     assert "not opened" in (said := capsys.readouterr().err) or "content changed" in said
@@ -244,7 +238,7 @@ def attack(folder, cases, verbs):
 
 def test_no_hostile_sweep_stops_a_verb_or_leads_it_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    attack(tmp_path, 40, [verb for verb in VERBS if verb not in ("report", "plan")])
+    attack(tmp_path, 16, [verb for verb in VERBS if verb != "report"])
 
 
 @pytest.mark.by_hand
