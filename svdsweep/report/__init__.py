@@ -46,7 +46,7 @@ def write(folder: Path, predict: bool = False) -> Path:
             texts["predictions.csv"] = inert(page.prediction.compared.table).to_csv(index=False)
         for name, text in texts.items():
             with renamed_when_done(folder / name) as part:
-                part.write_text(text, encoding="utf-8")
+                part.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no UTF-8
     except OSError as e:
         raise UserError(f"{folder}: the report cannot be written there ({e.strerror}).") from e
     warn(folder, *page.sweep.problems)

@@ -59,7 +59,9 @@ def export(sweep_folder: Path, target: Path) -> list[str]:
                 f"sweep to {SAMPLES} seeds."
             )
     commands = [_export_cell(sweep_folder, target / cell, members, names) for cell, members in cells.items()]
-    (target / "README.txt").write_text(ADVICE.format(commands="\n".join(commands)), encoding="utf-8")
+    (target / "README.txt").write_text(
+        ADVICE.format(commands="\n".join(commands)), encoding="utf-8", errors="surrogateescape"
+    )
     return commands
 
 
@@ -100,7 +102,9 @@ def _export_cell(sweep_folder: Path, folder: Path, rows: list[Row], names: dict[
         place = str(picture.resolve())
         entries.append({"prompt_en": name, "dimension": [*DIMENSIONS], "custom_image_path": place})
     info = folder / "full_info.json"
-    info.write_text(json.dumps(entries, indent=1, ensure_ascii=False), encoding="utf-8")
+    info.write_text(
+        json.dumps(entries, indent=1, ensure_ascii=False), encoding="utf-8", errors="surrogateescape"
+    )
     words = ["python", "evaluate_i2v.py", "--videos_path", str((folder / "videos").resolve())]
     words += ["--full_json_dir", str(info.resolve()), "--dimension", *DIMENSIONS]
     return shlex.join(words)

@@ -35,6 +35,6 @@ def write_asked(path: Path, text: str) -> None:
     """Write a file that the user asked for. Raises UserError where it cannot be written."""
     try:
         with renamed_when_done(path) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no UTF-8
     except OSError as e:
         raise UserError(f"{path} cannot be written ({e.strerror}).") from e

@@ -12,128 +12,37 @@ from PIL import Image as Pictures
 
 ELSEWHERE = "elsewhere"
 """The folder beside the sweep that nothing may lead to."""
-RAW = (
-    "NaN",
-    "Infinity",
-    "-Infinity",
-    "1e999",
-    "1" * 400,
-    '"\\ud800"',
-    "[" * 2000 + "]" * 2000,
-    '{"a":1,"a":2}',
-    "tru",
-    "",
-)
+# fmt: off
+RAW = ("NaN", "-Infinity", "1e999", "1" * 400, '"\\ud800"', "[" * 2000 + "]" * 2000, '{"a":1,"a":2}', "tru", "")
 """What stands in a file as it is, for JSON has no such value, or should not have."""
 TEXTS = (
-    *(
-        "",
-        "x",
-        "ok",
-        "NaN",
-        "1e5",
-        "-0",
-        "null",
-        "true",
-        "auto",
-        "all",
-        "tiny",
-        "stranger.apply",
-        "os.path",
-        "float16",
-    ),
-    *(
-        "$\\frac{$",
-        "=cmd|' /C calc'!A0",
-        "@x",
-        "+1-1",
-        "\t=1",
-        "\x1b[2J\x07\r\n",
-        "\u202eabc",
-        "<script>alert(1)</script>",
-    ),
-    *(
-        "\0",
-        "_x",
-        "a" * 6000,
-        "é😀\u2028",
-        "../../elsewhere/shadow",
-        "/etc/passwd",
-        "~/.ssh/id_rsa",
-        "//host/share/x.mp4",
-    ),
-    *(
-        "\\\\host\\share\\x",
-        "C:\\x",
-        "videos/../../elsewhere/shadow",
-        "file:///etc/passwd",
-        "{elsewhere}/shadow",
-    ),
-    *(
-        "{elsewhere}/white.png",
-        "{elsewhere}",
-        "sheets/link.png",
-        "videos/link.mp4",
-        "%s%n",
-        "{}",
-        "${oc.env:HOME}",
-    ),
+    *("", "x", "ok", "NaN", "1e5", "-0", "null", "true", "auto", "all", "tiny", "stranger.apply", "os.path"),
+    *("$\\frac{$", "=cmd|' /C calc'!A0", "@x", "+1-1", "\t=1", "\x1b[2J\x07\r\n", "\u202eabc", "<script>x</script>"),
+    *("\0", "_x", "a" * 6000, "é😀\u2028", "../../elsewhere/shadow", "/etc/passwd", "~/.ssh/id_rsa", "${oc.env:HOME}"),
+    *("//host/share/x.mp4", "\\\\host\\share\\x", "C:\\x", "videos/../../elsewhere/shadow", "file:///etc/passwd"),
+    *("{elsewhere}/shadow", "{elsewhere}/white.png", "{elsewhere}", "sheets/link.png", "videos/link.mp4", "%s%n"),
 )
+# fmt: on
 NUMBERS = (
-    0,
-    1,
-    -1,
-    2,
-    3,
-    7,
-    1.5,
-    -0.0,
-    1e-300,
-    5e-324,
-    1e16,
-    1e300,
-    -1e308,
-    2**31,
-    2**53 + 1,
-    2**63,
-    2**64,
-    -(2**63),
+    *(0, 1, -1, 2, 3, 7, 1.5, -0.0, 1e-300, 5e-324, 1e16, 1e300, -1e308),
+    *(2**31, 2**53 + 1, 2**63, 2**64, -(2**63)),
 )
 NAMES = (
-    *TEXTS[:6],
-    "seed",
-    "memory",
-    "model",
-    "status",
-    "total_s",
-    "workload",
-    "machine",
-    "key",
-    "gpu",
-    "a b",
-    "=x",
+    *(*TEXTS[:6], "seed", "memory", "model", "status", "total_s", "workload", "machine", "key", "gpu"),
+    *("a b", "=x", "schema", "crc32"),
 )
 FILES = (
-    "\n.jsonl",
-    "-rf.jsonl",
-    "=x.jsonl",
-    "$(id).jsonl",
-    "%2e%2e.jsonl",
-    "é😀.jsonl",
-    "x" * 240 + ".jsonl",
-    "..jsonl",
-    ".jsonl",
+    *("a-1.jsonl", "\n.jsonl", "-rf.jsonl", "=x.jsonl", "$(id).jsonl", "%2e%2e.jsonl", "é😀.jsonl"),
+    *("x" * 240 + ".jsonl", "..jsonl", ".jsonl"),
 )
 
-scalars = st.one_of(
-    st.none(), st.booleans(), st.sampled_from(NUMBERS), st.sampled_from(TEXTS), st.text(max_size=8)
-)
+LETTERS = st.text("ab1 .$=\\\0\x1b\u202e😀\"'/_-", max_size=6)
+scalars = st.one_of(st.none(), st.booleans(), st.sampled_from(NUMBERS), st.sampled_from(TEXTS), LETTERS)
 raw = st.sampled_from([f"@raw{i}@" for i in range(len(RAW))])
 values = st.recursive(
     scalars | raw,
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), inner, max_size=3)
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | LETTERS, inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -192,7 +101,7 @@ def sweeps(draw, rows, manifest):
         "claim": draw(spoilt({"machine": "m", "pid": 1, "born": 1.0, "token": "t"})),
         "calibration": draw(spoilt({"A card": CALIBRATION})),
         "submitted": draw(spoilt({"array": "5", "keys": []})),
-        "file": draw(st.sampled_from(["a-1.jsonl", *FILES])),
+        "file": draw(st.sampled_from(FILES)),
         "links": draw(st.sets(st.sampled_from(LINKS), max_size=3)),
     }
 
