@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from svdsweep.commands import VERBS
 from svdsweep.commands.request import is_for_hydra
 from svdsweep.errors import DONE, INTERRUPTED, SOME_FAILED, UserError, nearest
+from svdsweep.store.secrets import masked
+from svdsweep.terminal import visible
 
 INSTEAD = {
     "≥": ">=", "≤": "<=", "×": "x", "…": "...", "→": "->", "–": "-", "−": "-", "·": "*", "÷": "/", "²": "^2", "µ": "u",
@@ -46,18 +48,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             verb = "help"
         return command(verb)(arguments)
     except UserError as e:
-        print(" ".join([f"svdsweep: {e}", *notes_of(e)]), file=sys.stderr)
+        say(str(e), *notes_of(e))
         return e.exit_code
     except BrokenPipeError:  # `svdsweep plan … | head`
         sys.stderr.close()
         return DONE
     except OSError as e:
-        print(f"svdsweep: {in_words(e)}", file=sys.stderr)
+        say(in_words(e))
         return SOME_FAILED
     except KeyboardInterrupt as e:
-        kept = "interrupted; what is finished is kept, the same command goes on."
-        print(" ".join(["svdsweep:", kept, *notes_of(e)]), file=sys.stderr)
+        say("interrupted; what is finished is kept, the same command goes on.", *notes_of(e))
         return INTERRUPTED
+
+
+def say(*sentences: str) -> None:
+    """Print what ends a command, on standard error."""
+    print(visible(masked(" ".join(["svdsweep:", *sentences]))), file=sys.stderr)
 
 
 def print_what_the_terminal_can() -> None:

@@ -36,6 +36,21 @@ def test_a_value_is_short_and_a_column_of_numbers_has_nothing_else():
     assert [terminal.is_number(tables, name) for name in ("n", "mixed", "some")] == [True, False, False]
 
 
+def test_what_a_terminal_would_obey_is_shown():
+    assert (
+        terminal.visible("a\x1b[2J\x07\r\u202e\x9b\x00é→\n\tb") == "a\\x1b[2J\\x07\\r\\u202e\\x9b\\x00é→\n\tb"
+    )
+    assert terminal.table(["x"], [["a\nb\x1bc"]], [False]) == "x\na\\nb\\x1bc"
+    assert terminal.troubles([Row(Job(), "failed", error="\x1b]0;title\x07")]).startswith(
+        "failed: \\x1b]0;title\\x07"
+    )
+
+
+def test_an_error_shows_what_a_terminal_would_obey(capsys):
+    assert cli.main(["watch", "no\x1b[2Jfolder\r"]) == 2
+    assert "no\\x1b[2Jfolder\\r is no folder" in capsys.readouterr().err
+
+
 def test_no_rows_is_said():
     assert terminal.counts([]) == "nothing yet"
 

@@ -1,5 +1,6 @@
 """Tidy tables by pandas, and the derived files of a sweep: results.csv, results.parquet, results.md."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from svdsweep.store.files import renamed_when_done
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.rows import Row
 
+FORMULA = re.compile("[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
+NUMBER = re.compile(r"[+-]\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE)
 IN_MARKDOWN = 500
 """More rows than this are for scripts, not for readers of Markdown."""
 SERIES_AT_ONCE = 5_000
@@ -59,6 +62,20 @@ def write_series(path: Path, rows: Sequence[Row]) -> None:
             writer.write_table(pa.Table.from_pandas(some, schema, preserve_index=False))
 
 
+def inert(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table for a CSV file: text that a spreadsheet would take for a formula has an apostrophe before it."""
+    words = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    return frame.assign(**{name: frame[name].map(_inert, na_action="ignore") for name in words})
+
+
+def _inert(value: Any) -> Any:
+    return (
+        f"'{value}"
+        if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value)
+        else value
+    )
+
+
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """A table as Parquet. The file is opened here: Arrow takes each path for UTF-8, whatever the locale."""
     with path.open("wb") as file:
@@ -70,7 +87,7 @@ def write_results(folder: Path, rows: Iterable[Row]) -> list[Path]:
     rows = rows_told_apart(rows)
     frame = results(rows)
     writers: dict[str, Callable[[Path], Any]] = {
-        "results.csv": lambda path: frame.to_csv(path, index=False),
+        "results.csv": lambda path: inert(frame).to_csv(path, index=False),
         "results.parquet": lambda path: write_parquet(path, mixed_as_text(frame)),
         "results.md": lambda path: path.write_text(markdown(rows), encoding="utf-8"),
         "series.parquet": lambda path: write_series(path, rows),
@@ -104,4 +121,6 @@ def markdown(rows: list[Row]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return " ".join(str(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())

@@ -77,6 +77,7 @@ def comparison(sweep: Sweep) -> Comparison:
     """What the cache of predictions can say to a sweep; nothing is simulated."""
     rows = measured_rows(sweep)
     pairs, unpredicted = calibration.predicted(rows)
+    unpredicted = [job for job in unpredicted if not job.memory.extra]  # from rows, nothing is imported
     notes = {row.job.memory.name: summary.notes for row, summary in pairs}
     table = calibration.against_measured(pairs)
     lines = [_compared(part, notes) for _, part in table.groupby(["gpu", "memory"], sort=False)]

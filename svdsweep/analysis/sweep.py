@@ -13,6 +13,7 @@ from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import read_manifest
+from svdsweep.store.places import files_in, may_be_named, strange
 from svdsweep.store.rows import SCHEMA, Faults, Row, last_rows, read_rows
 
 VRAM_PEAKS = ("vram_allocated_peak_gib", "vram_reserved_peak_gib")
@@ -33,6 +34,8 @@ class Sweep:
     """What the worker remarked, by key."""
     problems: list[str] = field(default_factory=list)
     """Sentences about what could not be read or is missing."""
+    faults: Faults = field(default_factory=Faults)
+    """What lines of its row files are no rows; `problems` tells of them too."""
 
     @property
     def name(self) -> str:
@@ -47,7 +50,7 @@ class Sweep:
     @property
     def waiting(self) -> int:
         """Jobs of the last command that have no row yet."""
-        return len(set(self.manifest.get("keys", [])) - set(self.jobs))
+        return len(set(map(str, self.manifest.get("keys", []))) - set(self.jobs))
 
     @cached_property
     def memory_column(self) -> str:
@@ -60,26 +63,25 @@ def open_sweep(folder: Path) -> Sweep:
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder. A sweep's folder is runs/NAME, and holds rows/.")
     problems: list[str] = []
+    faults = Faults()
     manifest = _manifest(folder, problems)
-    rows = rows_told_apart(_rows(folder, problems))
+    rows = rows_told_apart(_rows(folder, problems, faults))
     table = comparison(rows)
+    problems += _other_files(folder, table)
     problems += _missing_files(folder, table)
     if not rows:
         problems.append("there is no readable row in it")
     jobs = {row.key: row.job for row in rows}
     repeats = {row.key: timed_runs(row) for row in rows}
     notes = {row.key: row.notes for row in rows}
-    return Sweep(folder, manifest, table, jobs, repeats, notes, problems)
+    return Sweep(folder, manifest, table, jobs, repeats, notes, problems, faults)
 
 
-def _rows(folder: Path, problems: list[str]) -> Iterable[Row]:
+def _rows(folder: Path, problems: list[str], faults: Faults) -> Iterable[Row]:
     """The row that counts of each job; of its series, which take most of the room, the timed runs alone."""
-    faults = Faults()
     rows = last_rows(replace(row, series={"total_s": timed_runs(row)}) for row in read_rows(folder, faults))
     if faults.unreadable:
-        lines = "1 line" if faults.unreadable == 1 else f"{faults.unreadable} lines"
-        cause = "(torn or of a foreign schema)"
-        problems.append(f"{lines} of rows/ cannot be read {cause} and are left out")
+        problems.append(str(faults))
     if faults.other_schema:
         problems.append(
             f"{faults.other_schema} rows are of another schema than {SCHEMA}: what they lack is empty"
@@ -95,9 +97,22 @@ def _manifest(folder: Path, problems: list[str]) -> Mapping[str, Any]:
         return {}
 
 
+def _other_files(folder: Path, table: pd.DataFrame) -> Iterator[str]:
+    """Take from the table what names no plain file of the sweep, and tell what is not opened."""
+    links = strange(folder)
+    if links:
+        yield f"{len(links)} links or devices in it are not opened: {', '.join(links[:3])}"
+    for column in ("video", "contact_sheet"):
+        if column in table:
+            refused = table[column].notna() & ~table[column].map(lambda name: may_be_named(name, links))
+            if count := int(refused.sum()):
+                table[column] = table[column].mask(refused, None)
+                yield f"{count} rows name a {column.replace('_', ' ')} that is no plain file of the sweep: ignored"
+
+
 def _missing_files(folder: Path, table: pd.DataFrame) -> Iterator[str]:
     for column, subfolder in (("video", "videos"), ("contact_sheet", "sheets")):
-        there = {path.name for path in (folder / subfolder).glob("*")}
+        there = {path.name for path in files_in(folder, subfolder)}
         names = map(str, table[column].dropna()) if column in table else ()
         if lost := [name for name in names if name.rpartition("/")[2] not in there]:
             yield f"{len(lost)} {column.replace('_', ' ')}s named by rows are missing, {lost[0]} for one"

@@ -12,6 +12,7 @@ from svdsweep.store.columns import varying as varying_of
 from svdsweep.store.rows import Row
 
 SETTINGS = tuple(asked_for(Job()))
+SHORTEST_S, LONGEST_S = 1e-9, 1e9
 DRAWS = ("seed", "image")
 """What is averaged over, and what pairs are matched by."""
 
@@ -59,13 +60,14 @@ def for_comparison(row: Row, with_chunk: bool = False) -> dict[str, Any]:
 
 
 def timed_runs(row: Row) -> list[float]:
-    """The raw `total_s` of a row."""
-    return [seconds for seconds in row.series.get("total_s", []) if isinstance(seconds, int | float)]
+    """The raw `total_s` of a row, without what is longer than any run."""
+    runs = (seconds for seconds in row.series.get("total_s", []) if isinstance(seconds, int | float))
+    return [seconds for seconds in runs if abs(seconds) < LONGEST_S]
 
 
 def mean_and_variance(values: list[float]) -> tuple[float | None, float | None]:
-    """Mean and variance of the logarithms of the positive values; the variance from two of them on."""
-    logs = [math.log(v) for v in values if v > 0]
+    """Mean and variance of the logarithms of the values that a run can have taken; the variance from two of them on."""
+    logs = [math.log(v) for v in values if v > SHORTEST_S]
     if not logs:
         return None, None
     mean = math.fsum(logs) / len(logs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from svdsweep.commands.request import Parser
 from svdsweep.errors import DONE, SOME_FAILED, UserError
 from svdsweep.store.files import write_asked
+from svdsweep.terminal import visible, warn
 
 if TYPE_CHECKING:
     from svdsweep.analysis.versus import Change, Comparison
@@ -33,7 +34,10 @@ def main(argv: Sequence[str]) -> int:
     from svdsweep.analysis.sweep import open_sweep
     from svdsweep.analysis.versus import compare_sweeps
 
-    result = compare_sweeps(open_sweep(asked.first), open_sweep(asked.second))
+    sweeps = open_sweep(asked.first), open_sweep(asked.second)
+    for sweep in sweeps:
+        warn(sweep.folder, sweep.faults)
+    result = compare_sweeps(*sweeps)
     if not result.changes:
         raise UserError(
             f"{asked.first} and {asked.second} have no job in common, also when a setting that differs throughout is "
@@ -44,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         write_asked(asked.markdown, markdown(title, result, above or 0.0))
     if asked.page:
         write_asked(asked.page, page(title, result, above))
-    print(document(result, above or 0.0) if asked.json else text(title, result, above or 0.0))
+    print(document(result, above or 0.0) if asked.json else visible(text(title, result, above or 0.0)))
     failed = above is not None and any(change.regressed(above) for change in result.changes)
     return SOME_FAILED if failed else DONE
 

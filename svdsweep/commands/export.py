@@ -5,6 +5,7 @@ from pathlib import Path
 
 from svdsweep.commands.request import Parser
 from svdsweep.report import vbench
+from svdsweep.terminal import visible
 
 
 def main(argv: Sequence[str]) -> int:
@@ -15,5 +16,5 @@ def main(argv: Sequence[str]) -> int:
     add("--to", required=True, choices=["vbench"], help="vbench: laid out and named for VBench-I2V")
     add("--into", required=True, type=Path, metavar="DIR", help="an empty or new folder")
     asked = parser.asked(argv)
-    print("\n".join(vbench.export(asked.folder, asked.into)))
+    print(visible("\n".join(vbench.export(asked.folder, asked.into))))
     return 0

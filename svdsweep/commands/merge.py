@@ -1,5 +1,6 @@
 """`svdsweep merge`: folders of one sweep become one; merging is copying, once no two rows of a job contradict."""
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -10,10 +11,9 @@ from pathlib import Path
 from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError
 from svdsweep.store.files import renamed_when_done
+from svdsweep.store.places import OF_JOBS, file_of, files_in, refuse_links
 from svdsweep.store.rows import Row, Store
-
-LEFT_OUT = ("rows", "logs", "claims", "slurm")
-"""Folders that hold no job's files."""
+from svdsweep.terminal import visible, warn
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     folders = sweeps_of(asked.folders, asked.into)
     clashes = conflicts(folders)
     for clash in clashes:
-        print(clash, file=sys.stderr)
+        print(visible(clash), file=sys.stderr)
     if asked.check:
         print(f"{len(clashes)} conflicts in {len(folders)} folders")
         return 1 if clashes else 0
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
             "--prefer=last (in the order of the folders), or move one folder's rows away. Nothing was merged."
         )
     rows = merge(folders if asked.prefer == "last" else folders[::-1], asked.into)
-    print(f"{asked.into}: {len(rows)} jobs of {len(folders)} folders")
+    print(visible(f"{asked.into}: {len(rows)} jobs of {len(folders)} folders"))
     return 0
 
 
@@ -54,6 +54,7 @@ def sweeps_of(folders: Sequence[Path], into: Path) -> list[Path]:
     for folder in merged:
         if not (folder / "rows").is_dir():
             raise UserError(f"{folder} is no sweep: it has no folder `rows`.")
+        refuse_links(folder)
     return merged
 
 
@@ -62,7 +63,10 @@ def conflicts(folders: Sequence[Path]) -> list[str]:
     clashes: list[str] = []
     first: dict[str, tuple[Path, Row]] = {}
     for folder in folders:
-        for key, row in Store(folder).rows().items():
+        store = Store(folder)
+        rows = store.rows()
+        warn(folder, store.faults)
+        for key, row in rows.items():
             where, earlier = first.setdefault(key, (folder, row))
             if row.final and earlier.final and row != earlier:
                 clashes.append(f"{key}: {_clash(earlier, row)} ({where} and {folder})")
@@ -109,7 +113,7 @@ def _winner(rows: Sequence[tuple[Path, Row]]) -> tuple[Path, Row]:
 
 def _copy_rows(folder: Path, into: Path) -> None:
     """Each row file under its name; one of the same name that goes another way gets a name of its own."""
-    for path in sorted((folder / "rows").glob("*.jsonl")):
+    for path in files_in(folder, "rows"):
         content, target, n = path.read_bytes(), into / "rows" / path.name, 2
         while target.exists() and not content.startswith(target.read_bytes()):
             if target.read_bytes().startswith(content):
@@ -120,13 +124,15 @@ def _copy_rows(folder: Path, into: Path) -> None:
 
 
 def _copy_files(folder: Path, into: Path, keys: set[str]) -> None:
-    """The videos, sheets and kept frames of jobs: files in sub-folders whose names begin with a key."""
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and name.parts[0] not in LEFT_OUT and name.name.split(".")[0] in keys:
-            _copy(path, into / name)
+    """The videos, sheets and kept frames of jobs; nothing else of a folder is taken, and nothing that is a link."""
+    for place in OF_JOBS:
+        for key in sorted(keys):
+            if path := file_of(folder, place, key):
+                _copy(path, into / place / path.name)
 
 
 def _copy(path: Path, target: Path) -> None:
+    """Copy what a file holds and when it was written, which orders the rows; its rights stay behind."""
     with renamed_when_done(target) as part:
-        shutil.copy2(path, part)
+        shutil.copyfile(path, part)
+        os.utime(part, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from svdsweep import terminal
 from svdsweep.commands.request import Parser
 from svdsweep.commands.run import rows_of, warn
 from svdsweep.config import Job
@@ -55,7 +56,9 @@ def main(argv: Sequence[str]) -> int:
 
 def made(grid: Grid, simulate: bool) -> Plan:
     """The plan of a grid; with `simulate`, peaks of VRAM that were not predicted yet are (torch is imported)."""
-    rows = Store(grid.folder).rows()
+    store = Store(grid.folder)
+    rows = store.rows()
+    terminal.warn(grid.folder, store.faults)
     devices = discover(grid.runner.devices)
     todo = pending(grid.jobs, rows, grid.runner)
     refused = {job.key: reason for job in todo if (reason := why_not(job, kind_of(devices)))}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from svdsweep import report
 from svdsweep.commands.request import Parser
+from svdsweep.terminal import visible
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,5 +21,5 @@ def main(argv: Sequence[str]) -> int:
     asked = parser.asked(argv)
     pages = [report.write(folder, asked.predict) for folder in asked.folders]
     lines = [f"report   {page}  (and {page.with_suffix('.md').name})" for page in pages]
-    print(json.dumps({"reports": [str(page) for page in pages]}) if asked.json else "\n".join(lines))
+    print(json.dumps({"reports": [str(page) for page in pages]}) if asked.json else visible("\n".join(lines)))
     return 0

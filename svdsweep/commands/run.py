@@ -22,6 +22,7 @@ from svdsweep.runner.progress import for_terminal
 from svdsweep.store.columns import flat
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import Manifest, write_manifest
+from svdsweep.store.places import refuse_links
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker import load_worker
 
@@ -50,10 +51,12 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
     warn(grid)
     store = Store(grid.folder)
     rows = store.rows()
+    terminal.warn(grid.folder, store.faults)
     todo = pending(grid.jobs, rows, grid.runner)
     say(f"{grid.folder}: {len(grid.jobs)} jobs, {terminal.counts(rows_of(grid, rows), len(todo))}")
     if not todo:
         return rows
+    refuse_links(grid.folder, f"rows/{store.path.name}")
     check_writable(grid.folder)
     keys = [job.key for job in grid.jobs]
     write_manifest(grid.folder, Manifest(grid.name, settings, config_dir, grid.axes, keys))
@@ -143,4 +146,4 @@ def warn(grid: Grid) -> None:
 
 def say(text: str) -> None:
     """To standard error: standard output is for results."""
-    print(text, file=sys.stderr, flush=True)
+    print(terminal.visible(text), file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from svdsweep.errors import DONE, WRONG_INPUT, UserError
 from svdsweep.metrics import COLUMNS, Context, headlines, score
 from svdsweep.store.defects import standing_still, unlit_frames
 from svdsweep.store.measurements import Measurements
-from svdsweep.terminal import cell, table
+from svdsweep.terminal import cell, table, visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,12 +50,12 @@ def main(argv: Sequence[str]) -> int:
     asked = parser().asked(argv)
     judged, problems = judge_all(asked)
     for problem in problems:
-        print(f"svdsweep score: {problem}", file=sys.stderr)
+        print(visible(f"svdsweep score: {problem}"), file=sys.stderr)
     if asked.json:
         document = [one.plain() for one in judged]
         print(json.dumps(document, allow_nan=False, indent=1))
     elif judged:
-        print(one_table(judged[0]) if len(judged) == 1 else lines_table(judged))
+        print(visible(one_table(judged[0]) if len(judged) == 1 else lines_table(judged)))
     return WRONG_INPUT if problems else DONE
 
 

@@ -8,6 +8,7 @@ from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError, nearest
 from svdsweep.store.files import absolute, write_asked
 from svdsweep.store.labels import short_paths
+from svdsweep.terminal import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +32,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_json()
     asked = parser.asked(argv)
 
+    from svdsweep.analysis.files import inert
     from svdsweep.analysis.seeds import Spread, over_seeds, paired_differences
     from svdsweep.analysis.sweep import open_sweep
 
-    results = open_sweep(asked.folder).table
+    sweep = open_sweep(asked.folder)
+    warn(asked.folder, sweep.faults)
+    results = sweep.table
     metrics = asked.metrics.split(",") if asked.metrics else None
     if asked.pair:
         table = paired_differences(results, *pair(asked.pair, results), metrics)
@@ -44,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         cell = [str(name) for name in table if name not in Spread.__dataclass_fields__]
         columns = [*cell, *SHOWN_OF_SPREAD]
     if asked.csv:
-        write_asked(asked.csv, table.to_csv(index=False))
+        write_asked(asked.csv, inert(table).to_csv(index=False))
     print(table.to_json(orient="records", indent=1) if asked.json else text(table, columns))
     return 0
 
@@ -81,9 +85,11 @@ def text(table: "pd.DataFrame", columns: Sequence[str]) -> str:
     """Those columns of a table as the terminal shows them."""
     from svdsweep import terminal
 
+    if table.empty:
+        return "No finished job has a metric."
     lines = [
         [terminal.cell(None if value != value else value) for value in line]
         for line in table[list(columns)].astype(object).itertuples(index=False)
     ]
     numbers = [table[name].dtype.kind in "if" for name in columns]
-    return terminal.table(columns, lines, numbers) if lines else "No finished job has a metric."
+    return terminal.table(columns, lines, numbers)

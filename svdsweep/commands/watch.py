@@ -16,6 +16,7 @@ from svdsweep.runner.leases import under_way
 from svdsweep.runner.progress import clock, for_terminal
 from svdsweep.store.manifest import wanted_keys
 from svdsweep.store.rows import STATUSES, Row, Store, Tail
+from svdsweep.terminal import visible, warn
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,14 +31,16 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"{asked.folder} is no folder of a sweep.")
     if asked.once or asked.json:
         now = standing(asked.folder)
-        print(json.dumps(now, indent=1) if asked.json else in_words(now))
+        print(json.dumps(now, indent=1) if asked.json else visible(in_words(now)))
         return 0
     return follow(asked.folder, asked.every)
 
 
 def standing(folder: Path) -> dict[str, Any]:
     """How a sweep stands: jobs in all (None if not known), rows by status, jobs under way, and a cluster's batch."""
-    keys, rows = wanted_keys(folder), Store(folder).rows()
+    keys, store = wanted_keys(folder), Store(folder)
+    rows = store.rows()
+    warn(folder, store.faults)
     mine = [row for key, row in rows.items() if keys is None or key in keys]
     batch = batch_of(folder)
     return {
@@ -65,7 +68,7 @@ def follow(folder: Path, every_s: float) -> int:
     """Show rows as they come, until every job of the manifest has one. Returns the exit code."""
     keys, tail = wanted_keys(folder), Tail(folder)
     missing = (keys or set()) - {row.key for row in tail.new()}
-    print(in_words(standing(folder)), file=sys.stderr)
+    print(visible(in_words(standing(folder))), file=sys.stderr)
     if keys is not None and not missing:
         return 0
     watch, began, seen = for_terminal(), time.monotonic(), 0

@@ -40,11 +40,11 @@ def open_image(image: Image, height: int, width: int) -> "Picture":
     import PIL.ImageOps
 
     path, lanczos = locate(image.path), PIL.Image.Resampling.LANCZOS
+    if image.sha256 and sha256_of(path) != image.sha256:
+        raise UserError(
+            f"image={path}: its content changed since the sweep was planned. Run the command again."
+        )
     with opened(path) as picture:
-        if image.sha256 and sha256_of(path) != image.sha256:
-            raise UserError(
-                f"image={path}: its content changed since the sweep was planned. Run the command again."
-            )
         whole = rgb(picture)
     if image.fit == "crop":
         return PIL.ImageOps.fit(whole, (width, height), lanczos)

@@ -67,7 +67,10 @@ def catalogue(families: Iterable[str]) -> dict[str, Column]:
     """`CATALOGUE` with the `COLUMNS` of modules of one's own. Only of those that this process has imported: what the
     rows of a sweep name is never imported for it."""
     own = [sys.modules[name] for name in families if name not in FAMILIES and name in sys.modules]
-    return CATALOGUE | {column.name: column for module in own for column in getattr(module, "COLUMNS", ())}
+    columns = (
+        each for module in own if isinstance(them := getattr(module, "COLUMNS", ()), tuple) for each in them
+    )
+    return CATALOGUE | {column.name: column for column in columns if isinstance(column, Column)}
 
 
 def headlines(names: Iterable[str], least: int, columns: Mapping[str, Column] = CATALOGUE) -> list[str]:

@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from svdsweep.config import Job
 from svdsweep.predict import cache
 from svdsweep.predict.gpus import same_gpu
 from svdsweep.predict.prediction import Prediction
 from svdsweep.store.files import renamed_when_done
+from svdsweep.store.places import is_plain, read_plain
 from svdsweep.store.rows import Row
 
 if TYPE_CHECKING:
@@ -112,17 +115,24 @@ def write(folder: Path, calibrations: dict[str, Calibration]) -> None:
 def read(folder: Path) -> dict[str, Calibration]:
     """The calibrations that a sweep's folder holds, by GPU; none where the file is missing or damaged."""
     try:
-        plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        calibrations = {str(gpu): Calibration(**facts) for gpu, facts in plain.items()}
+        plain = orjson.loads(read_plain(folder / FILE))
+        calibrations = {gpu: Calibration(**facts) for gpu, facts in plain.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return {gpu: c for gpu, c in calibrations.items() if isinstance(c.constant_gib, int | float)}
+    return {gpu: c for gpu, c in calibrations.items() if _is_one(c)}
+
+
+def _is_one(c: Calibration) -> bool:
+    """Whether a calibration of a file has the kinds and sizes that one can have."""
+    gib = (c.constant_gib, c.workspace_gib, c.context_gib, c.largest_gib)
+    numbers = all(type(each) in (int, float) and 0 <= each < 1e6 for each in gib)
+    return numbers and type(c.gpu) is str and type(c.rows) is int and 0 <= c.rows < 1e9
 
 
 def fitted_to(gpu: str, folder: Path) -> tuple[Calibration, Path] | None:
     """The calibration of a GPU, by any of its names, and the file that holds it: of this sweep, else of the sweep
     beside it that was calibrated last. None where there is none."""
-    all_files = folder.parent.glob(f"*/{FILE}")
+    all_files = filter(is_plain, folder.parent.glob(f"*/{FILE}"))
     for path in [folder / FILE, *sorted(all_files, key=lambda path: path.stat().st_mtime_ns, reverse=True)]:
         for name, calibration in read(path.parent).items():
             if same_gpu(name, gpu):

@@ -12,7 +12,7 @@ import torch
 
 from svdsweep.config.version import version_of
 from svdsweep.probes import nvml
-from svdsweep.store.rows import Scalar
+from svdsweep.store.kinds import Scalar
 
 PACKAGES = (
     *("torch", "diffusers", "transformers", "accelerate"),

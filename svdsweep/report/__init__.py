@@ -1,9 +1,9 @@
 """The page `report.html`, `report.md` and their plots, from the rows of a sweep, at any time."""
 
-import sys
 from pathlib import Path
 
 from svdsweep.errors import UserError
+from svdsweep.terminal import warn
 
 
 def write(folder: Path, predict: bool = False) -> Path:
@@ -12,6 +12,7 @@ def write(folder: Path, predict: bool = False) -> Path:
     of the cache, and with `predict` all that can be made (torch is imported).
 
     Raises UserError when there is no such folder or it cannot be written to."""
+    from svdsweep.analysis.files import inert
     from svdsweep.analysis.prediction import comparison
     from svdsweep.analysis.strategy_table import PRINTED, latex, strategy_table
     from svdsweep.analysis.sweep import open_sweep
@@ -21,7 +22,9 @@ def write(folder: Path, predict: bool = False) -> Path:
     from svdsweep.report.page import gather
     from svdsweep.report.render import html
     from svdsweep.store.files import renamed_when_done
+    from svdsweep.store.places import refuse_links
 
+    refuse_links(folder)
     sweep = open_sweep(folder)
     if predict:
         outcomes(comparison(sweep).unpredicted, processes=processes_here())
@@ -34,18 +37,17 @@ def write(folder: Path, predict: bool = False) -> Path:
                 svg.png(plot, folder / "plots" / f"{plot.name}.png")
         table = strategy_table(page.strategies)
         texts = {
-            "strategies.csv": table.to_csv(index=False),
+            "strategies.csv": inert(table).to_csv(index=False),
             "strategies.tex": latex(table, PRINTED),
             "report.md": markdown.text(page),
             "report.html": html(page),
         }
         if page.prediction and not page.prediction.compared.table.empty:
-            texts["predictions.csv"] = page.prediction.compared.table.to_csv(index=False)
+            texts["predictions.csv"] = inert(page.prediction.compared.table).to_csv(index=False)
         for name, text in texts.items():
             with renamed_when_done(folder / name) as part:
-                part.write_text(text, encoding="utf-8")
+                part.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no UTF-8
     except OSError as e:
         raise UserError(f"{folder}: the report cannot be written there ({e.strerror}).") from e
-    for problem in page.sweep.problems:
-        print(f"warning: {folder}: {problem}", file=sys.stderr)
+    warn(folder, *page.sweep.problems)
     return folder / "report.html"

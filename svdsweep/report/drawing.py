@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from svdsweep.terminal import on_one_line
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7AE6")
 """Okabe and Ito's, told apart by colour-blind readers, without black and yellow, which vanish on one of two grounds."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -29,9 +31,12 @@ STYLE: Any = {
     **dict.fromkeys(INKED, INK),
     "legend.frameon": False,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name may hold a dollar
     "svg.hashsalt": "svdsweep",
     "figure.dpi": 100,
 }
+NAME_AT_MOST = 80
+"""Characters of a name that are drawn."""
 Looks = Mapping[str, Mapping[str, Any]]
 """The colour and marker of each strategy."""
 
@@ -68,7 +73,15 @@ def draw(width_in: float, height_in: float, columns: int = 1) -> tuple[Figure, l
     return figure, list(axes[0])
 
 
+def literal(name: str) -> str:
+    """A name from anywhere as a plot shows it: short, on one line, and whole (a legend leaves out what begins with a
+    low line)."""
+    text = on_one_line(name)
+    short = text if len(text) <= NAME_AT_MOST else f"{text[: NAME_AT_MOST - 1]}…"
+    return short if short and short[0] != "_" else f" {short}"
+
+
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Label lines from the top down, as they are read."""
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), ["\n".join(map(literal, name.split("\n", 1))) for name in names])
     axes.invert_yaxis()

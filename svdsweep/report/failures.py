@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svdsweep.analysis.sweep import Sweep
+from svdsweep.store.places import files_in
+from svdsweep.store.secrets import masked
 
 FAILURES_AT_MOST = 50
 LOGS_AT_MOST = 8
@@ -34,11 +36,11 @@ def failures(sweep: Sweep) -> list[Failure]:
 
 def logs(folder: Path) -> list[tuple[str, str]]:
     """The last lines of the newest logs."""
-    paths = sorted((folder / "logs").glob("*.log"), key=lambda p: -p.stat().st_mtime)[:LOGS_AT_MOST]
+    paths = sorted(files_in(folder, "logs"), key=lambda p: -p.stat().st_mtime)[:LOGS_AT_MOST]
     tails = []
     for path in paths:
         with path.open("rb") as f:
             f.seek(max(0, path.stat().st_size - LOG_BYTES))
-            text = f.read().decode("utf-8", "replace")
+            text = masked(f.read().decode("utf-8", "replace"))
         tails.append((path.name, "\n".join(text.splitlines()[-LOG_LINES:])))
     return tails

@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from svdsweep.analysis.strategies import BASELINE, paired
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
+from svdsweep.errors import UserError
+from svdsweep.images.reading import opened
 from svdsweep.store.files import renamed_when_done
+from svdsweep.store.places import is_plain
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 GAIN = 8
 """A difference of 32 levels of 255 becomes full brightness."""
@@ -46,18 +53,23 @@ def differences(sweep: Sweep, names: Sequence[str]) -> list[Difference]:
 
 def _write(folder: Path, sheets: Sequence[str], target: str) -> bool:
     """Write the picture unless it is there and newer than both; False when a sheet cannot be read."""
-    from PIL import Image, ImageChops
+    from PIL import ImageChops
 
     paths = [folder / sheet for sheet in sheets]
     path = folder / target
     try:
-        if path.exists() and path.stat().st_mtime >= max(p.stat().st_mtime for p in paths):
+        if is_plain(path) and path.stat().st_mtime >= max(p.stat().st_mtime for p in paths):
             return True
-        mine, base = (Image.open(p).convert("RGB") for p in paths)
+        mine, base = map(_read, paths)
         if mine.size != base.size:
             return False
         with renamed_when_done(path) as part:
             ImageChops.difference(mine, base).point(lambda v: min(255, v * GAIN)).save(part, format="PNG")
-    except OSError:
+    except (OSError, UserError):
         return False
     return True
+
+
+def _read(path: Path) -> "Picture":
+    with opened(path) as picture:
+        return picture.convert("RGB")

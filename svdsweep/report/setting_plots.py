@@ -11,7 +11,7 @@ from svdsweep.analysis.responses import apart, response
 from svdsweep.analysis.strategies import BASELINE
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
-from svdsweep.report.drawing import STYLE, Looks, Plot, draw, looks
+from svdsweep.report.drawing import STYLE, Looks, Plot, draw, literal, looks
 from svdsweep.report.words import has_value, shown
 from svdsweep.store.columns import Column
 
@@ -55,7 +55,7 @@ def _measured(sweep: Sweep, metrics: Sequence[Column]) -> list[Column]:
 def _line(axes: Axes, line: pd.DataFrame, look: Mapping[str, Any], title: str, place: str) -> dict[str, Any]:
     """Draw the means of a line, their band and a mark each; returns the points by the `gid` of their mark."""
     colour = look["color"]
-    axes.plot(line["at"], line["mean"], lw=1.4, color=colour, label=title)
+    axes.plot(line["at"], line["mean"], lw=1.4, color=colour, label=literal(title))
     sure = line.dropna(subset=["low"])
     axes.fill_between(sure["at"], sure["low"], sure["high"], color=colour, alpha=0.15, lw=0)
     points = {f"{place}-{k}": point for k, point in enumerate(line.to_dict("records"))}

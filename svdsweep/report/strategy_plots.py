@@ -12,7 +12,7 @@ from svdsweep.analysis.strategies import BASELINE, Strategy, front, titles
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
 from svdsweep.metrics import CATALOGUE
-from svdsweep.report.drawing import COLOURS, FAINT, HATCHES, INK, STYLE, Looks, Plot, draw, name_rows
+from svdsweep.report.drawing import COLOURS, FAINT, HATCHES, INK, STYLE, Looks, Plot, draw, literal, name_rows
 from svdsweep.report.words import MEMORY_WORDS, shown
 from svdsweep.store.columns import STAGES
 
@@ -35,7 +35,9 @@ def pareto(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot | 
     for i, (s, title) in enumerate(zip(placed, titles(placed), strict=True)):
         _mark(axes, s, look, f"pareto-{i}", large=s in best)
         beside = (7, 5 if i % 2 else -11)
-        axes.annotate(title, _at(s), xytext=beside, textcoords="offset points", fontsize=8, color=INK)
+        axes.annotate(
+            literal(title), _at(s), xytext=beside, textcoords="offset points", fontsize=8, color=INK
+        )
         tips[f"pareto-{i}"] = f"{title}: {_tip(s)}" + (", on the front" if s in best else "")
     axes.set_xlabel(f"{MEMORY_WORDS[sweep.memory_column]} ({CATALOGUE[sweep.memory_column].unit})")
     axes.set_ylabel(f"latency of one video ({CATALOGUE['total_s'].unit})")
@@ -164,4 +166,5 @@ def repeats(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot |
 def _shares(sweep: Sweep, name: str) -> list[float]:
     """The timed runs of a strategy over the median of their job; nothing of a job that ran once."""
     jobs = [sweep.repeats.get(key, []) for key in sweep.ok.loc[sweep.ok["memory"] == name, "key"]]
-    return [run / statistics.median(runs) for runs in jobs if len(runs) > 1 for run in runs]
+    medians = [(runs, statistics.median(runs)) for runs in jobs if len(runs) > 1]
+    return [run / median for runs, median in medians if median > 0 for run in runs]

@@ -10,13 +10,19 @@ import shlex
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.images import open_image
 from svdsweep.store.columns import asked_for, varying
 from svdsweep.store.labels import rows_told_apart
+from svdsweep.store.places import file_of
 from svdsweep.store.rows import Row, Store
+from svdsweep.terminal import warn
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 DIMENSIONS = (
     *("i2v_subject", "i2v_background", "subject_consistency", "background_consistency", "motion_smoothness"),
@@ -53,21 +59,20 @@ def export(sweep_folder: Path, target: Path) -> list[str]:
                 f"sweep to {SAMPLES} seeds."
             )
     commands = [_export_cell(sweep_folder, target / cell, members, names) for cell, members in cells.items()]
-    (target / "README.txt").write_text(ADVICE.format(commands="\n".join(commands)), encoding="utf-8")
+    (target / "README.txt").write_text(
+        ADVICE.format(commands="\n".join(commands)), encoding="utf-8", errors="surrogateescape"
+    )
     return commands
 
 
 def _with_video(folder: Path) -> list[Row]:
-    rows = [row for row in rows_told_apart(Store(folder).rows().values()) if row.status == "ok"]
-    rows = [row for row in rows if _video_of(folder, row).is_file()]
+    store = Store(folder)
+    rows = [row for row in rows_told_apart(store.rows().values()) if row.status == "ok"]
+    warn(folder, store.faults)
+    rows = [row for row in rows if file_of(folder, "videos", row.key)]
     if not rows:
         raise UserError(f"{folder}: no finished job with a video is stored there. Give a sweep, runs/NAME.")
     return rows
-
-
-def _video_of(sweep_folder: Path, row: Row) -> Path:
-    """Where the row's video is, if it is there."""
-    return sweep_folder / "videos" / f"{row.key}.mp4"
 
 
 def _cells(rows: list[Row]) -> dict[str, list[Row]]:
@@ -90,16 +95,32 @@ def _export_cell(sweep_folder: Path, folder: Path, rows: list[Row], names: dict[
         same = sorted((r for r in rows if _identity(r.job) == identity), key=lambda r: r.job.seed)
         job, name = same[0].job, names[identity]
         picture = folder / "images" / f"{name}.png"
-        open_image(job.image, job.height, job.width).save(picture)
+        _picture(job).save(picture)
         for number, row in enumerate(same):
-            shutil.copyfile(_video_of(sweep_folder, row), folder / "videos" / f"{name}-{number}.mp4")
+            video = sweep_folder / "videos" / f"{row.key}.mp4"
+            shutil.copyfile(video, folder / "videos" / f"{name}-{number}.mp4")
         place = str(picture.resolve())
         entries.append({"prompt_en": name, "dimension": [*DIMENSIONS], "custom_image_path": place})
     info = folder / "full_info.json"
-    info.write_text(json.dumps(entries, indent=1, ensure_ascii=False), encoding="utf-8")
+    info.write_text(
+        json.dumps(entries, indent=1, ensure_ascii=False), encoding="utf-8", errors="surrogateescape"
+    )
     words = ["python", "evaluate_i2v.py", "--videos_path", str((folder / "videos").resolve())]
     words += ["--full_json_dir", str(info.resolve()), "--dimension", *DIMENSIONS]
     return shlex.join(words)
+
+
+def _picture(job: Job) -> "Picture":
+    """The picture that a row names, which may lie anywhere: only if it is the one that the row was made from.
+
+    Raises UserError for any other file: a row of somebody else's may name what is none of its business."""
+    if not job.image.sha256 or job.image.path.startswith(
+        ("//", "\\\\")
+    ):  # a share of another machine would be asked
+        raise UserError(
+            f"{job.key}: its row does not tell the content of {job.image.path}, so that file is not opened."
+        )
+    return open_image(job.image, job.height, job.width)
 
 
 def _identity(job: Job) -> str:

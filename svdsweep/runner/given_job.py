@@ -12,7 +12,9 @@ import psutil
 from svdsweep.config import Job
 from svdsweep.errors import ending
 from svdsweep.runner import host
-from svdsweep.store.rows import WHOLE, Row, Scalar
+from svdsweep.store.kinds import Scalar
+from svdsweep.store.rows import WHOLE, Row
+from svdsweep.store.secrets import masked_row
 
 GIB = 2**30
 
@@ -47,7 +49,8 @@ class GivenJob:
         own = {"host": socket.gethostname(), "device": self.device, "started_at": self._started_at}
         provenance = {**own, "worker": self.worker, **row.provenance}
         phase = row.phase or ("" if row.status in WHOLE else self._phase)
-        return replace(row, job=self.job, attempt=self.attempt, phase=phase, provenance=provenance)
+        whole = replace(row, job=self.job, attempt=self.attempt, phase=phase, provenance=provenance)
+        return masked_row(whole)
 
     def crashed(self, code: int | None, tail: str) -> Row:
         """The row after its worker's process has ended with an exit code, with the tail of the log."""

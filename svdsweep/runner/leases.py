@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
+
 from svdsweep.store import processes
+from svdsweep.store.places import is_plain, read_plain
 
 FOLDER = "claims"
 """Where the lease files are, in the sweep's folder; each is named by its job's key, or key.number."""
@@ -17,7 +20,7 @@ FOLDER = "claims"
 
 def under_way(folder: Path) -> int:
     """How many jobs of a sweep drivers have taken, also those of drivers that are dead."""
-    return len({path.stem for path in (folder / FOLDER).glob("[!.]*")})
+    return len({path.stem for path in (folder / FOLDER).glob("[!.]*") if is_plain(path)})
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,6 @@ class Leases:
 def _content(path: Path) -> dict[str, object]:
     """Who holds a lease; empty when it is gone or not yet written."""
     with contextlib.suppress(OSError, ValueError):
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = orjson.loads(read_plain(path))
         return plain if isinstance(plain, dict) else {}
     return {}

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from svdsweep.config import Job, Runner
 from svdsweep.errors import UserError, nearest
 from svdsweep.runner.rounds import differing, further_rounds
-from svdsweep.store.rows import STATUSES, Row, Scalar
+from svdsweep.store.kinds import Scalar
+from svdsweep.store.rows import STATUSES, Row
 
 MAKERS = ("gpu", "torch", "diffusers")
 """The provenance that decides whether two rows' numbers may stand side by side."""

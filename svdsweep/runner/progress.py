@@ -11,6 +11,7 @@ from tqdm import tqdm
 from svdsweep.config import Job
 from svdsweep.runner.contract import Watch
 from svdsweep.store.rows import STATUSES, Row
+from svdsweep.terminal import on_one_line, visible
 
 
 def for_terminal(stream: TextIO | None = None) -> Watch:
@@ -47,7 +48,7 @@ class Lines(Watch):
 
     def told(self, text: str) -> None:
         """Print a line."""
-        print(text, file=self.stream, flush=True)
+        print(visible(text), file=self.stream, flush=True)
 
 
 class Bar(Watch):
@@ -105,7 +106,7 @@ class Bar(Watch):
 
     def told(self, text: str) -> None:
         """Print a line above the bar."""
-        tqdm.write(text, file=self.stream)
+        tqdm.write(visible(text), file=self.stream)
 
     def closed(self) -> None:
         """Leave the bar as it is, take the workers' lines away."""
@@ -115,7 +116,7 @@ class Bar(Watch):
     def _does(self, worker: str, what: str) -> None:
         line = self.lines.get(worker)
         if line is not None:  # `if line` would ask for its length, which is 0
-            text = f"  {short(worker)}: {what}"
+            text = on_one_line(f"  {short(worker)}: {what}")
             line.set_description_str(text[: shutil.get_terminal_size().columns - 1])
 
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from svdsweep.config import Job, Runner
@@ -66,7 +67,8 @@ class Queue:
         self._rounds: dict[str, Row] = {}
         """The rows that another round of this driver adds to, by key."""
         if not options.fresh and "ok" not in options.retry:
-            self._rounds = {job.key: rows_by_key[job.key] for job in further_rounds(todo, rows_by_key)}
+            due = further_rounds(todo, rows_by_key)
+            self._rounds = {job.key: replace(rows_by_key[job.key], job=job) for job in due}
         self._earlier = list(rows_by_key.values())
         """The rows of earlier runs, until they have been compared with this run's first."""
         self._elsewhere: dict[str, Job] = {}

@@ -21,6 +21,7 @@ from svdsweep.runner.worker_main import name_of
 from svdsweep.runner.worker_process import STARTS, Unwritable
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.rows import Row
+from svdsweep.store.secrets import masked
 from svdsweep.worker.contract import Load
 
 GROW_S = 2.0
@@ -219,7 +220,7 @@ class _Cluster:
             answer: Answer = self.head.call(self.ray.get, call)
         except self.ray.exceptions.RayError as e:
             self.died += not actor.up
-            self._drop(actor, f"{type(e).__name__}: {str(e).strip().splitlines()[0]}")
+            self._drop(actor, masked(f"{type(e).__name__}: {str(e).strip().splitlines()[0]}"))
             if job is None:
                 return None
             attempt, error = self.queue.attempt(job), f"the actor or its machine died: {self.cause}"

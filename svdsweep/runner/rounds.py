@@ -9,7 +9,8 @@ from dataclasses import replace
 from svdsweep.config import Job
 from svdsweep.probes.latency import ROUND, time_columns
 from svdsweep.store.columns import STAGES
-from svdsweep.store.rows import Row, Scalar
+from svdsweep.store.kinds import Scalar
+from svdsweep.store.rows import Row
 
 Provenance = Mapping[str, Scalar]
 REPEATED = ("total_s", *(f"{stage}_s" for stage in STAGES), "step_s")
@@ -22,12 +23,13 @@ def further_rounds(jobs: Iterable[Job], rows: Mapping[str, Row]) -> list[Job]:
     """The jobs that are due for another round: `measure.rounds` asks for more than their rows hold, and it is
     affordable: to load, compile and warm up again takes no longer than what is then measured, over all jobs that
     share the pipeline."""
-    groups: dict[str, list[Row]] = defaultdict(list)
+    groups: dict[str, list[tuple[Job, Row]]] = defaultdict(list)
     for job in jobs:
         row = rows.get(job.key)
         if row and row.status == "ok" and begun(row) < job.measure.rounds:
-            groups[job.pipeline_key].append(row)
-    return [row.job for group in groups.values() if _affordable(group) for row in group]
+            groups[job.pipeline_key].append((job, row))
+    due = (group for group in groups.values() if _affordable(row for _, row in group))
+    return [job for group in due for job, _ in group]
 
 
 def begun(row: Row) -> int:

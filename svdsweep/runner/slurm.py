@@ -1,5 +1,6 @@
 """SLURM: an array of shards, each the local pool on its allocation; a requeue goes on where its shard was cut off."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+import orjson
+
 from svdsweep.config import Job, Runner, Slurm
 from svdsweep.errors import UserError
 from svdsweep.runner import local
@@ -24,6 +27,7 @@ from svdsweep.runner.scheduler import cost
 from svdsweep.runner.signals import Signals
 from svdsweep.runner.worker_main import name_of
 from svdsweep.store.files import renamed_when_done
+from svdsweep.store.places import read_plain
 from svdsweep.store.rows import Row, Store, Tail
 from svdsweep.worker.contract import Load
 
@@ -130,9 +134,11 @@ def batch(folder: Path) -> Batch | None:
 
 
 def submitted(folder: Path) -> str | None:
-    """The array that was submitted last for a sweep."""
-    path = folder / "slurm" / "submitted.json"
-    return str(json.loads(path.read_text(encoding="utf-8"))["array"]) if path.exists() else None
+    """The array that was submitted last for a sweep; None where no readable note tells."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        array = str(orjson.loads(read_plain(folder / "slurm" / "submitted.json"))["array"])
+        return array if array.isdecimal() else None
+    return None
 
 
 def in_queue(array: str) -> list[str] | None:

@@ -19,6 +19,7 @@ from svdsweep.errors import UserError
 from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.runner import host
 from svdsweep.store.rows import Row
+from svdsweep.store.secrets import masked, masked_row
 from svdsweep.worker.contract import Load, Report, Slot, Work
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -87,7 +88,7 @@ def serve(driver: Connection) -> None:
     try:
         work: Work = resolve_name(load)(slot)
     except BaseException as e:
-        driver.send(("broken", str(e) if isinstance(e, UserError) else _story(e)))
+        driver.send(("broken", masked(str(e) if isinstance(e, UserError) else _story(e))))
         return
     lock = threading.Lock()
 
@@ -110,14 +111,14 @@ def _answer(work: Work, job: Job, attempt: int, report: Report, folder: Path) ->
         row = work(job, attempt, report)
     except BaseException as e:
         if isinstance(e, OSError) and _is_the_disks(e, folder):
-            return "unwritable", f"{type(e).__name__}: {e}"
+            return "unwritable", masked(f"{type(e).__name__}: {e}")
         row = Row(job, "oom" if is_out_of_memory(e) else "failed", attempt, error=_story(e))
     try:
         if not isinstance(row, Row):
             raise TypeError(f"the worker answered {type(row).__name__}, not a Row")
-        return "row", row.to_json()
+        return "row", masked_row(row).to_json()
     except Exception as e:
-        error = f"The answer cannot be stored. {_story(e)}"
+        error = masked(f"The answer cannot be stored. {_story(e)}")
         return "row", Row(job, "failed", attempt, error, phase="answer").to_json()
 
 

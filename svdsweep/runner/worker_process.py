@@ -20,6 +20,7 @@ from svdsweep.runner.given_job import GivenJob
 from svdsweep.runner.worker_main import command, environment
 from svdsweep.store.files import clear_unfinished
 from svdsweep.store.rows import Row
+from svdsweep.store.secrets import masked
 from svdsweep.worker.contract import Slot
 
 STARTS = 2
@@ -223,4 +224,4 @@ class WorkerProcess:
             log.seek(max(self._log_from, self._log_size() - TAIL_BYTES))
             text = log.read().decode(errors="replace")
         lines = [line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n") if line.strip()]
-        return "\n".join(lines[-20:])
+        return masked("\n".join(lines[-20:]))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from svdsweep.config import Job
 from svdsweep.config.rules import rule_of
-from svdsweep.store.rows import PARTS, Row, Scalar
+from svdsweep.store.kinds import PARTS, Scalar
+from svdsweep.store.rows import Row
 
 STAGES = ("image_encode", "vae_encode", "denoise", "vae_decode")
 """The stages of a run, in their order."""

@@ -17,6 +17,7 @@ def renamed_when_done(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that becomes `path` when the block ends well, and vanishes otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{_mark()}{os.getpid()}-{path.name}")
+    part.unlink(missing_ok=True)  # a link of that name would be written through
     try:
         yield part
         os.replace(part, path)
@@ -56,6 +57,6 @@ def write_asked(path: Path, text: str) -> None:
     """Write a file that the user asked for. Raises UserError where it cannot be written."""
     try:
         with renamed_when_done(path) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no UTF-8
     except OSError as e:
         raise UserError(f"{path} cannot be written ({e.strerror}).") from e

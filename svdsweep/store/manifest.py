@@ -7,8 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from svdsweep.config.version import __version__
 from svdsweep.store.files import renamed_when_done
+from svdsweep.store.places import read_plain
+from svdsweep.store.secrets import masked
 
 FILE = "sweep.json"
 
@@ -27,7 +31,8 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `sweep.json` into a sweep's folder."""
     written_at = datetime.now(UTC).isoformat(timespec="seconds")
-    facts = asdict(manifest) | {"svdsweep": __version__, "written_at": written_at}
+    settings = [masked(setting) for setting in manifest.settings]
+    facts = asdict(manifest) | {"settings": settings, "svdsweep": __version__, "written_at": written_at}
     with renamed_when_done(folder / FILE) as part:
         part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
@@ -36,7 +41,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
     """What `sweep.json` says, as plain data; what is not of the form that is written here is left out.
 
     Raises OSError and ValueError where it cannot be read."""
-    plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    plain = orjson.loads(read_plain(folder / FILE))
     kinds = {"name": str, "settings": list, "axes": dict, "keys": list}
     facts = plain if isinstance(plain, dict) else {}
     return {name: value for name, value in facts.items() if isinstance(value, kinds.get(name, object))}

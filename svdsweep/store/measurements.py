@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from svdsweep.store.rows import Scalar
+from svdsweep.store.kinds import Scalar
 
 
 @dataclass

@@ -4,19 +4,22 @@ import dataclasses
 import json
 import os
 import socket
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from svdsweep.config import Job
-from svdsweep.config.keys import rebuild
 from svdsweep.errors import UserError
 from svdsweep.store.defects import defect
+from svdsweep.store.kinds import LARGEST, NoRow, Scalar, judged_job, judged_series, judged_values
+from svdsweep.store.places import files_in
 
+T = TypeVar("T")
 SCHEMA = 1
 STATUSES = ("ok", "defective", "oom", "failed", "crashed", "timeout", "rejected")
 """`defective`: it ran to its end, but the video is black, flat, frozen or not finite, and takes part in nothing."""
@@ -25,15 +28,12 @@ WHOLE = ("ok", "defective")
 FINAL = ("ok", "defective", "oom", "rejected")
 """Statuses that are findings: a job that has one is done. The others are tried again."""
 
-PARTS: dict[str, Any] = {
-    f.name: f.default_factory for f in dataclasses.fields(Job) if dataclasses.is_dataclass(f.default_factory)
-}
-"""The settings of a job that are dataclasses, and their kinds."""
-
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, UserError)
-"""What reading a line that is no row may raise."""
-
-Scalar = bool | int | float | str | None
+CHECK = "crc32"
+"""The last member of a line: the CRC-32 of the line without it, as `json.dumps` writes that."""
+PLACES_TOLD = 3
+"""So many of the lines that are no rows are told by their place."""
+LONGEST_LINE = 64 * 2**20
+"""Bytes; what is longer is no row."""
 
 
 @dataclass(frozen=True)
@@ -66,28 +66,38 @@ class Row:
         return self.status in FINAL
 
     def to_json(self) -> str:
-        """One line of JSON; NaN and infinities are refused, for a reader elsewhere could not parse them."""
+        """One line of JSON. Raises ValueError for what no reader would take for a row, NaN and infinities among it."""
         plain = {"schema": SCHEMA, "key": self.key, **dataclasses.asdict(self)}
-        return json.dumps(plain, ensure_ascii=False, allow_nan=False)
+        body = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+        Row.from_plain(orjson.loads(body))
+        return f'{body[:-1].decode()}, "{CHECK}": "{zlib.crc32(body):08x}"}}'
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Row":
         """The row of a parsed line, also of an older schema: what it lacks or has as null gets its default.
 
-        Raises one of `UNREADABLE` for what is no row."""
-        if not isinstance(plain["status"], str):
-            raise TypeError("a status is a word")
-        attempt = int(plain.get("attempt") or 1)
-        error, phase = (str(plain.get(name) or "") for name in ("error", "phase"))
-        values, series, facts = (
-            _object(plain.get(name) or {}) for name in ("values", "series", "provenance")
-        )
-        lists = {name: list(numbers) for name, numbers in series.items()}
-        notes = [str(note) for note in plain.get("notes") or []]
-        job, status = _job(plain["job"]), plain["status"]
+        Raises NoRow, KeyError, TypeError or UserError for what is no row."""
+        job, status = judged_job(plain["job"]), plain["status"]
+        if status not in STATUSES:
+            raise NoRow(f"its status is unknown: {str(status)[:50]}")
+        if not 0 < (attempt := _of_kind(int, plain.get("attempt"), 1)) <= LARGEST:
+            raise NoRow("its attempt is no number from 1 on")
+        error, phase = (_of_kind(str, plain.get(name), "") for name in ("error", "phase"))
+        values, facts = (judged_values(plain.get(name) or {}) for name in ("values", "provenance"))
+        notes = [_of_kind(str, note, "") for note in _of_kind(list, plain.get("notes"), [])]
         if status == "ok" and (broken := defect(job, values)):  # of a svdsweep that did not look for it
             status, error = "defective", broken
-        return cls(job, status, attempt, error, phase, values, lists, facts, notes)
+        series = judged_series(plain.get("series") or {})
+        return cls(job, status, attempt, error, phase, values, series, facts, notes)
+
+
+def _of_kind(kind: type[T], value: Any, default: T) -> T:
+    """A value of the one kind that it may have; what is missing or null has its default."""
+    if value is None:
+        return default
+    if type(value) is not kind:
+        raise NoRow(f"{type(value).__name__} stands where {kind.__name__} should")
+    return value
 
 
 class Store:
@@ -96,6 +106,8 @@ class Store:
     def __init__(self, folder: Path, writer: str | None = None) -> None:
         self.folder = folder
         self.path = folder / "rows" / f"{writer or f'{socket.gethostname()}-{os.getpid()}'}.jsonl"
+        self.faults = Faults()
+        """What the last reading met beside rows."""
 
     def append(self, row: Row) -> None:
         """Write a row and wait until it is on the disk. Raises OSError when it cannot be."""
@@ -111,8 +123,9 @@ class Store:
             os.fsync(f.fileno())
 
     def rows(self) -> dict[str, Row]:
-        """The row that counts of each job by key; torn or damaged lines are passed over."""
-        return last_rows(read_rows(self.folder))
+        """The row that counts of each job by key; lines that are no rows are passed over, and counted in `faults`."""
+        self.faults = Faults()
+        return last_rows(read_rows(self.folder, self.faults))
 
 
 def last_rows(rows: Iterable[Row]) -> dict[str, Row]:
@@ -133,33 +146,79 @@ class Faults:
     """What a reader met in the row files beside rows as this version writes them."""
 
     unreadable: int = 0
-    """Lines that are no row here (torn, damaged, or with a setting that only a newer version knows): passed over."""
+    """Lines that are no row here (torn, altered, of wrong kinds, or of a newer version): passed over."""
     other_schema: int = 0
-    """Rows of another schema: read, and what they lack is empty."""
+    """Rows of an older schema: read, and what they lack is empty."""
+    places: list[str] = field(default_factory=list, compare=False)
+    """Where the first of the unreadable lines are, and what is wrong with them."""
+
+    def passed_over(self, place: str, why: str) -> None:
+        """Count a line that is no row."""
+        self.unreadable += 1
+        if len(self.places) < PLACES_TOLD:
+            self.places.append(f"{place} ({why})")
+
+    def __str__(self) -> str:
+        """A sentence about what could not be read; empty where all could."""
+        if not self.unreadable:
+            return ""
+        rows = "1 row" if self.unreadable == 1 else f"{self.unreadable} rows"
+        more = f" and {self.unreadable - len(self.places)} more" if self.unreadable > len(self.places) else ""
+        return f"{rows} could not be read: {', '.join(self.places)}{more}"
 
 
-def rows_of(lines: Iterable[bytes], faults: Faults) -> Iterator[Row]:
-    """The row of each line; a line that is none is passed over and counted. The one way from a line to a row."""
-    for line in lines:
+def rows_of(lines: Iterable[bytes], faults: Faults, place: str = "", before: int = 0) -> Iterator[Row]:
+    """The row of each line; a line that is none is passed over and counted. The one way from a line to a row.
+
+    `place` is the lines' file and `before` how many of its lines were read already; both are for `faults`."""
+    for number, line in enumerate(lines, before + 1):
         if not line.strip():
             continue
         try:
             plain = orjson.loads(line)
+            if not isinstance(plain, dict):
+                raise NoRow("it is no object")
+            if _of_kind(int, schema := plain.get("schema"), SCHEMA) > SCHEMA:
+                raise NoRow("a newer svdsweep wrote it")
+            if _is_altered(line, plain):
+                raise NoRow("it was altered after it was written")
             row = Row.from_plain(plain)
-        except UNREADABLE:
-            faults.unreadable += 1
+        except (ValueError, KeyError, TypeError, UserError) as e:
+            faults.passed_over(f"{place} line {number}", _why(e))
             continue
-        faults.other_schema += plain.get("schema") != SCHEMA
+        faults.other_schema += schema != SCHEMA
         yield row
+
+
+def _is_altered(line: bytes, plain: Mapping[str, Any]) -> bool:
+    """Whether a line is not what its checksum says; one without any, of an older version, is not.
+
+    A line that another program wrote again, with other blanks, has the checksum of what it says."""
+    if (told := plain.get(CHECK)) is None:
+        return False
+    end = line.rfind(b', "%b": "' % CHECK.encode())
+    if told == f"{zlib.crc32(b'}', zlib.crc32(line[:end])):08x}":
+        return False
+    rest = {name: value for name, value in plain.items() if name != CHECK}
+    body = json.dumps(rest, ensure_ascii=False).encode()
+    return bool(told != f"{zlib.crc32(body):08x}")
+
+
+def _why(e: Exception) -> str:
+    """What is wrong with a line, in a few words."""
+    if isinstance(e, orjson.JSONDecodeError):
+        return "torn, or no JSON"
+    return f"it lacks {e}" if isinstance(e, KeyError) else str(e)[:200]
 
 
 def read_rows(folder: Path, faults: Faults | None = None) -> Iterator[Row]:
     """Every readable row of a sweep, all attempts, a later file's after an earlier one's; `faults` are added to."""
     faults = faults or Faults()
     # the file that was written to last comes last
-    for path in sorted((folder / "rows").glob("*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
-        with path.open("rb") as lines:
-            yield from rows_of(lines, faults)
+    for path in sorted(files_in(folder, "rows"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
+        with path.open("rb") as file:
+            lines = iter(partial(file.readline, LONGEST_LINE), b"")
+            yield from rows_of(lines, faults, f"rows/{path.name}")
 
 
 class Tail:
@@ -167,41 +226,25 @@ class Tail:
     writes, only what is there at the first look."""
 
     def __init__(self, folder: Path, but: str = "") -> None:
-        self.folder, self.but = folder / "rows", but
+        self.folder, self.but = folder, but
         self.faults = Faults()
-        self._read_to: dict[Path, int] = {}
+        self._read_to: dict[Path, tuple[int, int]] = {}
+        """How many bytes and lines of each file were read."""
         self._looked = False
 
     def new(self) -> Iterator[Row]:
         """The rows that have been added; lines that are none are passed over, and counted in `faults`."""
-        for path in sorted(self.folder.glob("*.jsonl")):
+        for path in files_in(self.folder, "rows"):
             if path.name == self.but and self._looked:
                 continue
-            start = self._read_to.setdefault(path, 0)
+            start, count = self._read_to.setdefault(path, (0, 0))
             if path.stat().st_size <= start:
                 continue
             with path.open("rb") as f:
                 f.seek(start)
                 data = f.read()
             whole = data[: data.rfind(b"\n") + 1]
-            self._read_to[path] = start + len(whole)
-            yield from rows_of(whole.splitlines(), self.faults)
+            lines = whole.split(b"\n")[:-1]
+            self._read_to[path] = start + len(whole), count + len(lines)
+            yield from rows_of(lines, self.faults, f"rows/{path.name}", count)
         self._looked = True
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"{type(value).__name__} stands where names and values should")
-    return value
-
-
-def _job(value: Any) -> Job:
-    """`job_from`, with equal parts built once: a sweep has few models and strategies and many jobs."""
-    plain = _object(value)
-    settings = {f.name: plain[f.name] for f in dataclasses.fields(Job) if f.name in plain}
-    return Job(**{n: _part(n, orjson.dumps(v)) if n in PARTS else v for n, v in settings.items()})
-
-
-@lru_cache(10_000)
-def _part(name: str, text: bytes) -> Any:
-    return rebuild(PARTS[name], _object(orjson.loads(text)))

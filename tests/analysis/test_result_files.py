@@ -1,14 +1,19 @@
 """The tables that a sweep leaves: every row and every raw value, whatever the rows lack."""
 
 import io
+import re
+from dataclasses import replace
 
 import made_up
 import pandas as pd
+import pytest
 
+from svdsweep import cli
 from svdsweep.analysis import files
-from svdsweep.analysis.files import raw_series, results, write_results
+from svdsweep.analysis.files import inert, raw_series, results, write_results
+from svdsweep.config import Memory
 from svdsweep.store.columns import flat, union
-from svdsweep.store.rows import Row
+from svdsweep.store.rows import Row, Store
 
 ROWS = [
     made_up.ok(made_up.job(seed=0), [1.5, 2], never=None, flag=True, count=3),
@@ -60,6 +65,34 @@ def test_markdown_shows_what_varies_and_every_measurement_of_the_first_rows(monk
     assert head == "| key | seed | fps | status | a | b |"
     assert lines == [f"| {rows[0].key} | 0 | 7 | ok | 1 |  |", f"| {rows[1].key} | 1 | 7 | ok |  | 0.1235 |"]
     assert more == "2 more rows are in results.csv."
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        *((text, f"'{text}") for text in ("=1+1", "+x", "-x", "@SUM(1)", "\t=1", "\r=1")),
+        *((text, f"'{text}") for text in ("-", "--1", "-1+1", "\uff1d1")),
+        *((text, text) for text in ("-1.5", "+2e-3", "-7", "1=1", "a-b", "'=1", "", " =1")),
+    ],
+)  # fmt: skip
+def test_what_a_spreadsheet_would_compute_is_text(text, cell):
+    table = pd.DataFrame({"name": [text, None], "total_s": [-1.5, 2.0]})
+    assert inert(table)["name"].tolist()[0] == cell
+    assert inert(table.convert_dtypes())["name"].tolist()[0] == cell
+    assert inert(table)["total_s"].tolist() == [-1.5, 2.0]
+
+
+def test_no_table_of_a_sweep_holds_a_formula(tmp_path):
+    strategies = {"baseline": Memory(), "=1+1": Memory(name="=1+1", offload="model")}
+    made_up.sweep(tmp_path / "s", range(3), (60,), strategies, change=lambda row: replace(row, error="@x"))
+    rows = list(Store(tmp_path / "s").rows().values())
+    write_results(tmp_path / "s", rows)
+    assert cli.main(["report", str(tmp_path / "s")]) == 0
+    assert cli.main(["seeds", str(tmp_path / "s"), "--csv", str(tmp_path / "s" / "seeds.csv")]) == 0
+    for name in ("results", "strategies", "seeds"):
+        text = (tmp_path / "s" / f"{name}.csv").read_text(encoding="utf-8")
+        assert re.search(r"(^|[,\n])'=1\+1", text)
+        assert not re.search(r"(^|[,\n])\"?[=@]", text)
 
 
 def test_the_files_hold_what_the_tables_do(tmp_path, monkeypatch):

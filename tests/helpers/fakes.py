@@ -50,6 +50,10 @@ def load_never(slot: Slot) -> Work:
     raise UserError("planted: the weights are gone")
 
 
+def load_tells(slot: Slot) -> Work:
+    raise RuntimeError(f"401 for {os.environ['HF_TOKEN']}")
+
+
 def load_dies(slot: Slot) -> Work:
     print("dying words")
     os._exit(7)
@@ -104,6 +108,13 @@ def act(job: Job, slot: Slot, attempt: int) -> object:
             raise OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
         case "poison":
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        case "tell":
+            raise RuntimeError(f"401 for {os.environ[value]}")
+        case "tell_and_die":
+            print(f"401 for {os.environ[value]}")
+            os._exit(5)
+        case "note":
+            return Row(job, "ok", values={"remark": os.environ[value]}, notes=[os.environ[value]])
         case "exit":
             os._exit(int(value))
         case "sysexit":
