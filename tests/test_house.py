@@ -18,7 +18,7 @@ FLOORS = (
     {"errors"},
     {"config"},
     {"store"},
-    {"terminal", "images"},
+    {"backends", "images", "terminal"},
     {"models", "memory", "probes", "metrics"},
     {"predict"},
     {"worker", "analysis"},

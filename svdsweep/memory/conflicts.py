@@ -9,12 +9,29 @@ STREAM_KNOBS = ("offload_record_stream", "offload_low_cpu_memory")
 GROUP_KNOBS = ("offload_stream", *STREAM_KNOBS, "offload_non_blocking", "offload_to_disk")
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
 """Modes of inductor that record CUDA graphs."""
+KINDS = {
+    "cpu": "a CPU",
+    "cuda": "an NVIDIA GPU",
+    "rocm": "an AMD GPU",
+    "xpu": "an Intel GPU",
+    "mps": "an Apple GPU",
+}
+"""The kinds of devices, in words."""
+KERNELS_NEED = {
+    "xformers": ("cuda",),
+    "sage": ("cuda",),
+    "cudnn": ("cuda",),
+    "efficient": ("cuda", "rocm"),
+    "flash": ("cpu", "cuda", "rocm", "xpu"),
+}
+"""The kinds of devices that an attention kernel is made for; the others are for all."""
 LARGEST_ATTENTION_BATCH = 65535
 """CUDA's grid limit, which bounds the batch of the fused attention kernels: one row for each place of the picture."""
 
 
 def why_not(job: Job, device_kind: str) -> str | None:
-    """The reason why a job is impossible, or would measure nothing, on a device (`cpu` or `cuda`); else None."""
+    """The reason why a job is impossible, or would measure nothing, on a device (its kind is one of `KINDS`); else
+    None."""
     checks = [_grouped, _offload, _chunks, _guidance, _decode, _precision, _attention, _compilation, _others]
     return next((reason for check in checks for reason in check(job, device_kind)), None)
 
@@ -54,10 +71,11 @@ def _offload(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
     if m.offload_to_disk and m.unet_weights in ("int8_weight_only", "fp8_weight_only"):
         yield f"offload_to_disk cannot store weights that torchao quantized (unet_weights={m.unet_weights})."
-    if m.offload == "sequential" and device_kind != "cuda":
+    if m.offload == "sequential" and device_kind == "cpu":
         yield "offload=sequential needs a GPU: accelerate cannot stream layers onto a CPU."
-    if m.offload_stream and device_kind != "cuda":
-        yield "offload_stream needs a GPU: there are no CUDA streams on a CPU."
+    if m.offload_stream and device_kind in ("cpu", "mps"):
+        needed = "needs a GPU" if device_kind == "cpu" else "needs another GPU"
+        yield f"offload_stream {needed}: there are no CUDA streams on {KINDS[device_kind]}."
 
 
 def _chunks(job: Job, device_kind: str) -> Iterator[str]:
@@ -91,7 +109,7 @@ def _guidance(job: Job, device_kind: str) -> Iterator[str]:
 
 def _decode(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
-    if job.decode_chunk_size == "auto" and device_kind != "cuda":
+    if job.decode_chunk_size == "auto" and device_kind == "cpu":
         yield "decode_chunk_size=auto needs a GPU: it follows the free VRAM."
     if m.decode == "whole":
         if m.decode_budget_gib != Memory().decode_budget_gib:
@@ -115,9 +133,13 @@ def _precision(job: Job, device_kind: str) -> Iterator[str]:
         yield f"vae_upcast=false changes nothing: only a float16 VAE is upcast, this one is {vae_dtype}."
     if m.unet_weights == "fp8_products" and device_kind != "cuda":
         yield (
-            "unet_weights=fp8_products needs a GPU of compute capability 8.9 or later (Ada, Hopper, Blackwell): a CPU "
-            "has no fast products of fp8; unet_weights=fp8 stores them so."
+            "unet_weights=fp8_products needs an NVIDIA GPU of compute capability 8.9 or later (Ada, Hopper, Blackwell)"
+            f": {KINDS[device_kind]} has no fast products of fp8 in that format."
+            + " unet_weights=fp8 stores them so."
+            * (device_kind != "mps")
         )
+    if m.unet_weights in ("fp8", "fp8_weight_only") and device_kind == "mps":
+        yield f"unet_weights={m.unet_weights} needs another device: Metal knows no fp8; int8_weight_only is as small."
     if m.unet_weights == "fp8_products" and dtype == "float32":
         yield f"unet_weights=fp8_products needs float16 or bfloat16; the model's dtype is {dtype}."
 
@@ -126,9 +148,12 @@ def _attention(job: Job, device_kind: str) -> Iterator[str]:
     m, dtype = job.memory, job.model.dtype
     if m.fused_qkv and m.attention in ("eager", "xformers", "sage"):
         yield f"fused_qkv and attention={m.attention} both replace the attention processors: choose one."
-    if m.attention in ("xformers", "sage", "cudnn", "efficient") and device_kind != "cuda":
-        yield f"attention={m.attention} needs a GPU."
-    if m.attention in ("flash", "sage", "cudnn") and dtype == "float32" and device_kind == "cuda":
+    if device_kind not in KERNELS_NEED.get(m.attention, KINDS):
+        makers = " or ".join(
+            KINDS[kind].split(" ", 1)[1] for kind in KERNELS_NEED[m.attention] if kind != "cpu"
+        )
+        yield f"attention={m.attention} needs a GPU that has it ({makers}); this device is {KINDS[device_kind]}."
+    if m.attention in ("flash", "sage", "cudnn") and dtype == "float32" and device_kind != "cpu":
         yield f"attention={m.attention} needs float16 or bfloat16; the model's dtype is {dtype}."
 
 
@@ -144,8 +169,11 @@ def _compilation(job: Job, device_kind: str) -> Iterator[str]:
         return
     if m.compile_mode != "default" and m.compile_backend != "inductor":
         yield f"compile_mode={m.compile_mode} is inductor's; compile_backend={m.compile_backend} knows no modes."
-    if m.compile_mode == "reduce-overhead" and device_kind != "cuda":
-        yield "compile_mode=reduce-overhead needs a GPU: it records CUDA graphs."
+    if m.compile_mode == "reduce-overhead" and device_kind not in ("cuda", "rocm"):
+        yield (
+            "compile_mode=reduce-overhead needs a GPU of NVIDIA or AMD: it records CUDA graphs, and "
+            f"{KINDS[device_kind]} has none."
+        )
     if m.compile_mode in CUDA_GRAPHS:
         yield from _cuda_graphs(m)
     if m.compile != "none":
@@ -199,7 +227,10 @@ def _others(job: Job, device_kind: str) -> Iterator[str]:
         yield "deepcache_branch changes nothing without deepcache_interval."
     if m.denoise_steps == job.num_inference_steps:
         yield f"denoise_steps={m.denoise_steps} changes nothing: num_inference_steps is that already."
-    if m.cudnn_benchmark and device_kind != "cuda":
-        yield "cudnn_benchmark needs a GPU: cuDNN computes on NVIDIA's only; cudnn_benchmark=false leaves it out."
-    if job.gpu.memory_limit_gib is not None and device_kind != "cuda":
+    if m.cudnn_benchmark and device_kind not in ("cuda", "rocm"):
+        yield (
+            "cudnn_benchmark needs a GPU of NVIDIA or AMD: cuDNN computes on NVIDIA's only (and MIOpen, which PyTorch "
+            "switches by the same flag, on AMD's); cudnn_benchmark=false leaves it out."
+        )
+    if job.gpu.memory_limit_gib is not None and device_kind == "cpu":
         yield "gpu.memory_limit_gib needs a GPU: the CPU's allocator has no cap."

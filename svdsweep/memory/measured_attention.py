@@ -7,7 +7,6 @@ made for both. What was chosen is a constant of the layer, so that a compiled gr
 import functools
 import random
 import statistics
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import sdpa_kernel
 
+from svdsweep.backends import backend_of
 from svdsweep.config import Job, Memory
 from svdsweep.memory.attention import SDPA, attention_layers, is_plain
 from svdsweep.memory.contract import unless_all
@@ -246,16 +246,12 @@ def seconds(runs: Mapping[str, Callable[[], Any]], device: torch.device) -> dict
 def _timed(run: Callable[[], Any], device: torch.device) -> float:
     """Seconds of a run after one that is not counted, in which libraries load and caches are filled; on a GPU by
     events, of several that follow one another."""
+    backend, times = backend_of(device), 1 if device.type == "cpu" else AT_ONCE
     run()
-    if device.type != "cuda":
-        began = time.perf_counter()
+    backend.synchronize(device)
+    begin = backend.mark(device)
+    for _ in range(times):
         run()
-        return time.perf_counter() - began
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize(device)
-    begin.record()
-    for _ in range(AT_ONCE):
-        run()
-    end.record()
-    end.synchronize()
-    return float(begin.elapsed_time(end)) / 1e3 / AT_ONCE
+    end = backend.mark(device)
+    backend.synchronize(device)
+    return backend.seconds(begin, end) / times

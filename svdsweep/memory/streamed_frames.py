@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from svdsweep.backends import backend_of
+
 FIRST_SLAB, LARGEST_SLAB = 2**26, 2**30
 """Bytes of host memory taken at a time, at first and at most; CUDA's host allocator rounds up to a power of two."""
 ALIGNED = 4096
@@ -71,14 +73,14 @@ class Arena:
 
 
 class Lanes:
-    """Copies between host and device beside the work, on a stream each way; on the CPU plain copies.
+    """Copies between host and device beside the work, on a stream each way; plain copies where there are no streams.
 
     Every buffer on the device belongs to the working stream, which waits for a copy before it reads the buffer or lets
     it go. So the peak of device memory is the same however far the host runs ahead of the device."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
-        stream: Any = torch.cuda.Stream if device.type == "cuda" else lambda _: None
+        self.device, self.streams = device, backend_of(device).streams
+        stream: Any = self.streams.Stream if self.streams else lambda _: None
         self.up, self.down = stream(device), stream(device)
         self.leaving: deque[tuple[torch.Tensor, Any]] = deque()
 
@@ -88,9 +90,9 @@ class Lanes:
         copy = torch.empty(host.shape, dtype=host.dtype, device=self.device)
         if self.up is None:
             return copy.copy_(host), None
-        self.up.wait_stream(torch.cuda.current_stream(self.device))  # which may still use the buffer
+        self.up.wait_stream(self.streams.current_stream(self.device))  # which may still use the buffer
         self.up.wait_event(written)
-        with torch.cuda.stream(self.up):
+        with self.streams.stream(self.up):
             copy.copy_(host, non_blocking=True)
             return copy, self.up.record_event()
 
@@ -99,8 +101,8 @@ class Lanes:
         if self.down is None:
             host.copy_(x)
             return None
-        self.down.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self.down):
+        self.down.wait_stream(self.streams.current_stream(self.device))
+        with self.streams.stream(self.down):
             host.copy_(x, non_blocking=True)
             written = self.down.record_event()
         self.leaving.append((x, written))
@@ -111,13 +113,13 @@ class Lanes:
     def wait(self, event: Any) -> None:
         """Have the working stream wait for `event`; the host goes on."""
         if event is not None:
-            torch.cuda.current_stream(self.device).wait_event(event)
+            self.streams.current_stream(self.device).wait_event(event)
 
     def settle(self) -> None:
         """Have the working stream wait for all copies under way: then buffers and slabs may be freed."""
         for lane in (self.up, self.down):
             if lane is not None:
-                torch.cuda.current_stream(self.device).wait_stream(lane)
+                self.streams.current_stream(self.device).wait_stream(lane)
         self.leaving.clear()
 
 
@@ -126,7 +128,7 @@ class Shelf:
 
     def __init__(self, device: torch.device, budget: int) -> None:
         self.left = budget
-        self.arena = Arena(pinned=device.type == "cuda")
+        self.arena = Arena(pinned=backend_of(device).streams is not None)
         self.lanes = Lanes(device)
 
 

@@ -8,7 +8,7 @@ from svdsweep.config import Job
 from svdsweep.predict.allowance import ALLOWANCE, NO, Allowance, allowance_for, verdict
 from svdsweep.predict.batch import predictions
 from svdsweep.predict.prediction import Prediction
-from svdsweep.probes.devices import gpu_name, vram_gib
+from svdsweep.probes.devices import gpu_name, kind, vram_gib
 from svdsweep.store.rows import Row
 
 
@@ -22,14 +22,14 @@ class Card:
 
 
 def kind_of(devices: list[str]) -> str:
-    """The type of the devices as torch calls it: `cpu` or `cuda`."""
-    return "cpu" if devices == ["cpu"] else "cuda"
+    """The kind of the devices as `why_not` takes it; of the GPU where there is one."""
+    return kind(next((device for device in devices if device != "cpu"), "cpu"))
 
 
 def runs_on_gpu(job: Job, devices: list[str]) -> bool:
     """Whether a prediction of VRAM says anything about the job: nobody runs the real models on a CPU."""
     limited = job.gpu.memory_limit_gib is not None
-    return kind_of(devices) == "cuda" or job.model.architecture != "tiny" or limited
+    return kind_of(devices) != "cpu" or job.model.architecture != "tiny" or limited
 
 
 def fit_of(job: Job, prediction: Prediction | None, card: Card) -> str:

@@ -10,8 +10,11 @@ from pathlib import Path
 import psutil
 import torch
 
+from svdsweep.backends import backend_of
 from svdsweep.config.version import version_of
-from svdsweep.probes import nvml
+from svdsweep.probes import amd, nvml
+from svdsweep.probes.found import apple_chip
+from svdsweep.probes.nvml import State
 from svdsweep.store.kinds import Scalar
 
 PACKAGES = (
@@ -41,25 +44,23 @@ def provenance(device: torch.device) -> dict[str, Scalar]:
         "git": _git_revision(),
     }
     facts |= {package.lower(): version_of(package) for package in PACKAGES}
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        state = nvml.read(uuid_of(device))
-        facts |= {
-            "gpu": properties.name,
-            "gpu_memory_gib": properties.total_memory / 2**30,
-            "gpu_capability": f"{properties.major}.{properties.minor}",
-            "gpu_uuid": uuid_of(device),
-            "driver": state.driver,
-            "gpu_power_limit_w": state.power_limit_w,
-        }
+    if told := backend_of(device).facts(device):
+        state = state_of(device)
+        facts |= told | {"gpu": device_name(device), "gpu_uuid": uuid_of(device)}
+        facts |= {"driver": state.driver or told.get("driver"), "gpu_power_limit_w": state.power_limit_w}
     return facts
 
 
 def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's: results are bit-equal only on one kind of device."""
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_properties(device).name)
-    return _cpu_name() or "cpu"
+    return str(backend_of(device).facts(device).get("gpu") or _cpu_name() or "cpu")
+
+
+def state_of(device: torch.device) -> State:
+    """What the driver tells of the device now; all of it None where no driver's library is asked."""
+    if backend_of(device).kind == "rocm":
+        return amd.read(amd.address_of(torch.cuda.get_device_properties(device)))
+    return nvml.read(uuid_of(device))
 
 
 def uuid_of(device: torch.device) -> str | None:
@@ -88,7 +89,7 @@ def _cpu_name() -> str | None:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor() or None
+        return apple_chip() or platform.processor() or None
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
 
 

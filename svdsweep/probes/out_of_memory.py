@@ -9,8 +9,18 @@ TEXTS = (
     # cuDNN passes over every kernel whose workspace the allocator refuses, until none is left ("GET was", "FIND was")
     "unable to find an engine to execute this computation",
     "can't allocate memory",  # PyTorch's allocator of host memory
+    "HIP out of memory",
+    "HIP error: out of memory",
+    "hipErrorOutOfMemory",
+    "HIPBLAS_STATUS_ALLOC_FAILED",
+    "miopenStatusAllocFailed",
+    "XPU out of memory",
+    "UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY",
+    "UR_RESULT_ERROR_OUT_OF_HOST_MEMORY",
+    "MPS backend out of memory",
+    "Invalid buffer size",  # Metal's, of one tensor that is larger than it gives at once
 )
-"""What PyTorch and NVIDIA's libraries write into a RuntimeError that has no type of its own."""
+"""What PyTorch and the makers' libraries write into a RuntimeError that has no type of its own."""
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

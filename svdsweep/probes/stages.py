@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from svdsweep.backends import backend_of
 from svdsweep.probes.vram import Peak, read_peak, reset_peak
 from svdsweep.store.columns import STAGES
 
@@ -29,24 +30,19 @@ class Clock:
     monotonic clock on the CPU, where work is done when the call returns."""
 
     def __init__(self, device: torch.device) -> None:
-        self.gpu = device if device.type == "cuda" else None
+        self.device, self.backend = device, backend_of(device)
 
     def mark(self) -> Any:
         """A point in time, or in the work of the stream."""
-        if not self.gpu:
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record(torch.cuda.current_stream(self.gpu))
-        return event
+        return self.backend.mark(self.device)
 
     def seconds(self, begin: Any, end: Any) -> float:
         """The seconds from one mark to a later one, once `settle` was called."""
-        return float(begin.elapsed_time(end)) / 1000 if self.gpu else float(end - begin)
+        return self.backend.seconds(begin, end)
 
     def settle(self) -> None:
         """Wait until all marks are in the past."""
-        if self.gpu:
-            torch.cuda.synchronize(self.gpu)
+        self.backend.synchronize(self.device)
 
 
 @dataclass(frozen=True)

@@ -8,60 +8,57 @@ from pathlib import Path
 import psutil
 import torch
 
+from svdsweep.backends import backend_of
+
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Most device memory since the last reset (GiB): held by tensors, and reserved by the allocator from the driver;
-    the latter is None where some of it was kept from another job."""
+    """Most device memory since the last reset (GiB): held by tensors (None where the device counts no such peak), and
+    reserved by the allocator from the driver (None where some of it was kept from another job)."""
 
-    allocated_gib: float
+    allocated_gib: float | None
     reserved_gib: float | None
 
 
 def reset_peak(device: torch.device) -> None:
     """Forget the allocator's peaks; the counters live on the host, so nothing waits. No-op on the CPU."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    backend_of(device).reset_peaks(device)
 
 
 def read_peak(device: torch.device) -> Peak | None:
     """The allocator's peaks since `reset_peak`; None on the CPU, whose allocator does not count."""
-    if device.type != "cuda":
-        return None
-    return Peak(torch.cuda.max_memory_allocated(device) / GIB, torch.cuda.max_memory_reserved(device) / GIB)
+    peaks = backend_of(device).peaks(device)
+    return Peak(*map(_gib, peaks)) if peaks else None
 
 
 def empty_cache(device: torch.device) -> None:
     """Collect garbage, and give what the allocator keeps for later back to the driver."""
     gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    backend_of(device).empty_cache()
 
 
 def allocated_gib(device: torch.device) -> float | None:
     """Device memory held by tensors now."""
-    return torch.cuda.memory_allocated(device) / GIB if device.type == "cuda" else None
+    return _gib(backend_of(device).allocated(device))
 
 
 def pinned_peak_gib(device: torch.device) -> float | None:
     """Most page-locked host memory that PyTorch held at once since the process began; None where it is not counted."""
-    if device.type != "cuda" or not hasattr(torch.cuda, "host_memory_stats"):
-        return None
-    peak = torch.cuda.host_memory_stats().get("allocated_bytes.peak")
-    return peak / GIB if peak is not None else None
+    return _gib(backend_of(device).pinned_peak())
+
+
+def free_gib(device: torch.device) -> float:
+    """Memory of the device that is free now."""
+    return backend_of(device).free_and_total(device)[0] / GIB
 
 
 def cap(device: torch.device, limit_gib: float | None) -> None:
     """Let the allocator take at most `limit_gib` of the device (all of it for None); more ends in an OOM.
 
     The CUDA context and other libraries' workspaces do not count, as they do not in the allocator's peaks."""
-    if device.type != "cuda":
-        return
-    total = torch.cuda.get_device_properties(device).total_memory
-    share = 1.0 if limit_gib is None else min(1.0, limit_gib * GIB / total)
-    torch.cuda.set_per_process_memory_fraction(share, device)
+    backend_of(device).cap(device, None if limit_gib is None else int(limit_gib * GIB))
 
 
 def reset_host_peak() -> bool:
@@ -79,6 +76,10 @@ def host_peak_gib() -> float | None:
     pids = ["self", *(str(child.pid) for child in psutil.Process().children(recursive=True))]
     peaks = [peak for pid in pids if (peak := _high_water_bytes(pid)) is not None]
     return sum(peaks) / GIB if peaks else None
+
+
+def _gib(nbytes: int | None) -> float | None:
+    return None if nbytes is None else nbytes / GIB
 
 
 def _high_water_bytes(pid: str) -> int | None:

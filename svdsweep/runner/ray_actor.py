@@ -1,12 +1,12 @@
 """What a Ray actor does on its machine: it keeps one worker process and answers the driver's calls."""
 
-import os
 import tempfile
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from svdsweep.config import Job, Runner
+from svdsweep.probes.devices import allotted
 from svdsweep.runner.contract import TICK_S, Watch
 from svdsweep.runner.worker_process import Unwritable, WorkerProcess
 from svdsweep.store.files import clear_unfinished
@@ -34,7 +34,7 @@ class Keeper:
         self.folder = folder if self.shared else Path(tempfile.mkdtemp(prefix="svdsweep-"))
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         clear_unfinished(self.folder)
-        device = os.environ["CUDA_VISIBLE_DEVICES"] if gpu else "cpu"
+        device = allotted() if gpu else "cpu"
         slot = Slot(device, self.folder, max(1, int(options.ray.cpus_per_actor)))
         self.worker = WorkerProcess(name, slot, load, options, Watch())
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from svdsweep.config import Job
 from svdsweep.errors import UserError
+from svdsweep.probes.devices import environment_of
 from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.runner import host
 from svdsweep.store.rows import Row
@@ -49,8 +50,7 @@ def environment(slot: Slot) -> dict[str, str]:
         # a busy machine a small model's job of a second takes twenty
         "OMP_WAIT_POLICY": "PASSIVE",
         **os.environ,
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": "" if slot.device == "cpu" else slot.device,
+        **environment_of(slot.device),
         **dict.fromkeys(threads, str(slot.threads)),
         "PYTHONUNBUFFERED": "1",  # so that the log has what a killed process printed
         "PYTHONIOENCODING": "utf-8:replace",  # as the log is read; a terminal's own would refuse what a loader prints

@@ -27,8 +27,10 @@ STARTS = 2
 """Starts in a row without a job taken, after which a slot is given up."""
 
 TAIL_BYTES = 4096
-SPOILT = re.compile(r"(?i)CUDA error|CUDNN_STATUS|CUBLAS_STATUS|device-side assert|illegal memory access")
-"""Failures that leave a CUDA context unusable: every later job of that process would fail too."""
+SPOILT = re.compile(
+    r"(?i)(CUDA|HIP) error|level_zero backend failed|(CUDNN|CUBLAS)_STATUS|device-side assert|illegal memory access"
+)
+"""Failures that leave the context of a GPU unusable: every later job of that process would fail too."""
 
 
 class Unwritable(OSError):

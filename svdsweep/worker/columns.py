@@ -39,7 +39,7 @@ def untimed_columns(measured: Measured) -> Measurements:
 def first_run_notes(measured: Measured, cold: bool, device_kind: str) -> list[str]:
     """A note where times were taken in the first run of a shape on a GPU: on an H200 that run of SVD-XT took 1.2 s more
     than the next, 5 s where host memory had to be page-locked."""
-    if not cold or measured.untimed_s or device_kind != "cuda":
+    if not cold or measured.untimed_s or device_kind == "cpu":
         return []
     return [
         "timed without a warm-up: libraries start and caches are filled in the first run of a shape, a second or more "

@@ -25,10 +25,11 @@ class Slot:
     """A device that a worker sits on: its name, the sweep's folder (for videos and logs) and its share of the cores."""
 
     device: str
-    """`cpu`, or what CUDA_VISIBLE_DEVICES takes: an index, a UUID, a MIG name. The worker sees it as its only GPU."""
+    """As `svdsweep.probes.devices.discover` names it: `cpu`, a UUID or MIG name, `rocm:0`, `xpu:1`, `mps`. The worker
+    sees it as its only GPU."""
     folder: Path
     threads: int = 1
 
 
 Load = Callable[[Slot], Work]
-"""Made in the worker's own process, after CUDA_VISIBLE_DEVICES is set and before torch is imported."""
+"""Made in the worker's own process, under `environment_of` its device, before torch is imported."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from svdsweep.backends import backend_of
 from svdsweep.config import Job, Metrics
 from svdsweep.config.keys import canonical, digest
 from svdsweep.images import open_image
@@ -15,8 +16,8 @@ from svdsweep.memory.measured_attention import kernels_chosen
 from svdsweep.memory.per_run import is_guided, steps_of
 from svdsweep.metrics.contract import PSNR_CAP_DB, psnr_db
 from svdsweep.metrics.shared.likeness import squared_error
-from svdsweep.probes import nvml, vram
-from svdsweep.probes.environment import uuid_of
+from svdsweep.probes import vram
+from svdsweep.probes.environment import state_of
 from svdsweep.probes.latency import time_columns
 from svdsweep.probes.stages import Timing
 from svdsweep.store.measurements import Measurements
@@ -85,11 +86,12 @@ class Run:
         """Run the job, and add its times, peaks, energy and what its strategy chose. Raises NoEffect for a strategy
         that did nothing, and whatever the pipeline raises."""
         job, device = self.setup.job, self.setup.device
-        before = nvml.read(uuid_of(device))
+        before = state_of(device)
         measured, timings = self._measured()
-        after = nvml.read(uuid_of(device))
+        after = state_of(device)
         check_after_run(self.setup.pipe, job.memory, device)
         self.measurements.notes += kernels_chosen(self.setup.pipe, job)
+        self.measurements.notes += filter(None, [backend_of(device).blind])
         self.measurements.series |= columns.time_series(timings)
         self.measurements.add(time_columns(self.measurements.series, job.num_frames))
         self.measurements.add(columns.untimed_columns(measured))
@@ -120,7 +122,7 @@ class Run:
             loaded.shared[denoise_key] = Shared(job.key, measured.first.latents, timings)
             if len(loaded.shared) > SHARED_AT_MOST:
                 loaded.shared.popitem(last=False)
-        self.measurements.notes += columns.first_run_notes(measured, cold, self.setup.device.type)
+        self.measurements.notes += columns.first_run_notes(measured, cold, backend_of(self.setup.device).kind)
         return measured, timings
 
     def noise_floor_db(self, measured: Measured) -> float | None:
@@ -171,7 +173,7 @@ def _chunk(pipe: Any, job: Job, device: torch.device) -> int:
     """The frames of one decode; for `auto` as many as the free device memory holds."""
     if job.decode_chunk_size != "auto":
         return job.frames_per_decode
-    free_gib = torch.cuda.mem_get_info(device)[0] / vram.GIB
+    free_gib = vram.free_gib(device)
     if job.gpu.memory_limit_gib is not None:
         free_gib = min(free_gib, job.gpu.memory_limit_gib - (vram.allocated_gib(device) or 0.0))
     return frames_that_fit(pipe, job.num_frames, job.height, job.width, free_gib)

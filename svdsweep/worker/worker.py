@@ -9,6 +9,7 @@ import diffusers
 import torch
 import transformers
 
+from svdsweep.backends import backend_of
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.images import ffmpeg
@@ -18,6 +19,7 @@ from svdsweep.memory.contract import NoEffect
 from svdsweep.models.load import load_pipeline
 from svdsweep.predict.cache import known_peak_gib
 from svdsweep.probes import vram
+from svdsweep.probes.devices import torch_type
 from svdsweep.probes.environment import provenance
 from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.probes.stages import ProbeFault, hooks_on
@@ -38,13 +40,13 @@ def load(slot: Slot) -> Work:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     gc.freeze()  # the libraries stay: looking for garbage among them takes a quarter second, once a pipeline
-    if slot.device == "cpu":
-        return Worker(slot, torch.device("cpu"))
-    if not torch.cuda.is_available():
+    name = torch_type(slot.device)
+    device = torch.device(name) if name == "cpu" else torch.device(name, 0)
+    if not backend_of(device).available():
         raise UserError(
             f"device {slot.device}: PyTorch sees no such GPU. `svdsweep doctor` tells what it sees."
         )
-    return Worker(slot, torch.device("cuda", 0))
+    return Worker(slot, device)
 
 
 class Worker:
@@ -63,7 +65,7 @@ class Worker:
         measurements.values["predicted_vram_gib"] = known_peak_gib(job)
         status, error = "ok", ""
         try:
-            if reason := why_not(job, self.device.type):
+            if reason := why_not(job, backend_of(self.device).kind):
                 status, error = "rejected", reason
             else:
                 self._run(job, progress, measurements)
@@ -106,8 +108,7 @@ class Worker:
         device = self.device if job.memory.offload == "none" else torch.device("cpu")
         pipe = load_pipeline(job.model, device, self.device)
         prepare(pipe, job.memory, self.device)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        backend_of(self.device).synchronize(self.device)
         load_s = time.perf_counter() - began
         self.loaded = Loaded(job.pipeline_key, pipe, load_s, hooks_on(pipe), vram.allocated_gib(self.device))
         measurements.values |= {"load_s": load_s, "loads": 1}

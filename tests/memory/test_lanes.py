@@ -77,7 +77,7 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool, bool], None]:
         class Queued(streamed_frames.Lanes):
             def __init__(self, device: torch.device) -> None:
                 super().__init__(device)
-                self.up, self.down = Queue(up_late), Queue(down_late)
+                self.streams, self.up, self.down = torch.cuda, Queue(up_late), Queue(down_late)
 
         @contextlib.contextmanager
         def stream(queue: Queue) -> Iterator[None]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from idle_pipeline import IdlePipeline
 
+from svdsweep.backends import cpu
 from svdsweep.config import Job, Model
 from svdsweep.models.load import load_pipeline
 from svdsweep.probes import stages
@@ -121,7 +122,8 @@ def timed(calls: list[str], report: Any = silent, device: torch.device = CPU, **
 def ticks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the host's clock shows next; filled by a test."""
     left: list[float] = []
-    monkeypatch.setattr(stages, "time", SimpleNamespace(perf_counter=lambda: left.pop(0)))
+    for module in (stages, cpu):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: left.pop(0)))
     return left
 
 

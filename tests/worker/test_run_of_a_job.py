@@ -231,14 +231,13 @@ def test_a_measured_job_tells_times_peaks_energy_and_what_its_strategy_chose(
     run, checked, given = begun(JOB, device=GPU), [], []
     states = iter([State(energy_j=100.0), State(energy_j=115.0, temperature_c=60)])
     answers = {
-        "uuid_of": {GPU: "GPU-1"}.__getitem__,
+        "state_of": lambda device: next(states) if device == GPU else None,
         "measure": lambda *told: given.append(told) or Measured(one, one, [TIMING], [2.0], 9.0),
         "check_after_run": lambda *told: checked.append(told),
         "kernels_chosen": lambda pipe, job: [f"a kernel for {job.num_frames} frames"] if pipe is SVD else [],
     }
     for name, answer in answers.items():
         monkeypatch.setattr(run_module, name, answer)
-    monkeypatch.setattr(run_module.nvml, "read", lambda uuid: next(states) if uuid == "GPU-1" else None)
     monkeypatch.setattr(run_module.vram, "host_peak_gib", lambda: 1.5)
     monkeypatch.setattr(run_module.vram, "pinned_peak_gib", {GPU: 0.5}.__getitem__)
     run.measurements.notes.append("told before")
