@@ -14,7 +14,7 @@ from svdsweep.config import Job
 from svdsweep.errors import DONE, SOME_FAILED, UserError
 from svdsweep.grid.expand import Grid, expand
 from svdsweep.models.locate import fetch
-from svdsweep.probes.devices import discover
+from svdsweep.probes.devices import discover, left_out
 from svdsweep.runner import run_jobs
 from svdsweep.runner.contract import Watch
 from svdsweep.runner.pending import pending
@@ -139,6 +139,10 @@ def warn(grid: Grid) -> None:
     """Say once what will run but perhaps not as hoped."""
     for warning in grid.warnings:
         say(f"warning: {warning}")
+    if grid.runner.name == "local" and grid.runner.devices.strip() == "auto" and (gpus := left_out()):
+        say(
+            f"warning: the CPU computes, though there is a GPU: {gpus}. runner.devices=cpu says that it shall."
+        )
 
 
 def say(text: str) -> None:

@@ -29,6 +29,8 @@ class Slot:
     sees it as its only GPU."""
     folder: Path
     threads: int = 1
+    for_want_of_a_gpu: bool = False
+    """Whether it is the CPU's only because no GPU was found: if torch sees one all the same, the worker tells."""
 
 
 Load = Callable[[Slot], Work]

@@ -31,6 +31,8 @@ from svdsweep.worker.media import ffmpeg
 from svdsweep.worker.outputs import JUDGING, NotFinite, judge
 from svdsweep.worker.run import Loaded, Progress, begin
 
+UNUSED = "computed on the CPU, though torch sees a GPU ({gpu}): it was not found on this machine; `svdsweep doctor` tells more"
+
 
 def load(slot: Slot) -> Work:
     """A worker on `slot.device`. Raises UserError when that is a GPU which this process cannot use, or when videos
@@ -55,12 +57,16 @@ class Worker:
     def __init__(self, slot: Slot, device: torch.device) -> None:
         self.slot, self.device = slot, device
         self.loaded: Loaded | None = None
+        gpu = torch.accelerator.current_accelerator(check_available=True) if slot.for_want_of_a_gpu else None
+        self.doubts = [UNUSED.format(gpu=gpu.type)] if gpu else []
+        """What every row must tell."""
         self.free_since_s: float | None = None
         """When the last run ended (`time.perf_counter`), if nothing has failed since: the device waits from then on."""
 
     def __call__(self, job: Job, attempt: int, report: Report) -> Row:
         """The row of a job, whatever becomes of it."""
         progress, measurements = Progress(report), Measurements()
+        measurements.notes += self.doubts
         measurements.values["started_at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         measurements.values["predicted_vram_gib"] = known_peak_gib(job)
         status, error = "ok", ""
