@@ -24,6 +24,7 @@ from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import Manifest, write_manifest
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker import load_worker
+from svdsweep.worker.contract import CPU_INSTEAD
 
 
 def main(argv: Sequence[str]) -> int:
@@ -63,8 +64,10 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
         fetch(model)
     try:
         if todo:
-            for _ in run_jobs(todo, load_worker, grid.runner, grid.folder, watch):
-                pass
+            made = run_jobs(todo, load_worker, grid.runner, grid.folder, watch)
+            doubts = {note for row in made for note in row.notes if note.startswith(CPU_INSTEAD)}
+            for doubt in doubts:
+                say(f"warning: {doubt}")
     except BaseException as first:
         try:
             write_outcome(grid.folder, store)

@@ -26,12 +26,10 @@ from svdsweep.store.defects import defect
 from svdsweep.store.measurements import Measurements
 from svdsweep.store.rows import WHOLE, Row
 from svdsweep.worker.columns import largest
-from svdsweep.worker.contract import Report, Slot, Work
+from svdsweep.worker.contract import CPU_INSTEAD, Report, Slot, Work
 from svdsweep.worker.media import ffmpeg
 from svdsweep.worker.outputs import JUDGING, NotFinite, judge
 from svdsweep.worker.run import Loaded, Progress, begin
-
-UNUSED = "computed on the CPU, though torch sees a GPU ({gpu}): it was not found on this machine; `svdsweep doctor` tells more"
 
 
 def load(slot: Slot) -> Work:
@@ -58,7 +56,7 @@ class Worker:
         self.slot, self.device = slot, device
         self.loaded: Loaded | None = None
         gpu = torch.accelerator.current_accelerator(check_available=True) if slot.for_want_of_a_gpu else None
-        self.doubts = [UNUSED.format(gpu=gpu.type)] if gpu else []
+        self.doubts = [f"{CPU_INSTEAD} ({gpu.type}); `svdsweep doctor` tells more"] if gpu else []
         """What every row must tell."""
         self.free_since_s: float | None = None
         """When the last run ended (`time.perf_counter`), if nothing has failed since: the device waits from then on."""
