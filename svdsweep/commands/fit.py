@@ -101,7 +101,9 @@ def number_of(text: str) -> int:
 
 def card_of(vram_gib: float) -> Gpu:
     """The smallest card of the published table with that much memory; the largest if none has."""
-    cards = sorted(known_gpus().values(), key=lambda gpu: gpu.memory_gib)
+    cards = sorted(
+        (gpu for gpu in known_gpus().values() if gpu.kind == "cuda"), key=lambda gpu: gpu.memory_gib
+    )
     return next((gpu for gpu in cards if gpu.memory_gib >= vram_gib), cards[-1])
 
 

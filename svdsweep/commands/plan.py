@@ -12,7 +12,7 @@ from svdsweep.commands.run import rows_of, warn
 from svdsweep.config import Job
 from svdsweep.errors import DONE
 from svdsweep.grid.expand import Grid, expand
-from svdsweep.memory.conflicts import why_not
+from svdsweep.memory.conflicts import KINDS, why_not
 from svdsweep.predict.batch import predictions
 from svdsweep.predict.forecast import Card, card_here, fit_of, kind_of, runs_on_gpu
 from svdsweep.predict.prediction import Prediction
@@ -39,6 +39,8 @@ class Plan:
     fits: Mapping[str, str]
     """`yes`, `tight`, `no`, or empty; for jobs that would run on a GPU."""
     card: Card
+    kind: str = "cpu"
+    """Of the devices, as `KINDS` has it."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,14 +63,15 @@ def made(grid: Grid, simulate: bool) -> Plan:
     terminal.warn(grid.folder, store.faults)
     devices = discover(grid.runner.devices)
     todo = pending(grid.jobs, rows, grid.runner)
-    refused = {job.key: reason for job in todo if (reason := why_not(job, kind_of(devices)))}
+    kind = kind_of(devices)
+    refused = {job.key: reason for job in todo if (reason := why_not(job, kind))}
     waiting = {job.key: IMPOSSIBLE if job.key in refused else TO_DO for job in todo}
     state = {job.key: waiting.get(job.key) or rows[job.key].status for job in grid.jobs}
     on_gpu = [job for job in grid.jobs if runs_on_gpu(job, devices)]
     predicted = {key: p for key, p in predictions(on_gpu, compute=simulate).items() if p}
     card = card_here(devices, grid.folder)
     fits = {job.key: fit_of(job, predicted.get(job.key), card) for job in on_gpu}
-    return Plan(grid, rows, state, refused, predicted, fits, card)
+    return Plan(grid, rows, state, refused, predicted, fits, card, kind)
 
 
 def text(plan: Plan) -> str:
@@ -83,6 +86,10 @@ def text(plan: Plan) -> str:
     if any(plan.fits.values()):
         limit = f"{plan.card.name} ({plan.card.gib:.1f} GiB)" if plan.card.gib else "gpu.memory_limit_gib"
         blocks.append(f"fits: {limit}, with {plan.card.allowance.words}.")
+        if plan.kind not in ("cpu", "cuda"):
+            blocks.append(
+                f"VRAM is predicted for NVIDIA's kernels; those of {KINDS[plan.kind]} may hold more."
+            )
     if missing := len(plan.fits.keys() - plan.predicted.keys() - plan.refused.keys()):
         blocks.append(
             f"The VRAM of {missing} jobs is not predicted yet: `svdsweep plan --predict …` does, in seconds a strategy."

@@ -8,6 +8,7 @@ from typing import Any
 from svdsweep.commands.request import Parser
 from svdsweep.config import Job
 from svdsweep.grid.expand import expand_without_weights
+from svdsweep.memory.conflicts import KINDS
 from svdsweep.predict.allowance import CARDS_GB, Allowance, allowance_for, needed_gib, verdict
 from svdsweep.predict.batch import Outcome, Unpredicted, outcomes, processes_here
 from svdsweep.predict.gpus import Gpu, eager_floor_s, floor_s, known_gpus
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     """Answer `svdsweep predict …`; 0, or UserError."""
     asked = parser().asked(argv)
     grid = expand_without_weights(asked.settings, asked.config_dir)
-    predicted = outcomes(grid.jobs, processes=processes_here())
+    predicted = outcomes(grid.jobs, processes=processes_here(), kind=asked.gpu.kind if asked.gpu else "cuda")
     allowance = allowance_for(asked.gpu.title if asked.gpu else None, grid.folder)
     if asked.json:
         lines = [plain(job, predicted[job.key], asked.gpu, allowance) for job in grid.jobs]
@@ -117,6 +118,10 @@ def explanation(gpu: Gpu | None, allowance: Allowance) -> str:
         "GiB as max_memory_allocated counts them, at each stage's peak. A card fits (yes)"
         f" with {allowance.words}; ~ if {allowance.least_gib:.2g} GiB beside the tensors were enough."
     ]
+    if gpu and gpu.kind != "cuda":
+        lines.append(
+            f"Counted for NVIDIA's kernels: those of {KINDS[gpu.kind]} may hold more, and no run has confirmed it."
+        )
     if gpu:
         lines.append(
             f"Seconds on {gpu.title} at {gpu.basis}: floor_s if only matrix work (or transfers) took time, "

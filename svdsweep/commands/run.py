@@ -14,7 +14,7 @@ from svdsweep.config import Job
 from svdsweep.errors import DONE, SOME_FAILED, UserError
 from svdsweep.grid.expand import Grid, expand
 from svdsweep.models.locate import fetch
-from svdsweep.probes.devices import discover
+from svdsweep.probes.devices import discover, left_out
 from svdsweep.runner import run_jobs
 from svdsweep.runner.contract import Watch
 from svdsweep.runner.pending import pending
@@ -25,6 +25,7 @@ from svdsweep.store.manifest import Manifest, write_manifest
 from svdsweep.store.places import refuse_links
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker import load_worker
+from svdsweep.worker.contract import CPU_INSTEAD
 
 
 def main(argv: Sequence[str]) -> int:
@@ -66,8 +67,10 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
         fetch(model)
     try:
         if todo:
-            for _ in run_jobs(todo, load_worker, grid.runner, grid.folder, watch):
-                pass
+            made = run_jobs(todo, load_worker, grid.runner, grid.folder, watch)
+            doubts = {note for row in made for note in row.notes if note.startswith(CPU_INSTEAD)}
+            for doubt in doubts:
+                say(f"warning: {doubt}")
     except BaseException as first:
         try:
             write_outcome(grid.folder, store)
@@ -142,6 +145,10 @@ def warn(grid: Grid) -> None:
     """Say once what will run but perhaps not as hoped."""
     for warning in grid.warnings:
         say(f"warning: {warning}")
+    if grid.runner.name == "local" and grid.runner.devices.strip() == "auto" and (gpus := left_out()):
+        say(
+            f"warning: the CPU computes, though there is a GPU: {gpus}. runner.devices=cpu says that it shall."
+        )
 
 
 def say(text: str) -> None:

@@ -38,14 +38,19 @@ def predictions(jobs: Collection[Job], compute: bool) -> dict[str, Prediction | 
 
 
 def outcomes(
-    jobs: Collection[Job], compute: bool = True, processes: int = 1, pool: Executor | None = None
+    jobs: Collection[Job],
+    compute: bool = True,
+    processes: int = 1,
+    pool: Executor | None = None,
+    kind: str = "cuda",
 ) -> dict[str, Outcome]:
-    """As `predictions`, with the reason in place of None. `processes` simulate at a time, or those of a `pool` that
-    lasts longer; more than one needs a main module that can be imported again."""
+    """As `predictions`, with the reason in place of None, also for jobs that are impossible on a device of the `kind`;
+    whatever it is, tensors are counted as NVIDIA's kernels make them. `processes` simulate at a time, or those of a
+    `pool` that lasts longer; more than one needs a main module that can be imported again."""
     by_key: dict[str, Outcome] = {}
     groups: dict[str, DecodeGroup] = {}
     for job in jobs:
-        if reason := why_not(job, "cuda"):
+        if reason := why_not(job, kind) or why_not(job, "cuda"):
             by_key[job.key] = Unpredicted(reason)
         elif prediction := cache.known(job):
             by_key[job.key] = prediction

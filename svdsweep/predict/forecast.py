@@ -7,6 +7,7 @@ from pathlib import Path
 from svdsweep.config import Job
 from svdsweep.predict.allowance import ALLOWANCE, NO, Allowance, allowance_for, verdict
 from svdsweep.predict.batch import predictions
+from svdsweep.predict.gpus import gpu_like
 from svdsweep.predict.prediction import Prediction
 from svdsweep.probes.devices import gpu_name, kind, vram_gib
 from svdsweep.store.rows import Row
@@ -40,12 +41,19 @@ def fit_of(job: Job, prediction: Prediction | None, card: Card) -> str:
 
 def card_here(devices: Sequence[str], folder: Path) -> Card:
     """The smallest GPU among the devices, with the allowance that a sweep's folder, or one beside it, has for it."""
-    sized = [(gib, device) for device in devices if (gib := vram_gib(device))]
+    sized = [(gib, device) for device in devices if (gib := vram_gib(device) or _as_published(device))]
     if not sized:
         return Card()
     gib, device = min(sized)
     name = gpu_name(device)
     return Card(name, gib, allowance_for(name, folder))
+
+
+def _as_published(device: str) -> float | None:
+    """The memory (GiB) of a card whose driver does not tell it, as Intel's; by its name, where the table has it."""
+    name = gpu_name(device)
+    gpu = gpu_like(name) if name else None
+    return gpu.memory_gib if gpu else None
 
 
 def foreseen_oom(jobs: Sequence[Job], devices: list[str], folder: Path) -> list[Row]:

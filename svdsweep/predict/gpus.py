@@ -11,7 +11,10 @@ from svdsweep.errors import UserError, nearest
 from svdsweep.predict.prediction import GIB, Prediction
 
 TABLE = Path(__file__).with_name("gpus.json")
-ANOTHER = {"ti", "super", "laptop", "mobile", "max", "d", "nvl", "mig"}
+ANOTHER = {
+    *("ti", "super", "laptop", "mobile", "max", "d", "nvl", "mig"),
+    *("xt", "xtx", "gre", "m", "s", "pro", "ultra"),
+}
 """Behind a GPU's name, these make it another one."""
 
 
@@ -30,6 +33,8 @@ class Gpu:
     source: str
     checked: str = ""
     """Which figures were compared with which public page or table."""
+    kind: str = "cuda"
+    """Whose it is, as `memory.conflicts.KINDS` has it: what it cannot do is not predicted for it."""
     measured_at: str = ""
     """The day on which `svdsweep doctor` measured the rates; empty for published peaks."""
 
@@ -58,10 +63,16 @@ def known_gpus() -> Mapping[str, Gpu]:
 def gpu_named(name: str) -> Gpu:
     """The GPU that is meant by `rtx4090`, `RTX 4090` or PyTorch's `NVIDIA GeForce RTX 4090`. Raises UserError."""
     gpus = known_gpus()
-    if key := _key(name):
-        return gpus[key]
+    if gpu := gpu_like(name):
+        return gpu
     known = f"Known are {', '.join(gpus)}.{nearest(name, gpus)}"
     raise UserError(f"--gpu {name}: not in the table of published peaks. {known}")
+
+
+def gpu_like(name: str) -> Gpu | None:
+    """As `gpu_named`; None for one that is not in the table."""
+    key = _key(name)
+    return known_gpus()[key] if key else None
 
 
 def same_gpu(one: str, other: str) -> bool:

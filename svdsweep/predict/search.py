@@ -141,7 +141,7 @@ def _space(wish: Wish, offload: str, exact: bool) -> list[str]:
 
 def _candidates(wish: Wish, space: Sequence[str], pool: Executor | None) -> list[Candidate]:
     jobs = wish.jobs_of([*wish.settings, *space])
-    predicted = outcomes(jobs, pool=pool)
+    predicted = outcomes(jobs, pool=pool, kind=wish.gpu.kind)
     pairs = [(job, predicted[job.key]) for job in jobs]
     return [Candidate(wish, job, p) for job, p in pairs if isinstance(p, Prediction)]
 
@@ -156,7 +156,7 @@ def _streamed(wish: Wish, fronts: Sequence[Candidate], pool: Executor | None) ->
         for c in whole
     ]
     decodes = [replace(job, memory=replace(job.memory, **PLAIN_UNET)) for _, job in jobs]
-    predicted = outcomes({job.key: job for job in decodes}.values(), pool=pool)
+    predicted = outcomes({job.key: job for job in decodes}.values(), pool=pool, kind=wish.gpu.kind)
     candidates = []
     for (front, job), alone in zip(jobs, decodes, strict=True):
         if isinstance(decode := predicted[alone.key], Prediction):

@@ -204,17 +204,25 @@ def _text(uuid: str | bytes) -> str:
 def _chosen(name: str, here: Sequence[str], wanted: str) -> str:
     if name == "cpu":
         return name
-    spelt = re.fullmatch(r"(?:(cuda|xpu|mps|rocm):?)?(\d*)", name)
-    if spelt and spelt[1] in (None, *_spellings(here)) and int(spelt[2] or 0) < len(here):
-        return here[int(spelt[2] or 0)]
-    if match := [device for device in here if not name.isdigit() and device.startswith(name)]:
-        return match[0]
+    if device := _meant(name, here):
+        return device
     have = ", ".join(f"{i}: {device}" for i, device in enumerate(here)) or "none, only the CPU"
     told = [
         f"runner.devices={wanted}: there is no device {name} here. Visible devices are {have}.",
         "Name them by index or UUID, as torch does (cuda:0, xpu:1, mps), or say auto or cpu.",
     ]
-    raise UserError(" ".join([*told, *(f"Not to be used: {gpus}." for gpus in [left_out()] if gpus)]))
+    if gpus := left_out():
+        told.append(f"Not to be used: {gpus}.")
+    raise UserError(" ".join(told))
+
+
+def _meant(name: str, here: Sequence[str]) -> str | None:
+    """The device that is called so by index, as torch spells it, or by the begin of its own name."""
+    if name.isdigit() or (spelt := re.fullmatch(r"(cuda|xpu|mps|rocm):?(\d*)", name)) is None:
+        match = [device for device in here if not name.isdigit() and device.startswith(name)]
+        return here[int(name)] if name.isdigit() and int(name) < len(here) else next(iter(match), None)
+    number = int(spelt[2] or 0)
+    return here[number] if spelt[1] in _spellings(here) and number < len(here) else None
 
 
 def _spellings(here: Sequence[str]) -> set[str]:

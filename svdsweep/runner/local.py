@@ -29,10 +29,11 @@ def run(
         )
     devices = [device for device in devices for _ in range(options.workers_per_device)]
     threads = max(1, cores() // len(devices))
+    unasked = devices[0] == "cpu" and options.devices.strip() == "auto"
     with open_queue(jobs, options, folder, watch, signals) as queue:
         devices = devices[: queue.jobs]
         workers = [
-            WorkerProcess(name, Slot(device, folder, threads), load_name, options, watch)
+            WorkerProcess(name, Slot(device, folder, threads, unasked), load_name, options, watch)
             for name, device in zip(_names(devices, queue.writer), devices, strict=True)
         ]
         yield from _Pool(queue, workers, watch).run()

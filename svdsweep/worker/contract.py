@@ -8,6 +8,8 @@ from typing import Protocol
 from svdsweep.config import Job
 from svdsweep.store.rows import Row
 
+CPU_INSTEAD = "computed on the CPU, though torch sees a GPU that was not found on this machine"
+"""How a row's note begins where nobody has asked for the CPU."""
 Report = Callable[[str, float | None], None]
 """`report(phase, vram_peak_gib)`: a worker says where it is, so that a row can tell even if the process dies there."""
 
@@ -29,6 +31,8 @@ class Slot:
     sees it as its only GPU."""
     folder: Path
     threads: int = 1
+    for_want_of_a_gpu: bool = False
+    """Whether it is the CPU's only because no GPU was found: if torch sees one all the same, the worker tells."""
 
 
 Load = Callable[[Slot], Work]

@@ -27,7 +27,7 @@ from svdsweep.store.defects import defect
 from svdsweep.store.measurements import Measurements
 from svdsweep.store.rows import WHOLE, Row
 from svdsweep.worker.columns import largest
-from svdsweep.worker.contract import Report, Slot, Work
+from svdsweep.worker.contract import CPU_INSTEAD, Report, Slot, Work
 from svdsweep.worker.outputs import JUDGING, NotFinite, judge
 from svdsweep.worker.run import Loaded, Progress, begin
 
@@ -55,12 +55,16 @@ class Worker:
     def __init__(self, slot: Slot, device: torch.device) -> None:
         self.slot, self.device = slot, device
         self.loaded: Loaded | None = None
+        gpu = torch.accelerator.current_accelerator(check_available=True) if slot.for_want_of_a_gpu else None
+        self.doubts = [f"{CPU_INSTEAD} ({gpu.type}); `svdsweep doctor` tells more"] if gpu else []
+        """What every row must tell."""
         self.free_since_s: float | None = None
         """When the last run ended (`time.perf_counter`), if nothing has failed since: the device waits from then on."""
 
     def __call__(self, job: Job, attempt: int, report: Report) -> Row:
         """The row of a job, whatever becomes of it."""
         progress, measurements = Progress(report), Measurements()
+        measurements.notes += self.doubts
         measurements.values["started_at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         measurements.values["predicted_vram_gib"] = known_peak_gib(job)
         status, error = "ok", ""

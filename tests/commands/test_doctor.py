@@ -96,8 +96,6 @@ class OnTheCpu:
 
     def __init__(self, torch):
         self.torch, self.asked = torch, []
-        facts = SimpleNamespace(name="NVIDIA GeForce RTX 4090", total_memory=24 * 2**30)
-        self.cuda = SimpleNamespace(get_device_properties=lambda _: facts, synchronize=lambda _: None)
 
     def __getattr__(self, name):
         real = getattr(self.torch, name)
@@ -111,6 +109,16 @@ class OnTheCpu:
         return make
 
 
+@pytest.fixture
+def a_card(monkeypatch):
+    import torch
+
+    facts = SimpleNamespace(name="NVIDIA GeForce RTX 4090", total_memory=24 * 2**30, major=8, minor=9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: facts)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+
+
+@pytest.mark.usefixtures("a_card")
 def test_the_rates_of_a_gpu_are_kept_where_predict_finds_them(monkeypatch, tmp_path):
     import torch
 
@@ -169,6 +177,7 @@ def test_the_seconds_of_one_run_are_the_median_of_rounds_after_the_first(monkeyp
     assert len(runs) == 8 * at_once
 
 
+@pytest.mark.usefixtures("a_card")
 def test_rates_that_cannot_be_kept_are_a_trouble(monkeypatch, tmp_path):
     import torch
 

@@ -41,7 +41,7 @@ def imagined(job: Job) -> Prediction:
 
 @pytest.fixture(autouse=True)
 def no_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "outcomes", lambda jobs, pool: {j.key: imagined(j) for j in jobs})
+    monkeypatch.setattr(search, "outcomes", lambda jobs, pool, kind: {j.key: imagined(j) for j in jobs})
 
 
 def answer(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def test_a_small_card_keeps_the_frames_too_by_the_fastest_offload(capsys: pytest
 def test_chunks_keep_the_latents_where_a_streamed_decode_is_too_large(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def without_streamed(jobs: Any, pool: Any) -> dict[str, Any]:
+    def without_streamed(jobs: Any, pool: Any, kind: str) -> dict[str, Any]:
         return {j.key: "refused" if j.memory.decode == "streamed" else imagined(j) for j in jobs}
 
     monkeypatch.setattr(search, "outcomes", without_streamed)
@@ -91,7 +91,7 @@ def test_what_cannot_fit_before_the_decode_is_not_asked_about_it(
 ) -> None:
     asked: list[Job] = []
 
-    def remembering(jobs: Any, pool: Any) -> dict[str, Any]:
+    def remembering(jobs: Any, pool: Any, kind: str) -> dict[str, Any]:
         asked.extend(jobs)
         return {j.key: imagined(j) for j in asked}
 
@@ -115,7 +115,7 @@ def test_one_pool_of_processes_serves_the_whole_search(
         pools.append(object())
         yield pools[-1]
 
-    def remembering(jobs: Any, pool: object) -> dict[str, Any]:
+    def remembering(jobs: Any, pool: object, kind: str) -> dict[str, Any]:
         used.append(pool)
         return {j.key: imagined(j) for j in jobs}
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("cache_home")
 
 @pytest.fixture(autouse=True)
 def no_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
-    def outcomes(jobs: list[Job], processes: int = 1) -> dict[str, Outcome]:
+    def outcomes(jobs: list[Job], processes: int = 1, kind: str = "cuda") -> dict[str, Outcome]:
         by_offload = {"none": made_up(11.0), "model": made_up(7.6)}
         return {j.key: by_offload.get(j.memory.offload, Unpredicted("no such luck")) for j in jobs}
 

@@ -25,10 +25,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def examine(runs_dir: Path, measured: bool = True) -> list[Finding]:
-    """Every finding, the host's first, then each device's."""
-    from svdsweep.commands.doctor import device, host
+    """Every finding: what a real machine has confirmed, the host's, then each device's."""
+    from svdsweep.commands.doctor import confirmed, device, host
+    from svdsweep.predict.forecast import kind_of
+    from svdsweep.probes.devices import discover
 
-    return [*host.examine(runs_dir), *device.examine(measured)]
+    return [confirmed.here(kind_of(discover("auto"))), *host.examine(runs_dir), *device.examine(measured)]
 
 
 def text(findings: Sequence[Finding]) -> str:

@@ -21,21 +21,39 @@ def examine(measured: bool) -> list[Finding]:
     except ImportError as e:
         return [trouble("torch", f"cannot be imported ({e})", "install PyTorch for your platform anew")]
     findings = [build(torch)]
-    names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else ["cpu"]
-    for name in names:
+    for name in names(torch):
         device = torch.device(name)
-        findings += [memory(torch, device), *attention(torch, device), *convolution(torch, device)]
+        seen = memory(torch, device)
+        findings.append(seen)
+        if seen.state == "trouble" and seen.value is None:  # it cannot be used at all
+            continue
+        findings += [*attention(torch, device), *convolution(torch, device)]
         if measured:
             findings += [compiler(torch, device), *rates.examine(torch, device)]
     return findings
 
 
+def names(torch: Any) -> list[str]:
+    """The devices as torch counts them: the GPUs of its accelerator, or the CPU."""
+    if torch.cuda.is_available():
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    gpu = torch.accelerator.current_accelerator(check_available=True)
+    return [f"{gpu.type}:{i}" for i in range(torch.accelerator.device_count())] if gpu else ["cpu"]
+
+
 def build(torch: Any) -> Finding:
     """Whether this build of torch fits the GPUs that the driver lists."""
-    from svdsweep.probes.devices import installed
+    from svdsweep.probes.devices import installed, torch_type, usable
 
+    if torch.cuda.is_available() and torch.version.cuda is None:
+        return ok("ROCm", f"torch {torch.__version__} for ROCm {torch.version.hip}")
     if torch.cuda.is_available():
         return ok("CUDA", f"torch {torch.__version__} for CUDA {torch.version.cuda}")
+    if others := [name for name in map(torch_type, usable()) if name != "cuda"]:
+        if getattr(torch, others[0]).is_available():
+            return ok(others[0], f"torch {torch.__version__} sees it")
+        cure = "install the GPU's driver, as pytorch.org/get-started/locally tells"
+        return trouble(others[0], f"there is a GPU, and torch {torch.__version__} cannot use it", cure)
     if not installed():
         return note("CUDA", f"torch {torch.__version__} sees no GPU, and there is none")
     if torch.version.cuda is None:
@@ -50,21 +68,23 @@ def memory(torch: Any, device: Any) -> Finding:
     if device.type == "cpu":
         return note("device", f"the CPU, {torch.get_num_threads()} threads: VRAM cannot be measured")
     try:
-        free, total = (b / GIB for b in torch.cuda.mem_get_info(device))
-    except RuntimeError as e:
-        cure = "another process may hold it exclusively: nvidia-smi"
+        from svdsweep.probes.environment import device_name
+
+        free, total = (b / GIB for b in rates.asked(device).free_and_total(device))
+        name = device_name(device)
+    except (RuntimeError, AssertionError) as e:
+        cure = "another process may hold it exclusively: nvidia-smi (NVIDIA), rocm-smi (AMD)"
         return trouble(f"{device}", f"cannot be used ({_line(e)})", cure)
-    name = torch.cuda.get_device_properties(device).name
     text = f"{name}, {free:.1f} of {total:.1f} GiB free"
     if free >= 0.9 * total:
         return ok(f"{device}", text, free)
-    cure = "end the other processes on it (nvidia-smi lists them): they change peaks and times"
+    cure = "end the other processes on it (nvidia-smi or rocm-smi lists them): they change peaks and times"
     return trouble(f"{device}", text, cure, free)
 
 
 def attention(torch: Any, device: Any) -> list[Finding]:
     """Every kernel, tried on a product of SVD's size."""
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    dtype = torch.float32 if device.type == "cpu" else torch.float16
     q = torch.randn(1, HEADS, TOKENS, HEAD_SIZE, device=device, dtype=dtype)
     failures = {name: _tried(torch, device, run) for name, run in _kernels(torch, q).items()}
     works = [name for name, why in failures.items() if why is None]
@@ -107,18 +127,18 @@ def _tried(torch: Any, device: Any, run: Callable[[], Any]) -> str | None:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")
             out = run()
-            rates.wait(torch, device)
+            rates.asked(device).synchronize(device)
     except (RuntimeError, ImportError, NotImplementedError, ValueError, AssertionError) as e:
         return _line(e)
     return None if bool(torch.isfinite(out).all()) else "it answers with values that are not finite"
 
 
 def convolution(torch: Any, device: Any) -> list[Finding]:
-    """Whether PyTorch gives 3-D convolutions in half precision to cuDNN; nothing is said of a CPU.
+    """Whether PyTorch gives 3-D convolutions in half precision to cuDNN; nothing is said of other devices.
 
     PyTorch from 2.9 on does not where cuDNN is 9.8 to 9.14, whose kernels are wrong, and 2.9.0 itself does not with any
     cuDNN from 9.8 on (github.com/pytorch/pytorch/pull/166480)."""
-    if device.type != "cuda":
+    if rates.asked(device).kind != "cuda":
         return []
     release, cudnn = torch.__version__.partition("+")[0], torch.backends.cudnn.version() or 0
     numbers = tuple(int(n) for n in release.split(".")[:2])

@@ -32,15 +32,19 @@ def examine(runs_dir: Path) -> list[Finding]:
 
 
 def gpus() -> list[Finding]:
-    """What NVML lists, and what CUDA_VISIBLE_DEVICES lets through."""
-    from svdsweep.probes.devices import installed, visible
+    """The GPUs that a sweep takes; what NVML lists, and what CUDA_VISIBLE_DEVICES lets through."""
+    from svdsweep.probes.devices import installed, kind, left_out, usable, visible
 
-    listed = installed()
+    listed, others = installed(), [device for device in usable() if kind(device) != "cuda"]
+    if others:
+        return [other_gpu(device) for device in others]
     if not listed:
         nodes = [p.name for p in Path("/dev").glob("nvidia[0-9]*")]
         if nodes:
             cure = "load the NVIDIA driver (does nvidia-smi work?); in a container, start it with --gpus all"
             return [trouble("GPU", f"{', '.join(nodes)} in /dev, but the driver does not answer", cure)]
+        if unused := left_out():
+            return [trouble("GPU", unused, "until then the CPU computes")]
         return [note("GPU", "none; the tiny model, and predictions of VRAM, work without one")]
     mask = os.environ.get("CUDA_VISIBLE_DEVICES")
     uuids = visible(listed, mask)
@@ -61,6 +65,14 @@ def gpu(uuid: str) -> Finding:
         return ok(name, text)
     cure = "wait until it has cooled, or raise its power limit: times measured now are too long"
     return trouble(name, f"{text}, slowed down: {state.throttle}", cure)
+
+
+def other_gpu(device: str) -> Finding:
+    """A GPU of AMD, Intel or Apple, as the system tells of it."""
+    from svdsweep.probes.devices import gpu_name, vram_gib
+
+    gib = vram_gib(device)
+    return ok(f"GPU {device}", f"{gpu_name(device)}" + (f", {gib:.1f} GiB" if gib else ""), gib)
 
 
 def packages() -> list[Finding]:

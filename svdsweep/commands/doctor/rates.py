@@ -8,7 +8,6 @@ from typing import Any
 
 from svdsweep.commands.doctor.finding import Finding, note, ok, trouble
 
-GIB = 2**30
 REPEATS = 7
 AT_ONCE = 10
 """Operations between two looks at the clock, which cost some 10 µs each."""
@@ -53,39 +52,41 @@ def matrix_rates(torch: Any, device: Any) -> dict[str, float]:
 
 def memory_rate(torch: Any, device: Any) -> float:
     """10^9 bytes a second that a copy within the device reads and writes."""
-    count = GPU_BYTES if device.type == "cuda" else CPU_BYTES
+    count = CPU_BYTES if device.type == "cpu" else GPU_BYTES
     source = torch.zeros(count, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * count / _median_s(torch, device, lambda: target.copy_(source)) / 1e9
 
 
 def copy_rate(torch: Any, device: Any) -> float:
-    """10^9 bytes a second from pinned host memory to the device, which offloading waits for."""
-    source = torch.zeros(GPU_BYTES, dtype=torch.uint8, pin_memory=True)
+    """10^9 bytes a second from host memory to the device, which offloading waits for; page-locked but on a Mac."""
+    source = torch.zeros(GPU_BYTES, dtype=torch.uint8, pin_memory=asked(device).streams is not None)
     target = torch.empty(GPU_BYTES, dtype=torch.uint8, device=device)
     return GPU_BYTES / _median_s(torch, device, lambda: target.copy_(source, non_blocking=True)) / 1e9
 
 
-def wait(torch: Any, device: Any) -> None:
-    """Return when the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def asked(device: Any) -> Any:
+    """Who answers for a device (`svdsweep.backends`); imported here alone: doctor also tells of a broken torch."""
+    from svdsweep.backends import backend_of
+
+    return backend_of(device)
 
 
 def _kept(torch: Any, device: Any, tflops: dict[str, float], memory_gb_s: float, host_gb_s: float) -> Finding:
     from svdsweep.predict import here
     from svdsweep.predict.gpus import Gpu
+    from svdsweep.probes.environment import device_name
 
-    facts = torch.cuda.get_device_properties(device)
     gpu = Gpu(
-        title=facts.name,
-        memory_gib=facts.total_memory / GIB,
+        title=device_name(device),
+        memory_gib=asked(device).facts(device)["gpu_memory_gib"],
         float16_tflops=tflops["float16"],
         tf32_tflops=tflops["tf32"],
         float32_tflops=tflops["float32"],
         memory_gb_s=memory_gb_s,
         host_gb_s=host_gb_s,
         source=f"svdsweep doctor, torch {torch.__version__}",
+        kind=asked(device).kind,
         measured_at=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
     name, path = f"rates, {device}", here.rates_file()
@@ -102,14 +103,14 @@ def _matrix_rate(torch: Any, device: Any, size: int, dtype: Any) -> float:
 
 def _median_s(torch: Any, device: Any, run: Callable[[], Any]) -> float:
     """Seconds of one `run`: the median over a few rounds after one that is not counted."""
-    times = AT_ONCE if device.type == "cuda" else 1
+    times = 1 if device.type == "cpu" else AT_ONCE
     spent = []
     with torch.inference_mode():
         for _ in range(REPEATS + 1):
-            wait(torch, device)
+            asked(device).synchronize(device)
             began = time.perf_counter()
             for _ in range(times):
                 run()
-            wait(torch, device)
+            asked(device).synchronize(device)
             spent.append((time.perf_counter() - began) / times)
     return statistics.median(spent[1:])
