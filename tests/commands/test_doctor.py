@@ -137,6 +137,7 @@ def test_the_rates_of_a_gpu_are_kept_where_predict_finds_them(monkeypatch, tmp_p
     assert torch.get_float32_matmul_precision() == before
 
 
+@pytest.mark.usefixtures("a_card")
 def test_rates_are_operations_and_bytes_over_the_seconds_of_one_run(monkeypatch, tmp_path):
     import torch
 
@@ -161,6 +162,7 @@ def test_rates_are_operations_and_bytes_over_the_seconds_of_one_run(monkeypatch,
     assert (kept.memory_gb_s, kept.host_gb_s) == (2 * copied_gb, copied_gb)
 
 
+@pytest.mark.usefixtures("a_card")
 @pytest.mark.parametrize(("kind", "at_once"), [("cuda", 10), ("cpu", 1)])
 def test_the_seconds_of_one_run_are_the_median_of_rounds_after_the_first(monkeypatch, kind, at_once):
     import torch
@@ -249,13 +251,14 @@ def test_a_compiler_that_fails_is_a_trouble():
 
 
 @pytest.mark.parametrize(("free", "state"), [(24, "ok"), (21.6, "ok"), (21.5, "trouble"), (3, "trouble")])
-def test_a_gpu_whose_memory_others_hold_is_a_trouble(free, state):
+def test_a_gpu_whose_memory_others_hold_is_a_trouble(monkeypatch, free, state):
+    import torch
+
     gib = 2**30
-    facts = SimpleNamespace(name="NVIDIA X")
-    cuda = SimpleNamespace(
-        mem_get_info=lambda _: (free * gib, 24 * gib), get_device_properties=lambda _: facts
-    )
-    finding = device.memory(SimpleNamespace(cuda=cuda), SimpleNamespace(type="cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free * gib, 24 * gib))
+    facts = SimpleNamespace(name="NVIDIA X", total_memory=24 * gib, major=8, minor=9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: facts)
+    finding = device.memory(torch, torch.device("cuda:0"))
     assert (finding.state, finding.found) == (state, f"NVIDIA X, {free:.1f} of 24.0 GiB free")
 
 

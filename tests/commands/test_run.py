@@ -242,7 +242,9 @@ def test_what_is_done_is_not_run_again_and_on_request_nothing_that_cannot_fit(tm
     def run_jobs(todo, *_):
         for job in todo:
             ran.append(job.seed)
-            yield Store(grid.folder).append(Row(job, "ok"))
+            row = Row(job, "ok")
+            Store(grid.folder).append(row)
+            yield row
 
     monkeypatch.setattr(run, "run_jobs", run_jobs)
     monkeypatch.setattr(run, "write_outcome", lambda folder, store: store.rows())
