@@ -1,7 +1,6 @@
 """What ends a command: the user's errors, in words that say what to do, and exit codes."""
 
 import difflib
-import signal
 from collections.abc import Iterable
 
 DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -24,15 +23,3 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """` Did you mean x?` for the closest of `names`, or nothing."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f" Did you mean {close[0]}?" if close else ""
-
-
-def ending(code: int | None) -> str:
-    """A process's exit code in words."""
-    if code is None:
-        return "it closed its pipe and did not exit"
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "svdsweep"
 FLOORS = (
     {"errors"},
-    {"config"},
+    {"config", "platforms"},
     {"store"},
     {"backends", "images", "terminal"},
     {"models", "memory", "probes", "metrics"},
@@ -138,6 +138,37 @@ def test_text_is_utf_8_on_every_machine():
         if isinstance(node, ast.Call) and is_in_the_locales_encoding(node)
     ]
     assert not bare, 'give encoding="utf-8"'
+
+
+def test_files_have_the_same_line_ends_on_every_machine():
+    asked = {"write_text": "newline", "to_csv": "lineterminator"}
+    bare = [
+        f"{path.relative_to(PACKAGE.parent)}:{node.lineno}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in asked
+        if asked[node.func.attr] not in {word.arg for word in node.keywords}
+    ]
+    assert not bare, 'give newline="\\n", or lineterminator="\\n"'
+
+
+PLATFORM_WORDS = re.compile(
+    r"killpg|pass_fds|start_new_session|creationflags|preexec|SIG(KILL|TERM|HUP|USR|BREAK|CHLD|STOP|CONT|ALRM)"
+    r"|/proc\b|affinity|cpu_count\(\)|os\.(fork|kill|name|uname|getpgid|setsid|getuid|replace)\b|sys\.platform"
+    r"|import (fcntl|resource|termios|pwd|grp|msvcrt|winreg|_winapi)\b"
+)
+"""What one operating system has and another has not."""
+
+
+def test_only_the_folder_of_platforms_knows_the_operating_system():
+    told = [
+        f"{path.relative_to(PACKAGE.parent)}:{number}: {line.strip()}"
+        for path in OURS
+        if "platforms" not in path.parts[:-1]
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if PLATFORM_WORDS.search(line)
+    ]
+    assert not told, "ask svdsweep.platforms"
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:

@@ -87,9 +87,9 @@ def write_results(folder: Path, rows: Iterable[Row]) -> list[Path]:
     rows = rows_told_apart(rows)
     frame = results(rows)
     writers: dict[str, Callable[[Path], Any]] = {
-        "results.csv": lambda path: inert(frame).to_csv(path, index=False),
+        "results.csv": lambda path: inert(frame).to_csv(path, index=False, lineterminator="\n"),
         "results.parquet": lambda path: write_parquet(path, mixed_as_text(frame)),
-        "results.md": lambda path: path.write_text(markdown(rows), encoding="utf-8"),
+        "results.md": lambda path: path.write_text(markdown(rows), encoding="utf-8", newline="\n"),
         "series.parquet": lambda path: write_series(path, rows),
     }
     for name, write in writers.items():

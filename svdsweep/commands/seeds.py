@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         cell = [str(name) for name in table if name not in Spread.__dataclass_fields__]
         columns = [*cell, *SHOWN_OF_SPREAD]
     if asked.csv:
-        write_asked(asked.csv, inert(table).to_csv(index=False))
+        write_asked(asked.csv, inert(table).to_csv(index=False, lineterminator="\n"))
     print(table.to_json(orient="records", indent=1) if asked.json else text(table, columns))
     return 0
 

@@ -3,12 +3,12 @@
 import errno
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from svdsweep.errors import UserError, ending
+from svdsweep.errors import UserError
+from svdsweep.platforms import system
 
 CODEC = "libx264"
 OWN = "IMAGEIO_FFMPEG_EXE"
@@ -73,8 +73,8 @@ def run(arguments: Sequence[str], given: bytes | memoryview = b"") -> bytes:
         return done.stdout
     words = re.sub(r" @ 0x[0-9a-f]+", "", done.stderr.decode(errors="replace"))
     lines = [line for line in words.splitlines() if line.strip()][-LAST_LINES:]
-    how = ": ".join([f"ffmpeg ended: {ending(done.returncode)}", *filter(None, ["; ".join(lines)])])
-    if done.returncode == -getattr(signal, "SIGXFSZ", 0):
+    how = ": ".join([f"ffmpeg ended: {system.ending(done.returncode)}", *filter(None, ["; ".join(lines)])])
+    if system.met_size_limit(done.returncode):
         raise OSError(errno.EFBIG, f"The file would be larger than this process may write (ulimit -f). {how}")
     for number in REFUSALS:
         if os.strerror(number) in words:

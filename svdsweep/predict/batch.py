@@ -1,7 +1,6 @@
 """Predictions for many jobs: from the cache, or simulated, jobs that differ only in their decode together."""
 
 import gc
-import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
@@ -11,6 +10,7 @@ from multiprocessing import get_context
 
 from svdsweep.config import Job
 from svdsweep.memory.conflicts import why_not
+from svdsweep.platforms import host
 from svdsweep.predict import cache
 from svdsweep.predict.prediction import Prediction
 
@@ -71,8 +71,7 @@ def processes_here() -> int:
     """As many as the cores and the free memory of this machine bear."""
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(psutil.virtual_memory().available / 2**30 / GIB_A_PROCESS)))
+    return max(1, min(host.cores(), int(psutil.virtual_memory().available / 2**30 / GIB_A_PROCESS)))
 
 
 def simulators(processes: int) -> AbstractContextManager[Executor | None]:

@@ -53,7 +53,7 @@ def keep(job: Job, prediction: Prediction) -> None:
     if job.memory.extra:
         return
     with contextlib.suppress(OSError), renamed_when_done(_path(job)) as part:
-        part.write_text(json.dumps(asdict(prediction), separators=(",", ":")), encoding="utf-8")
+        part.write_text(json.dumps(asdict(prediction), separators=(",", ":")), encoding="utf-8", newline="\n")
 
 
 def front_key(job: Job) -> str:

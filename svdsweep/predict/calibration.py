@@ -109,7 +109,7 @@ def write(folder: Path, calibrations: dict[str, Calibration]) -> None:
         return
     plain = {gpu: asdict(calibration) for gpu, calibration in sorted((read(folder) | calibrations).items())}
     with renamed_when_done(folder / FILE) as part:
-        part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def read(folder: Path) -> dict[str, Calibration]:

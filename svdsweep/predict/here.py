@@ -49,6 +49,6 @@ def keep(gpu: Gpu) -> bool:
     """Add a measured GPU to the file, in place of an earlier measurement; False where it cannot be written."""
     plain = {name: dataclasses.asdict(each) for name, each in (measured_gpus() | {gpu.title: gpu}).items()}
     with contextlib.suppress(OSError), renamed_when_done(rates_file()) as part:
-        part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8", newline="\n")
         return True
     return False

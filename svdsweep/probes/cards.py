@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from svdsweep.platforms import host
 from svdsweep.probes import found
 from svdsweep.probes.found import Card
 
@@ -23,7 +24,7 @@ def cards_of(kind: str) -> dict[str, Card]:
 def _seen(kind: str) -> Named:
     cards = found.for_rocm() if kind == "rocm" else found.for_xpu()
     below, above = _masks(kind)
-    if cards or found.lists_gpus():
+    if cards or host.lists_gpus():
         return _masked([card for _, card in _masked(cards, below)], above)
     shown = found.told_by_torch()  # under the masks
     tokens = above.split(",") if above else map(str, range(len(shown)))

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from svdsweep.errors import UserError
+from svdsweep.platforms import host
 from svdsweep.probes import found
 from svdsweep.probes.build import MAKERS, torch_build
 from svdsweep.probes.cards import cards_of
@@ -232,9 +233,9 @@ def _spellings(here: Sequence[str]) -> set[str]:
 
 def cores() -> int:
     """The CPU cores that this process may use: what the user says by OMP_NUM_THREADS, else what SLURM has allotted to
-    the task, else the process's affinity mask."""
+    the task, else those that the system lets it use."""
     for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
         number = os.environ.get(name, "")
         if number.isdigit() and int(number):
             return int(number)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return host.cores()

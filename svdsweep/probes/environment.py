@@ -12,8 +12,8 @@ import torch
 
 from svdsweep.backends import backend_of
 from svdsweep.config.version import version_of
+from svdsweep.platforms import host
 from svdsweep.probes import amd, nvml
-from svdsweep.probes.found import apple_chip
 from svdsweep.probes.nvml import State
 from svdsweep.store.kinds import Scalar
 
@@ -32,7 +32,7 @@ def provenance(device: torch.device) -> dict[str, Scalar]:
         "device": str(device),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": host.cpu_name(),
         "cpu_cores": psutil.cpu_count(logical=False),
         "threads": torch.get_num_threads(),
         "host_ram_gib": psutil.virtual_memory().total / 2**30,
@@ -53,7 +53,7 @@ def provenance(device: torch.device) -> dict[str, Scalar]:
 
 def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's: results are bit-equal only on one kind of device."""
-    return str(backend_of(device).facts(device).get("gpu") or _cpu_name() or "cpu")
+    return str(backend_of(device).facts(device).get("gpu") or host.cpu_name() or "cpu")
 
 
 def state_of(device: torch.device) -> State:
@@ -82,15 +82,6 @@ def _sdpa_kernels(device: torch.device) -> str | None:
         "math": torch.backends.cuda.math_sdp_enabled(),  # type: ignore[no-untyped-call]
     }
     return ",".join(name for name, on in switches.items() if on)
-
-
-@cache
-def _cpu_name() -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return apple_chip() or platform.processor() or None
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
 
 
 @cache

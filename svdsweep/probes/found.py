@@ -1,7 +1,6 @@
 """GPUs that the machine has, whoever can use them: by the PCI bus and the kernel of Linux, or Apple's. No torch."""
 
 import json
-import platform
 import re
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import psutil
+
+from svdsweep.platforms import host
 
 SYS = Path("/sys")
 VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
@@ -79,26 +80,8 @@ def for_xpu() -> list[Card]:
 
 def apple() -> list[Card]:
     """The GPU of a Mac with a chip of Apple's, which shares the host's memory."""
-    if sys.platform != "darwin" or platform.machine() != "arm64":
-        return []
-    return [Card("Apple", apple_chip() or "Apple GPU", psutil.virtual_memory().total / 2**30)]
-
-
-@cache
-def apple_chip() -> str | None:
-    """The chip's name, as in `Apple M2 Max`; None off macOS."""
-    if sys.platform != "darwin":
-        return None
-    command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-    with suppress(OSError, subprocess.SubprocessError):
-        told = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=10)
-        return told.stdout.strip() or None
-    return None
-
-
-def lists_gpus() -> bool:
-    """Whether the system itself tells which GPUs there are: Linux does, but under WSL."""
-    return sys.platform == "linux" and not (SYS.parent / "dev/dxg").exists()
+    chip = host.gpus_chip()
+    return [Card("Apple", chip, psutil.virtual_memory().total / 2**30)] if chip else []
 
 
 @cache

@@ -1,14 +1,12 @@
 """Device and host memory as PyTorch's allocator, the driver and the kernel count it; None where it cannot be read."""
 
 import gc
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
 import torch
 
 from svdsweep.backends import backend_of
+from svdsweep.platforms import host
 
 GIB = 2**30
 
@@ -62,29 +60,16 @@ def cap(device: torch.device, limit_gib: float | None) -> None:
 
 
 def reset_host_peak() -> bool:
-    """Have the kernel begin a new peak of this process's memory; False where it cannot: the peak is then that of the
+    """Have the system begin a new peak of this process's memory; False where it cannot: the peak is then that of the
     process's whole life."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    except OSError:
-        return False
-    return True
+    return host.reset_memory_peak()
 
 
 def host_peak_gib() -> float | None:
-    """Peak resident memory of this process since `reset_host_peak`, plus its living children's; None off Linux."""
-    pids = ["self", *(str(child.pid) for child in psutil.Process().children(recursive=True))]
-    peaks = [peak for pid in pids if (peak := _high_water_bytes(pid)) is not None]
-    return sum(peaks) / GIB if peaks else None
+    """Peak resident memory of this process since `reset_host_peak`, plus its living children's where that is told."""
+    peak = host.memory_peak_bytes()
+    return peak / GIB if peak is not None else None
 
 
 def _gib(nbytes: int | None) -> float | None:
     return None if nbytes is None else nbytes / GIB
-
-
-def _high_water_bytes(pid: str) -> int | None:
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return None

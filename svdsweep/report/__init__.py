@@ -37,16 +37,20 @@ def write(folder: Path, predict: bool = False) -> Path:
                 svg.png(plot, folder / "plots" / f"{plot.name}.png")
         table = strategy_table(page.strategies)
         texts = {
-            "strategies.csv": inert(table).to_csv(index=False),
+            "strategies.csv": inert(table).to_csv(index=False, lineterminator="\n"),
             "strategies.tex": latex(table, PRINTED),
             "report.md": markdown.text(page),
             "report.html": html(page),
         }
         if page.prediction and not page.prediction.compared.table.empty:
-            texts["predictions.csv"] = inert(page.prediction.compared.table).to_csv(index=False)
+            texts["predictions.csv"] = inert(page.prediction.compared.table).to_csv(
+                index=False, lineterminator="\n"
+            )
         for name, text in texts.items():
             with renamed_when_done(folder / name) as part:
-                part.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no UTF-8
+                part.write_text(
+                    text, encoding="utf-8", errors="replace", newline="\n"
+                )  # names of files may be no UTF-8
     except OSError as e:
         raise UserError(f"{folder}: the report cannot be written there ({e.strerror}).") from e
     warn(folder, *page.sweep.problems)

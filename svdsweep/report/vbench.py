@@ -60,7 +60,7 @@ def export(sweep_folder: Path, target: Path) -> list[str]:
             )
     commands = [_export_cell(sweep_folder, target / cell, members, names) for cell, members in cells.items()]
     (target / "README.txt").write_text(
-        ADVICE.format(commands="\n".join(commands)), encoding="utf-8", errors="surrogateescape"
+        ADVICE.format(commands="\n".join(commands)), encoding="utf-8", errors="surrogateescape", newline="\n"
     )
     return commands
 
@@ -103,7 +103,10 @@ def _export_cell(sweep_folder: Path, folder: Path, rows: list[Row], names: dict[
         entries.append({"prompt_en": name, "dimension": [*DIMENSIONS], "custom_image_path": place})
     info = folder / "full_info.json"
     info.write_text(
-        json.dumps(entries, indent=1, ensure_ascii=False), encoding="utf-8", errors="surrogateescape"
+        json.dumps(entries, indent=1, ensure_ascii=False),
+        encoding="utf-8",
+        errors="surrogateescape",
+        newline="\n",
     )
     words = ["python", "evaluate_i2v.py", "--videos_path", str((folder / "videos").resolve())]
     words += ["--full_json_dir", str(info.resolve()), "--dimension", *DIMENSIONS]

@@ -1,7 +1,6 @@
 """A job in the hands of a worker: what its driver has seen of it, enough for a row if the worker cannot answer."""
 
 import contextlib
-import signal
 import socket
 import time
 from dataclasses import replace
@@ -10,8 +9,7 @@ from datetime import UTC, datetime
 import psutil
 
 from svdsweep.config import Job
-from svdsweep.errors import ending
-from svdsweep.runner import host
+from svdsweep.platforms import host, system
 from svdsweep.store.kinds import Scalar
 from svdsweep.store.rows import WHOLE, Row
 from svdsweep.store.secrets import masked_row
@@ -54,12 +52,12 @@ class GivenJob:
 
     def crashed(self, code: int | None, tail: str) -> Row:
         """The row after its worker's process has ended with an exit code, with the tail of the log."""
-        now = host.oom_kills() if code == -signal.SIGKILL else None
-        if now is None or self._oom_kills is None or now <= self._oom_kills:
-            return self.lost("crashed", f"worker ended: {ending(code)}", tail)
+        who = host.out_of_memory(code, self._oom_kills)
+        if not who:
+            return self.lost("crashed", f"worker ended: {system.ending(code)}", tail)
         memory_gib = psutil.virtual_memory().total / GIB
         used = f"last seen with {self._ram_peak_gib or 0:.1f} of {memory_gib:.1f} GiB of host memory"
-        note = f"The kernel's out-of-memory killer ended the worker, {used}."
+        note = f"{who} the worker, {used}."
         return self.lost("crashed", note, tail, note)
 
     def lost(self, status: str, what: str, tail: str, *notes: str) -> Row:

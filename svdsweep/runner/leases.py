@@ -11,6 +11,7 @@ from pathlib import Path
 
 import orjson
 
+from svdsweep.platforms import system
 from svdsweep.store import processes
 from svdsweep.store.places import is_plain, read_plain
 
@@ -45,10 +46,10 @@ class Holder:
             return f"{sign}; after {stale_s:g} s without one (runner.claim_stale_s) its jobs come here"
         if self.is_stopped:
             return (
-                f"it is stopped (Ctrl-Z?), {sign}: `kill -CONT {self.pid}` lets it go on, `kill -9 {self.pid}` ends it "
-                "and its jobs come here"
+                f"it is stopped (Ctrl-Z?), {sign}: `kill -CONT {self.pid}` lets it go on, "
+                f"`{system.how_to_end(self.pid, at_once=True)}` ends it and its jobs come here"
             )
-        return f"{sign}; `kill {self.pid}` would end it, and its jobs come here"
+        return f"{sign}; `{system.how_to_end(self.pid)}` would end it, and its jobs come here"
 
 
 class Leases:
@@ -104,7 +105,7 @@ class Leases:
             self.release(key)
             return False
         for dead in before:
-            dead.unlink(missing_ok=True)
+            system.remove(dead)
         return True
 
     def free(self, key: str) -> bool:
@@ -132,7 +133,7 @@ class Leases:
         """Give a lease back; the job's row, if it has one, is stored by now."""
         path = self._held.pop(key, None)
         if path and _content(path) == self.me:  # it may have been taken over while this machine slept
-            path.unlink(missing_ok=True)
+            system.remove(path)
 
     def _leases_of(self, key: str) -> dict[Path, tuple[int, int]]:
         """A job's lease files, each with what tells it from a later one of the same name."""

@@ -19,7 +19,7 @@ from svdsweep.worker.contract import Load, Slot
 def run(
     jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch, signals: bool = True
 ) -> Iterator[Row]:
-    """Run jobs on this machine's devices; see `run_jobs`. `signals=False` leaves SIGINT and SIGTERM to the caller."""
+    """Run jobs on this machine's devices; see `run_jobs`. `signals=False` leaves Ctrl-C and its like to the caller."""
     folder, load_name = folder.resolve(), name_of(load)
     devices = discover(options.devices)
     if options.workers_per_device > 1 and devices != ["cpu"]:

@@ -176,7 +176,7 @@ def _submit(todo: Sequence[Job], load: str, options: Runner, folder: Path, befor
     note = {"array": array, "shards": len(parts), "keys": [job.key for job in todo]}
     note |= {"at": datetime.now(UTC).isoformat(timespec="seconds")}
     with renamed_when_done(folder / "slurm" / "submitted.json") as part:
-        part.write_text(json.dumps(note) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(note) + "\n", encoding="utf-8", newline="\n")
     return array
 
 

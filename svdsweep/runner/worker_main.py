@@ -16,9 +16,9 @@ from typing import Any
 
 from svdsweep.config import Job
 from svdsweep.errors import UserError
+from svdsweep.platforms import host, system
 from svdsweep.probes.devices import environment_of
 from svdsweep.probes.out_of_memory import is_out_of_memory
-from svdsweep.runner import host
 from svdsweep.store.rows import Row
 from svdsweep.store.secrets import masked, masked_row
 from svdsweep.worker.contract import Load, Report, Slot, Work
@@ -58,25 +58,22 @@ def environment(slot: Slot) -> dict[str, str]:
 
 
 def command(pipe: int, lifeline: int) -> list[str]:
-    """The command line of a worker; the two file descriptors must be passed on to it."""
+    """The command line of a worker, which inherits the ends of the two pipes under these numbers."""
     paths = [path or os.getcwd() for path in sys.path]
     return [sys.executable, "-c", BOOT, str(pipe), str(lifeline), json.dumps(paths)]
 
 
 def main() -> None:
     """Entry point of a worker's process: `command` says with which arguments."""
-    # SLURM signals all processes of a step, and the driver ends its own workers
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    for number in system.signals_of_a_group():
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     host.wake_with_the_parents_death()
-    pipe, lifeline = int(sys.argv[1]), int(sys.argv[2])
-    for descriptor in (pipe, lifeline):
-        os.set_inheritable(descriptor, False)
+    driver, lifeline = system.opened(int(sys.argv[1])), system.opened(int(sys.argv[2]), writable=False)
     sys.argv[1:] = []
     threading.Thread(target=_die_with_the_driver, args=(lifeline,), daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the driver has hung up
-        serve(Connection(pipe))
+        serve(driver)
 
 
 def serve(driver: Connection) -> None:
@@ -133,8 +130,8 @@ def _story(e: BaseException) -> str:
     return f"{type(e).__name__}: {e}\n" + "".join(traceback.format_exception(e)).rstrip()
 
 
-def _die_with_the_driver(lifeline: int) -> None:
+def _die_with_the_driver(lifeline: Connection) -> None:
     """Wait for the end of file that the driver's death is, then end this process and what it has started."""
-    while os.read(lifeline, 1):
-        pass
-    os.killpg(0, signal.SIGKILL)
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    system.end_family()

@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import re
-import signal
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -13,8 +11,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from svdsweep.config import Job, Runner
-from svdsweep.errors import ending
 from svdsweep.memory.conflicts import needs_fresh_process
+from svdsweep.platforms import system
+from svdsweep.platforms.contract import Process
 from svdsweep.runner.contract import Watch
 from svdsweep.runner.given_job import GivenJob
 from svdsweep.runner.worker_main import command, environment
@@ -54,8 +53,9 @@ class WorkerProcess:
         self.returned: Job | None = None
         self.cause = ""
         """Why the last start failed."""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline = -1
+        self._process: Process | None = None
+        self._lifeline: Connection | None = None
+        """The system closes it when this process dies, however it does, and the worker ends itself."""
         self._ready = self._spoilt = False
         self._failed_starts = 0
         self._deadline = float("inf")
@@ -85,23 +85,15 @@ class WorkerProcess:
     def start(self) -> None:
         """Start a process; it is `idle` when it has loaded. Raises OSError when its log cannot be written."""
         self.pipe, theirs = Pipe()
-        # the system closes our end when we die, and the worker ends itself
-        lifeline_end, self._lifeline = os.pipe()
-        try:
-            with self.log.open("ab", buffering=0) as log:
-                log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, {self.slot.device}\n".encode())
-                self._process = subprocess.Popen(
-                    command(theirs.fileno(), lifeline_end),
-                    env=environment(self.slot),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(theirs.fileno(), lifeline_end),
-                    start_new_session=True,  # Ctrl-C does not reach it, and what it starts is killed with it
-                )
-        finally:
-            theirs.close()  # an end left open here would hide the worker's death
-            os.close(lifeline_end)
+        lifeline, self._lifeline = Pipe(duplex=False)
+        with (
+            theirs,
+            lifeline,
+            self.log.open("ab", buffering=0) as log,
+        ):  # left open, `theirs` would hide its death
+            log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, {self.slot.device}\n".encode())
+            line = command(theirs.fileno(), lifeline.fileno())
+            self._process = system.start(line, (theirs, lifeline), environment(self.slot), log)
         self._ready, self._spoilt, self.given, self.cause = False, False, None, ""
         self._send((self.load, self.slot), self.options.start_timeout_s)
 
@@ -117,11 +109,11 @@ class WorkerProcess:
         assert self.pipe is not None
         assert self._process is not None
         dead = self._process.poll() is not None
-        if readable or (dead and self.pipe.poll()):  # its last words come before its death
-            try:
-                message = self.pipe.recv()
-            except (EOFError, OSError):  # OSError: it died in the middle of a message
-                return self._died(self._process)
+        try:  # its last words come before its death
+            message = self.pipe.recv() if readable or (dead and self.pipe.poll()) else None
+        except (EOFError, OSError):  # OSError: it died in the middle of a message
+            message, dead = None, True
+        if message:
             return self._hear(message)
         if dead:
             return self._died(self._process)
@@ -136,15 +128,14 @@ class WorkerProcess:
         was_busy = self.job is not None
         self._rest()
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            os.close(self._lifeline)
+            self._process.kill_family()
             if was_busy:
                 clear_unfinished(self.slot.folder)
-        if self.pipe is not None:
-            self.pipe.close()
-        self.pipe, self._process, self._ready = None, None, False
+        for end in (self.pipe, self._lifeline):
+            if end is not None:
+                end.close()
+        self.pipe = self._lifeline = self._process = None
+        self._ready = False
 
     def needs_fresh_process(self, job: Job) -> bool:
         """Whether the present process may not take this job: it is spoilt, or what it has loaded cannot be undone."""
@@ -191,7 +182,7 @@ class WorkerProcess:
     def _rest(self) -> None:
         self.job, self._deadline, self._idle_since = None, float("inf"), time.monotonic()
 
-    def _died(self, process: subprocess.Popen[bytes]) -> Row | None:
+    def _died(self, process: Process) -> Row | None:
         """The process has ended by itself."""
         try:
             code = process.wait(timeout=10)  # its exit code, which killing it now would replace
@@ -204,7 +195,7 @@ class WorkerProcess:
         self.returned = job
         self._failed_starts += 1
         when = "while starting" if not was_ready else "before it took its job" if job else "without a job"
-        self.cause = self.cause or f"the worker ended {when}: {ending(code)}\n{self._tail()}"
+        self.cause = self.cause or f"the worker ended {when}: {system.ending(code)}\n{self._tail()}"
         return None
 
     def _late(self) -> Row | None:

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from svdsweep.errors import UserError
-from svdsweep.store.processes import is_alive, machine
+from svdsweep.platforms import host, system
+from svdsweep.store.processes import is_alive
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def renamed_when_done(path: Path) -> Iterator[Path]:
     part.unlink(missing_ok=True)  # a link of that name would be written through
     try:
         yield part
-        os.replace(part, path)
+        system.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -40,7 +41,7 @@ def clear_unfinished(folder: Path) -> None:
 @cache
 def _mark() -> str:
     """How the names of temporary files of this machine begin; the process's number follows."""
-    return f".{hashlib.sha256(machine().encode()).hexdigest()[:8]}-"
+    return f".{hashlib.sha256(host.identity().encode()).hexdigest()[:8]}-"
 
 
 def absolute(path: str | Path) -> str:
@@ -57,6 +58,8 @@ def write_asked(path: Path, text: str) -> None:
     """Write a file that the user asked for. Raises UserError where it cannot be written."""
     try:
         with renamed_when_done(path) as part:
-            part.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no UTF-8
+            part.write_text(
+                text, encoding="utf-8", errors="replace", newline="\n"
+            )  # names of files may be no UTF-8
     except OSError as e:
         raise UserError(f"{path} cannot be written ({e.strerror}).") from e

@@ -34,7 +34,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     settings = [masked(setting) for setting in manifest.settings]
     facts = asdict(manifest) | {"settings": settings, "svdsweep": __version__, "written_at": written_at}
     with renamed_when_done(folder / FILE) as part:
-        part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def read_manifest(folder: Path) -> Mapping[str, Any]:

@@ -1,30 +1,21 @@
 """Who a process is to others that share its folder, and which processes of this machine live: no clock is believed."""
 
 import os
-import socket
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 
 import psutil
 
+from svdsweep.platforms import host
+
 BORN_WITHIN_S = 60
 """What a step of the clock may move a process's time of birth by, where nothing better is known of it."""
-
-
-@cache
-def machine() -> str:
-    """A name of this machine for as long as its process numbers hold: two containers, or two boots, have two."""
-    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    boot_id = boot.read_text(encoding="utf-8").strip() if boot.exists() else ""
-    return f"{socket.gethostname()}/{boot_id}/{os.readlink(space) if space.exists() else ''}"
 
 
 def own() -> dict[str, object]:
     """What tells this process from all others, for a file: `lives` answers for it."""
     pid = os.getpid()
     born = psutil.Process().create_time()
-    return {"machine": machine(), "pid": pid, "born": born, "begun": _begun(pid)}
+    return {"machine": host.identity(), "pid": pid, "born": born, "begun": host.begun(pid)}
 
 
 def lives(owner: Mapping[str, object]) -> bool | None:
@@ -36,7 +27,7 @@ def lives(owner: Mapping[str, object]) -> bool | None:
     if not is_alive(pid):
         return False
     try:
-        begun, now = (text.rpartition(" ") for text in (str(owner.get("begun") or ""), _begun(pid)))
+        begun, now = (text.rpartition(" ") for text in (str(owner.get("begun") or ""), host.begun(pid)))
         if begun[2] and now[2]:
             return begun == now if begun[0] == now[0] else None
         return abs(psutil.Process(pid).create_time() - born) < BORN_WITHIN_S
@@ -60,13 +51,3 @@ def is_stopped(pid: int) -> bool:
         return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
     except psutil.Error:
         return False
-
-
-def _begun(pid: int) -> str:
-    """When a process began, in ticks since the boot, behind the time namespace in which they were counted; "" where
-    only a clock tells. Linux derives the time of birth from it and the wall clock, so that this one moves."""
-    ticks, space = Path(f"/proc/{pid}/stat"), Path("/proc/self/ns/time")
-    if not ticks.exists():
-        return ""
-    count = ticks.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    return f"{os.readlink(space) if space.exists() else ''} {count}"

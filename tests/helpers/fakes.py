@@ -1,13 +1,15 @@
 """Fake workers: what a job does is written in its image's name, so that a test can say it in the grid."""
 
 import errno
+import faulthandler
 import os
-import signal
 import subprocess
 import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+import psutil
 
 from svdsweep.config import Image, Job, Memory
 from svdsweep.errors import UserError
@@ -120,9 +122,11 @@ def act(job: Job, slot: Slot, attempt: int) -> object:
         case "sysexit":
             sys.exit(int(value))
         case "kill":
-            os.kill(os.getpid(), getattr(signal, value or "SIGKILL"))
+            psutil.Process().kill()
+        case "segfault":
+            faulthandler._sigsegv()
         case "hang":
-            subprocess.Popen(["sleep", "3000"])
+            subprocess.Popen([sys.executable, "-ISc", "import time; time.sleep(3000)"])
             time.sleep(3000)
         case "held":  # dies while another process holds its end of the pipe
             if os.fork() == 0:

@@ -1,7 +1,10 @@
-"""What the runner's tests share: a sweep here or in a process of its own, and looking for what it left behind."""
+"""What the runner's tests share: a sweep here or in a process of its own, and looking for what it left behind.
+
+Such a process may be given a Windows to run on, by the emulation in `windows/`."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import fakes
 import psutil
+import pytest
 
 from svdsweep.config import Runner
 from svdsweep.runner import run_jobs
@@ -17,6 +21,10 @@ from svdsweep.runner.contract import Watch
 from svdsweep.store.rows import read_rows
 
 HERE = Path(__file__).parent
+EMULATED = pytest.mark.skipif(sys.platform != "linux", reason="Windows is emulated on Linux")
+SYSTEMS = ["this one", pytest.param("windows", marks=EMULATED)]
+STOPS = [signal.SIGINT, signal.SIGTERM] if os.name != "nt" else [signal.CTRL_BREAK_EVENT]
+"""What asks a driver of `start_driver` to stop."""
 
 
 class Heard(Watch):
@@ -55,18 +63,32 @@ def ran(folder):
     return Counter(line.split()[0] for line in lines)
 
 
-def start_driver(folder, jobs, clock_step_s=0, prefix=(), **options):
+def environment(system):
+    """The environment of a Python on this system or on an emulated one."""
+    emulation = [str(HERE / "windows")] if system == "windows" else []
+    paths = [*emulation, str(HERE), *filter(None, sys.path)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def start_driver(folder, jobs, system="this one", clock_step_s=0, prefix=(), **options):
     """A sweep of (seed, does) pairs in a process of its own, which prints a line a row.
 
     Its clock is off by `clock_step_s`; `prefix` is a command that starts it."""
     plan = {"folder": str(folder), "jobs": jobs, "options": options, "clock_step_s": clock_step_s}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])}
     return subprocess.Popen(
         [*prefix, sys.executable, str(HERE / "driver.py"), json.dumps(plan)],
-        env={**environment, "SVDSWEEP_TEST_FOLDER": str(folder)},
+        env={**environment(system), "SVDSWEEP_TEST_FOLDER": str(folder)},
         stdout=subprocess.PIPE,
         encoding="utf-8",
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
+
+
+def sweep_on(system, folder, jobs, **options):
+    """A sweep of (seed, does) pairs to its end, in a process of its own; all rows of the folder."""
+    with start_driver(folder, jobs, system, **options) as driver:
+        assert driver.wait(60) == 0
+    return stored(folder)
 
 
 def wait_for(condition, limit_s=30.0):

@@ -135,10 +135,7 @@ def test_the_cores_are_the_users_word_then_slurms_then_the_mask(monkeypatch, omp
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(7)), raising=False)
-    assert devices.cores() == count
-    monkeypatch.delattr(devices.os, "sched_getaffinity")
-    monkeypatch.setattr(devices.os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(devices.host, "cores", lambda: 7)
     assert devices.cores() == count
 
 

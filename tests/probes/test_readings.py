@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -160,30 +159,6 @@ def test_only_a_gpus_allocator_is_told_to_forget(monkeypatch: pytest.MonkeyPatch
         vram.reset_peak(device)
         vram.empty_cache(device)
     assert told == ["collect", GPU, "collect", "empty"], "garbage goes first: it may hold tensors"
-
-
-def test_the_hosts_peak_counts_children_and_is_unknown_where_no_kernel_tells_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    real, asked = vram.Path, []
-    monkeypatch.setattr(vram, "Path", lambda path: real(f"{tmp_path}{path}"))
-
-    def children(recursive: bool = False) -> list[Any]:
-        asked.append(recursive)
-        return [SimpleNamespace(pid=pid) for pid in (7, 8, 9)]
-
-    monkeypatch.setattr(vram.psutil, "Process", lambda: SimpleNamespace(children=children))
-    assert not vram.reset_host_peak()
-    assert vram.host_peak_gib() is None
-    for pid, line in (("self", "VmHWM:\t 2097152 kB"), ("7", "VmPeak:\t 9 kB"), ("8", "VmHWM:\t 1048576 kB")):
-        (tmp_path / "proc" / pid).mkdir(parents=True)
-        (tmp_path / "proc" / pid / "status").write_text(
-            f"Name:\t süß\n{line}\nVmRSS:\t 5 kB\n", encoding="utf-8"
-        )
-    assert vram.host_peak_gib() == 3.0
-    assert asked == [True, True], "children of children hold memory too"
-    assert vram.reset_host_peak()
-    assert (tmp_path / "proc" / "self" / "clear_refs").read_text(encoding="utf-8") == "5"
 
 
 def test_provenance_tells_memory_in_gib(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import fakes
 import psutil
 import pytest
-from running import family, start_driver, stored, wait_for
+from running import SYSTEMS, family, start_driver, stored, wait_for
 
 from svdsweep.config import Runner
 from svdsweep.images.ffmpeg import frames_in
@@ -19,12 +19,13 @@ KILLS, JOBS = 30, 60
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_after_thirty_kills_every_job_has_one_final_row_and_nothing_finished_ran_twice(folder):
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_after_thirty_kills_every_job_has_one_final_row_and_nothing_finished_ran_twice(folder, system):
     draw = random.Random(6)
     jobs = [(i, f"encode {draw.uniform(0.2, 0.4):.2f}") for i in range(JOBS)]
     keys = {fakes.job(i).key for i in range(JOBS)}
     attempts = 1000
-    driver, killed_drivers = start_driver(folder, jobs, attempts=attempts), 0
+    driver, killed_drivers = start_driver(folder, jobs, system, attempts=attempts), 0
     for i in range(KILLS):
         _wait_for_workers(driver)
         if i % 3 == 2:
@@ -32,7 +33,7 @@ def test_after_thirty_kills_every_job_has_one_final_row_and_nothing_finished_ran
             driver.wait()
             killed_drivers += 1
             wait_for(lambda: not family(folder))
-            driver = start_driver(folder, jobs, attempts=attempts)
+            driver = start_driver(folder, jobs, system, attempts=attempts)
         elif i % 3 == 1:
             draw.choice(_workers(driver)).kill()
         else:

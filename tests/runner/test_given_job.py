@@ -1,22 +1,22 @@
 """What a driver has seen of a job in a worker's hands, for the row of a worker that cannot answer."""
 
 import os
-import signal
 from types import SimpleNamespace
 
 import fakes
 import psutil
-import pytest
 
-from svdsweep.errors import ending
-from svdsweep.runner import host
+from svdsweep.platforms import host
 from svdsweep.runner.given_job import GivenJob
 from svdsweep.store.rows import Row
 
 
 def test_a_job_killed_for_memory_tells_the_largest_peaks_in_gib(monkeypatch):
-    kills, held = iter([5, 6]), iter([2**30, 3 * 2**30, 2**31])
-    monkeypatch.setattr(host, "oom_kills", lambda: next(kills))
+    held = iter([2**30, 3 * 2**30, 2**31])
+    monkeypatch.setattr(host, "oom_kills", lambda: 5)
+    monkeypatch.setattr(
+        host, "out_of_memory", lambda code, kills: f"Exit code {code} after {kills} kills ended"
+    )
     seen = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=next(held)))
     monkeypatch.setattr(psutil, "Process", lambda _: seen)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * 2**30))
@@ -25,36 +25,24 @@ def test_a_job_killed_for_memory_tells_the_largest_peaks_in_gib(monkeypatch):
         given.look(os.getpid())
     given.reached("denoise", 1.5)
     given.reached("vae_decode", None)
-    row = given.crashed(-signal.SIGKILL, "the last words")
+    row = given.crashed(9, "the last words")
     assert (row.status, row.phase, row.attempt) == ("crashed", "vae_decode", 2)
     assert (row.values["host_ram_peak_gib"], row.values["vram_allocated_peak_gib"]) == (3.0, 1.5)
-    assert "last seen with 3.0 of 64.0 GiB of host memory" in row.error
+    used = "last seen with 3.0 of 64.0 GiB of host memory"
+    assert row.notes[0] == f"Exit code 9 after 5 kills ended the worker, {used}."
+    assert row.error.startswith(row.notes[0])
     assert row.error.endswith("in phase vae_decode\nthe last words")
 
 
 def test_a_job_killed_by_another_hand_blames_no_memory(monkeypatch):
-    monkeypatch.setattr(host, "oom_kills", lambda: 5)
-    row = GivenJob(fakes.job(), 1, "w-1", "cpu").crashed(-signal.SIGKILL, "")
-    assert (row.phase, row.error) == ("load", "worker ended: killed by SIGKILL")
+    monkeypatch.setattr(host, "out_of_memory", lambda code, kills: "")
+    row = GivenJob(fakes.job(), 1, "w-1", "cpu").crashed(9, "")
+    assert (row.phase, row.error) == ("load", "worker ended: exit code 9")
     assert row.notes == [
         "The peaks are the last that were seen before the worker ended.",
         "The worker's log is logs/w-1.log.",
     ]
     assert row.values == {"vram_allocated_peak_gib": None, "host_ram_peak_gib": None}
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (0, "exit code 0"),
-        (7, "exit code 7"),
-        (-11, "killed by SIGSEGV"),
-        (-99, "killed by signal 99"),
-        (None, "it closed its pipe and did not exit"),
-    ],
-)
-def test_an_exit_code_is_told_in_words(code, words):
-    assert ending(code) == words
 
 
 def test_an_answer_keeps_the_workers_own_words_and_gets_the_phase_that_it_reached():
@@ -68,19 +56,3 @@ def test_an_answer_keeps_the_workers_own_words_and_gets_the_phase_that_it_reache
     assert given.answered(Row(fakes.job(1), "defective")).phase == ""
     given.reached("vae_decode", 0.0)
     assert given.lost("timeout", "late", "").values["vram_allocated_peak_gib"] == 0.0
-
-
-@pytest.mark.parametrize(
-    ("lines", "kills"),
-    [
-        ({"/proc/vmstat": ["oom_kill 3", "oom_kill_x 9"]}, 3),
-        ({"/proc/vmstat": ["oom_kill 0"]}, 0),
-        ({"/proc/vmstat": ["oom_kill 3"], "/sys/fs/cgroup/a/b/memory.events": ["oom 9", "oom_kill 2"]}, 5),
-        ({"/proc/vmstat": ["pgfault 1"]}, None),
-        ({}, None),
-    ],
-)
-def test_what_the_kernel_killed_is_counted_here_and_in_the_cgroup(monkeypatch, lines, kills):
-    lines = {"/proc/self/cgroup": ["1:name=x:/c", "0::/a/b"], **lines}
-    monkeypatch.setattr(host, "_lines", lambda path: lines.get(path.as_posix(), []))
-    assert host.oom_kills() == kills

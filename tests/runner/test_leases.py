@@ -17,11 +17,12 @@ import psutil
 import pytest
 from running import Heard, cpu, ran, start_driver, stored, sweep, wait_for
 
+from svdsweep.platforms import host
 from svdsweep.runner import waiting
 from svdsweep.runner.leases import Leases, under_way
 from svdsweep.runner.queue import open_queue
 from svdsweep.runner.waiting import Waiting
-from svdsweep.store.processes import machine, own
+from svdsweep.store.processes import own
 from svdsweep.store.rows import Row, Store
 
 pytestmark = pytest.mark.timeout(90)
@@ -29,7 +30,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="no process can be stopped th
 LIVING = {**own(), "token": "another driver"}
 OLDER = {name: LIVING[name] for name in ("machine", "pid", "born", "token")}
 """As versions wrote it that knew the clock only."""
-DEAD = {"machine": machine()}
+DEAD = {"machine": host.identity()}
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The local pool: how a driver ends, what its workers share, and how long a process lives."""
 
-import signal
 import sys
 import time
 from collections import Counter
@@ -8,7 +7,20 @@ from types import SimpleNamespace
 
 import fakes
 import pytest
-from running import Heard, cpu, family, ran, start_driver, stored, sweep, wait_for
+from running import (
+    EMULATED,
+    STOPS,
+    SYSTEMS,
+    Heard,
+    cpu,
+    family,
+    ran,
+    start_driver,
+    stored,
+    sweep,
+    sweep_on,
+    wait_for,
+)
 
 from svdsweep.config import Runner
 from svdsweep.errors import UserError
@@ -19,9 +31,12 @@ from svdsweep.worker.contract import Slot
 pytestmark = pytest.mark.timeout(90)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_asked_once_to_stop_the_jobs_under_way_are_finished_and_kept(folder, number):
-    driver = start_driver(folder, [(i, "sleep 1") for i in range(12)])
+@pytest.mark.parametrize(
+    ("number", "system"),
+    [*((number, "this one") for number in STOPS), pytest.param(STOPS[0], "windows", marks=EMULATED)],
+)
+def test_asked_once_to_stop_the_jobs_under_way_are_finished_and_kept(folder, number, system):
+    driver = start_driver(folder, [(i, "sleep 1") for i in range(12)], system)
     wait_for(lambda: len(ran(folder)) == 2)
     driver.send_signal(number)
     assert driver.wait(20) == 130
@@ -30,27 +45,29 @@ def test_asked_once_to_stop_the_jobs_under_way_are_finished_and_kept(folder, num
     assert len(stored(folder)) == 2
 
 
-def test_asked_twice_it_ends_at_once(folder):
-    driver = start_driver(folder, [(i, "sleep 60") for i in range(4)])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_asked_twice_it_ends_at_once(folder, system):
+    driver = start_driver(folder, [(i, "sleep 60") for i in range(4)], system)
     wait_for(lambda: len(ran(folder)) == 2)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(STOPS[0])
     time.sleep(0.2)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(STOPS[0])
     assert driver.wait(20) == 130
     assert stored(folder) == []
     assert not list((folder / "claims").iterdir())
 
 
-def test_a_killed_driver_leaves_no_orphan_and_no_lost_row_and_the_next_goes_on_at_once(folder):
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_killed_driver_leaves_no_orphan_and_no_lost_row_and_the_next_goes_on_at_once(folder, system):
     acts = ["", "", "hang", "hang", "", ""]
-    driver = start_driver(folder, list(enumerate(acts)))
+    driver = start_driver(folder, list(enumerate(acts)), system)
     wait_for(lambda: len(ran(folder)) == 4 and len(stored(folder)) == 2)
     driver.kill()
     driver.wait()
     wait_for(lambda: not family(folder))  # also not what the hanging jobs had started
-    rows = sweep(folder, [fakes.job(i) for i in range(6)])
-    assert sorted(row.job.seed for row in rows) == [2, 3, 4, 5]
-    assert Counter(row.status for row in stored(folder)) == {"ok": 6}
+    rows = sweep_on(system, folder, [(i, "") for i in range(6)])
+    assert Counter(row.status for row in rows) == {"ok": 6}
+    assert sorted(row.job.seed for row in rows[2:]) == [2, 3, 4, 5]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux wakes a process when its parent dies")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 from pathlib import Path
 
 from svdsweep.models.tiny import WEIGHTS
@@ -115,8 +114,10 @@ def _train(arguments: argparse.Namespace) -> None:
         beside.join()
         if beside.exitcode:
             raise SystemExit("The decoder's training failed; its message is above.")
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"The training took {(used.ru_utime + used.ru_stime) / 60:.0f} minutes of processor time.")
+    used = os.times()
+    print(
+        f"The training took {(used.children_user + used.children_system) / 60:.0f} minutes of processor time."
+    )
     _export(arguments)
 
 
@@ -138,7 +139,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     result = evaluate(arguments.weights, arguments.photograph, arguments.images, arguments.processes)
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        arguments.json.write_text(json.dumps(result, indent=1), encoding="utf-8", newline="\n")
     print(summary(result))
 
 
