@@ -1,5 +1,6 @@
 """torch.cuda, which is NVIDIA's or (in PyTorch for ROCm) AMD's, and torch.xpu, which has the same names for Intel's."""
 
+import importlib.util
 from typing import Any
 
 import torch
@@ -21,9 +22,9 @@ class LikeCuda:
     @property
     def blind(self) -> str:
         """Energy and clocks are the driver's: see `svdsweep.probes.environment.state_of`."""
-        return "energy, clocks and temperature are empty: no driver of Intel's is asked" * (
-            self.name == "xpu"
-        )
+        if self.kind == "rocm" and importlib.util.find_spec("amdsmi") is None:
+            return "energy, clocks and temperature are empty: ROCm's Python package amdsmi is not installed"
+        return "energy, clocks and temperature are empty: Intel's driver is not asked" if self.name == "xpu" else ""
 
     @property
     def streams(self) -> Any:
