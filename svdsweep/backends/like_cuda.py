@@ -24,7 +24,11 @@ class LikeCuda:
         """Energy and clocks are the driver's: see `svdsweep.probes.environment.state_of`."""
         if self.kind == "rocm" and importlib.util.find_spec("amdsmi") is None:
             return "energy, clocks and temperature are empty: ROCm's Python package amdsmi is not installed"
-        return "energy, clocks and temperature are empty: Intel's driver is not asked" if self.name == "xpu" else ""
+        return (
+            "energy, clocks and temperature are empty: Intel's driver is not asked"
+            if self.name == "xpu"
+            else ""
+        )
 
     @property
     def streams(self) -> Any:

@@ -21,7 +21,7 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "torchao", "Dee
 """What a prediction is made with: another version, another folder."""
 PACKAGE = Path(__file__).resolve().parent.parent
 SIMULATOR = ("cost", "fake_gpu", "op_cache", "prediction", "repeats", "simulate", "tracker", "without_cuda")
-BESIDE_IT = ("memory/*.py", "models/architectures.py", "models/load.py", "predict/cache.py")
+BESIDE_IT = ("backends/*.py", "memory/*.py", "models/architectures.py", "models/load.py", "predict/cache.py")
 SOURCES = (*BESIDE_IT, *(f"predict/{module}.py" for module in SIMULATOR))
 """The modules that decide a prediction: a change in any of them makes another folder."""
 

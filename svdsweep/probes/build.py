@@ -1,12 +1,12 @@
 """Which devices the installed PyTorch was built for, read from its own file of versions: nothing is imported."""
 
-import platform
 import re
-import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
+
+from svdsweep.platforms import host
 
 KINDS = {"cuda": "cuda", "hip": "rocm", "xpu": "xpu"}
 """The toolkits that torch/version.py names, as kinds of devices."""
@@ -51,5 +51,4 @@ def build_of(text: str) -> Build:
     for name, kind in KINDS.items():
         if name in told:
             return Build(kind, told[name], version)
-    apple = sys.platform == "darwin" and platform.machine() == "arm64"
-    return Build("mps" if apple else "cpu", version=version)
+    return Build("mps" if host.gpus_chip() else "cpu", version=version)

@@ -6,7 +6,6 @@ from typing import Any
 import gpus
 import pytest
 import torch
-from gpus import GIB
 
 from svdsweep.backends import BACKENDS, HOST, backend_of
 from svdsweep.grid.expand import expand
@@ -60,7 +59,11 @@ def test_provenance_names_the_card_and_what_is_told_of_it(monkeypatch: pytest.Mo
             assert told[kind]["gpu"] == device_name(device)
             assert told[kind]["gpu_power_limit_w"] is None
     assert (told["rocm"]["gpu_capability"], told["rocm"]["hip"]) == ("gfx1100", "6.4")
-    assert (told["xpu"]["gpu"], told["xpu"]["driver"], told["xpu"]["gpu_memory_gib"]) == ("A card", "1.2", 16.0)
+    assert (told["xpu"]["gpu"], told["xpu"]["driver"], told["xpu"]["gpu_memory_gib"]) == (
+        "A card",
+        "1.2",
+        16.0,
+    )
     assert (told["mps"]["gpu"], told["mps"]["gpu_memory_gib"]) == (told["mps"]["cpu"] or "cpu", 12.0)
 
 
@@ -68,7 +71,14 @@ def test_provenance_names_the_card_and_what_is_told_of_it(monkeypatch: pytest.Mo
 def test_a_job_is_measured_on_it_and_what_it_cannot_measure_is_empty(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:
-    line = ["num_frames=2", "num_inference_steps=1", "height=32", "width=64", "metrics=none", "decode_chunk_size=auto"]
+    line = [
+        "num_frames=2",
+        "num_inference_steps=1",
+        "height=32",
+        "width=64",
+        "metrics=none",
+        "decode_chunk_size=auto",
+    ]
     (job,) = expand(line).jobs
     with gpus.computing(monkeypatch, kind):
         work = load(Slot(gpus.DEVICES[kind], tmp_path))
@@ -76,7 +86,11 @@ def test_a_job_is_measured_on_it_and_what_it_cannot_measure_is_empty(
         row = work(job, 1, lambda *_: None)
     assert (row.status, row.error) == ("ok", "")
     values = row.values
-    assert (values["energy_j"], values["temperature_c"], values["vram_process_peak_gib"]) == (None, None, None)
+    assert (values["energy_j"], values["temperature_c"], values["vram_process_peak_gib"]) == (
+        None,
+        None,
+        None,
+    )
     peaks = values["vram_allocated_peak_gib"], values["denoise_vram_reserved_peak_gib"]
     assert peaks == ((None, 5.0) if kind == "mps" else (3.0, 4.0))
     assert (values["total_s"] or 0) > 0  # type: ignore[operator]
@@ -87,7 +101,9 @@ def test_a_job_is_measured_on_it_and_what_it_cannot_measure_is_empty(
 def test_a_gpu_that_torch_sees_and_nobody_found_is_told_in_the_row(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    monkeypatch.setattr(
+        torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda")
+    )
     assert Worker(Slot("cpu", tmp_path), CPU).doubts == []
     (doubt,) = Worker(Slot("cpu", tmp_path, for_want_of_a_gpu=True), CPU).doubts
     assert "torch sees a GPU" in doubt

@@ -49,11 +49,9 @@ def machine(patch: pytest.MonkeyPatch, root: Path, kind: str, cards: Any = None,
     patch.setattr(devices, "installed", lambda: [["GPU-aa"]] if kind == "cuda" else [])
     patch.setattr(found, "SYS", root / "sys")
     if kind == "mps":
-        patch.setattr(found.sys, "platform", "darwin")
-        patch.setattr(found.platform, "machine", lambda: "arm64")
-        patch.setattr(found, "apple_chip", lambda: "Apple M2 Max")
+        patch.setattr(found.host, "gpus_chip", lambda: "Apple M2 Max")
         return
-    patch.setattr(found.sys, "platform", "linux")
+    patch.setattr(found.host, "gpus_chip", lambda: None)
     _on_linux(root, LISTED.get(kind, []) if cards is None else cards)
 
 
@@ -113,13 +111,22 @@ class Event:
 @contextmanager
 def computing(patch: pytest.MonkeyPatch, kind: str) -> Iterator[torch.device]:
     """A device of a kind (`rocm`, `xpu`, `mps`) in this process: its torch module answers, the CPU does its work."""
-    card = SimpleNamespace(name="A card", total_memory=16 * GIB, driver_version="1.2", gcnArchName="gfx1100:xnack-")
+    card = SimpleNamespace(
+        name="A card", total_memory=16 * GIB, driver_version="1.2", gcnArchName="gfx1100:xnack-"
+    )
     answers: dict[str, Any] = {
-        **{"is_available": lambda: True, "get_device_properties": lambda _: card, "Event": Event},
-        **{"synchronize": lambda *_: None, "empty_cache": lambda: None, "current_stream": lambda _: None},
-        **{"memory_allocated": lambda _: 2 * GIB, "reset_peak_memory_stats": lambda _: None},
-        **{"max_memory_allocated": lambda _: 3 * GIB, "max_memory_reserved": lambda _: 4 * GIB},
-        **{"mem_get_info": lambda _: (10 * GIB, 16 * GIB), "set_per_process_memory_fraction": lambda *_: None},
+        "is_available": lambda: True,
+        "get_device_properties": lambda _: card,
+        "Event": Event,
+        "synchronize": lambda *_: None,
+        "empty_cache": lambda: None,
+        "current_stream": lambda _: None,
+        "memory_allocated": lambda _: 2 * GIB,
+        "reset_peak_memory_stats": lambda _: None,
+        "max_memory_allocated": lambda _: 3 * GIB,
+        "max_memory_reserved": lambda _: 4 * GIB,
+        "mem_get_info": lambda _: (10 * GIB, 16 * GIB),
+        "set_per_process_memory_fraction": lambda *_: None,
     }
     of_apple = {"current_allocated_memory": lambda: 2 * GIB, "driver_allocated_memory": lambda: 5 * GIB}
     of_apple |= {"recommended_max_memory": lambda: 12 * GIB}
