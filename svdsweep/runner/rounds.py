@@ -26,10 +26,17 @@ def further_rounds(jobs: Iterable[Job], rows: Mapping[str, Row]) -> list[Job]:
     groups: dict[str, list[tuple[Job, Row]]] = defaultdict(list)
     for job in jobs:
         row = rows.get(job.key)
-        if row and row.status == "ok" and begun(row) < job.measure.rounds:
+        if row and row.status == "ok" and begun(row) < job.measure.rounds and _can_go_on(row):
             groups[job.pipeline_key].append((job, row))
     due = (group for group in groups.values() if _affordable(row for _, row in group))
     return [job for group in due for job, _ in group]
+
+
+def _can_go_on(row: Row) -> bool:
+    """Whether a row, which may be a stranger's, has what another round is joined with: seconds of every repeat."""
+    series = [row.series[name] for name in (*REPEATED, ROUND) if name in row.series]
+    numbers = [n for each in series for part in each for n in (part if isinstance(part, list) else [part])]
+    return bool(row.series.get("total_s")) and all(n is not None and n > 0 for n in numbers)
 
 
 def begun(row: Row) -> int:

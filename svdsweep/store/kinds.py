@@ -28,6 +28,8 @@ LARGEST = 10**6
 LONGEST = 5_000
 """Characters of a text among the settings."""
 VALUE_NAME = re.compile(r"[^\W\d]\w{0,99}")
+BASELINE = re.compile(r"\w{0,64}", re.ASCII)
+"""A job's key, or nothing: it becomes a file's name."""
 RESERVED = {
     "key",
     "status",
@@ -89,8 +91,8 @@ def judged_job(plain: Any) -> Job:
     own = {name: shared.pop(name, default) for name, default in OWN.items()}
     settings = _settings(orjson.dumps(shared))
     seed, baseline = own.values()
-    if type(seed) is not int or type(baseline) is not str or len(baseline) > LONGEST:
-        raise NoRow("its seed is no number, or its baseline no text")
+    if type(seed) is not int or type(baseline) is not str or not BASELINE.fullmatch(baseline):
+        raise NoRow("its seed is no number, or its baseline no key")
     check("seed", seed, SEED)
     job = object.__new__(Job)
     vars(job).update(settings, **own)

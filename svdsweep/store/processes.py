@@ -39,7 +39,7 @@ def is_alive(pid: int) -> bool:
     """Whether a process of this machine has that number; one that has ended and was not waited for is dead."""
     try:
         return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, OverflowError):  # a file may name any number
         return False
     except psutil.Error:  # another user's
         return True

@@ -30,8 +30,11 @@ FINAL = ("ok", "defective", "oom", "rejected")
 
 CHECK = "crc32"
 """The last member of a line: the CRC-32 of the line without it, as `json.dumps` writes that."""
+BEFORE_CHECK = f', "{CHECK}": "'.encode()
 PLACES_TOLD = 3
 """So many of the lines that are no rows are told by their place."""
+READ_AT_ONCE = 2**17
+"""Bytes; a row has some ten thousand, and by default fewer are read at once."""
 LONGEST_LINE = 64 * 2**20
 """Bytes; what is longer is no row."""
 
@@ -196,7 +199,7 @@ def _is_altered(line: bytes, plain: Mapping[str, Any]) -> bool:
     A line that another program wrote again, with other blanks, has the checksum of what it says."""
     if (told := plain.get(CHECK)) is None:
         return False
-    end = line.rfind(b', "%b": "' % CHECK.encode())
+    end = line.rfind(BEFORE_CHECK)
     if told == f"{zlib.crc32(b'}', zlib.crc32(line[:end])):08x}":
         return False
     rest = {name: value for name, value in plain.items() if name != CHECK}
@@ -216,7 +219,7 @@ def read_rows(folder: Path, faults: Faults | None = None) -> Iterator[Row]:
     faults = faults or Faults()
     # the file that was written to last comes last
     for path in sorted(files_in(folder, "rows"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
-        with path.open("rb") as file:
+        with path.open("rb", buffering=READ_AT_ONCE) as file:
             lines = iter(partial(file.readline, LONGEST_LINE), b"")
             yield from rows_of(lines, faults, f"rows/{path.name}")
 

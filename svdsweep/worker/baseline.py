@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from svdsweep.metrics import Context, score
 from svdsweep.metrics.contract import PSNR_CAP_DB
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.measurements import Measurements
+from svdsweep.store.places import is_plain
 from svdsweep.store.rows import Row, read_rows
 from svdsweep.worker.media import Frames
 
@@ -165,10 +165,14 @@ def write_kept(path: Path, kept: Kept) -> None:
 
 def read_kept(path: Path) -> Kept | None:
     """What `write_kept` wrote; None when there is no such file, or none that can be read."""
+    if not is_plain(path):
+        return None
     try:
         with np.load(path) as data:
             decoded, device, floor = int(data["decoded"]), str(data["device"]), float(data["floor"])
-            noise_floor_db = None if math.isnan(floor) else floor
-            return Kept(data["frames"], data["latents"], decoded, device, noise_floor_db)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            frames, latents = data["frames"], data["latents"]
+    except Exception:  # a stranger's archive makes its readers raise anything
         return None
+    if (frames.dtype, frames.ndim, latents.dtype, latents.ndim) != (np.uint8, 4, np.float32, 5):
+        return None
+    return Kept(frames, latents, decoded, device, None if math.isnan(floor) else floor)

@@ -35,6 +35,19 @@ def test_a_job_is_due_until_it_has_its_rounds() -> None:
     assert further_rounds([Job()], {Job().key: row(Job())}) == []
 
 
+@pytest.mark.parametrize("odd", [[], [None], [0.0], [-1, 2], None])
+def test_a_row_without_the_seconds_of_each_repeat_gets_no_further_round(odd: list[Any] | None) -> None:
+    found = row()
+    series = {**found.series, "total_s": odd} if odd is not None else {"luma": [0.5]}
+    assert further_rounds([JOB], {JOB.key: replace(found, series=series)}) == []
+
+
+def test_a_further_round_is_of_the_job_that_was_asked_for_whatever_its_row_is_labelled() -> None:
+    theirs = replace(JOB, metrics=replace(JOB.metrics, weights_dir="/elsewhere"))
+    (due,) = further_rounds([JOB], {JOB.key: row(theirs)})
+    assert due.metrics.weights_dir is None
+
+
 def test_a_strategy_that_takes_longer_to_prepare_than_to_measure_gets_one_round() -> None:
     other = Job(seed=1, num_frames=14, measure=SLOW.measure, memory=SLOW.memory)
     rows = {SLOW.key: row(SLOW, values={"load_s": 1.0, "compile_s": 9.0}), other.key: row(other)}

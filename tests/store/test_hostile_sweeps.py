@@ -16,7 +16,9 @@ from PIL import Image as Pictures
 from svdsweep import cli
 from svdsweep.config import Image, Memory, Metrics
 from svdsweep.images import identify, locate
+from svdsweep.store.files import _mark
 from svdsweep.store.places import is_plain
+from svdsweep.store.processes import lives
 from svdsweep.store.rows import Row, Store
 
 SECRET = "the shadow file's content"
@@ -81,7 +83,7 @@ def test_a_page_shows_nothing_and_leads_to_nothing_that_lies_elsewhere(sweep, el
         "logs/a.log": "shadow",
         "rows/z.jsonl": "other.jsonl",
         "sweep.json": "sweep.json",
-        f".{os.getpid()}-report.html": "shadow",  # as the page's temporary file will be called
+        f"{_mark()}{os.getpid()}-report.html": "shadow",  # as the page's temporary file will be called
     }
     for link, target in links.items():
         (sweep / link).symlink_to(elsewhere / target)
@@ -277,3 +279,8 @@ def test_every_verb_counts_the_rows_that_it_could_not_read(tmp_path, capsys, ver
     assert cli.main(words) in (0, 2)
     said = f"warning: {tmp_path / 's'}: 1 row could not be read: rows/w-1.jsonl line 6 (torn, or no JSON)"
     assert said in capsys.readouterr().err.replace("/s/../s", "/s")
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 2**31, 2**63, 10**30, "x", None])
+def test_a_claim_may_name_any_process(pid):
+    assert not lives({"machine": "m", "pid": pid, "born": 1.0})

@@ -196,6 +196,7 @@ DAMAGED = {
             "a name without end": plain_job(memory={"name": "x" * 10**4}),
             "families that are no names": plain_job(metrics={"families": [["x"]]}),
             "a baseline that is a number": plain_job(baseline=5),
+            "a baseline that leads elsewhere": plain_job(baseline="../../x"),
         }.items()
     },
 }

@@ -159,7 +159,13 @@ def test_what_cannot_be_read_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "empty.npz").write_bytes(b"")
     (tmp_path / "words.npz").write_bytes(b"no numbers")
     np.savez(tmp_path / "less.npz", frames=FRAMES, latents=LATENTS, decoded=4, device="card")
-    for name in ("torn", "empty", "words", "less", "none"):
+    odd = {"decoded": 4, "device": "card", "floor": 1.0, "latents": LATENTS}
+    np.savez(tmp_path / "shape.npz", frames=FRAMES[0], **odd)
+    np.savez(tmp_path / "type.npz", frames=FRAMES.astype(float), **odd)
+    np.save(tmp_path / "one.npy", FRAMES)
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    (tmp_path / "link.npz").symlink_to(tmp_path / "a.npz")
+    for name in ("torn", "empty", "words", "less", "none", "shape", "type", "one", "link"):
         assert read_kept(tmp_path / f"{name}.npz") is None
 
 
