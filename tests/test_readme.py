@@ -11,9 +11,11 @@ from PIL import Image
 from test_house import FLOORS, LOOSE
 
 import svdsweep
+from svdsweep.commands.doctor.confirmed import STATE, SYSTEMS
 from svdsweep.commands.help import verbs
 from svdsweep.grid import help
 from svdsweep.grid.presets import CONF
+from svdsweep.memory.conflicts import KINDS
 from svdsweep.metrics import COLUMNS
 from svdsweep.store.rows import Store
 
@@ -51,6 +53,13 @@ def measured() -> str:
     return "\n".join(table)
 
 
+def machines() -> str:
+    """What a real machine has confirmed, by kind of device and system, as `svdsweep doctor` has it."""
+    lines = [f"| what computes | {' | '.join(SYSTEMS.values())} |", "|---|---|---|---|"]
+    lines += [f"| {KINDS[kind]} | {' | '.join(by_system.values())} |" for kind, by_system in STATE.items()]
+    return "\n".join(lines)
+
+
 def floors() -> str:
     """The folders of the package from the ground up, as tests/test_house.py has them, without the public face."""
     lines = ["| floor | folders and modules |", "|---|---|"]
@@ -72,6 +81,7 @@ def metrics() -> str:
 
 TABLES = {
     "what an H200 measured": (README, measured),
+    "machines": (README, machines),
     "settings": (PACKAGE / "grid" / "README.md", help.markdown),
     "verbs": (PACKAGE / "commands" / "README.md", verbs),
     "memory strategies": (PACKAGE / "memory" / "README.md", lambda: help.presets(CONF / "memory")),

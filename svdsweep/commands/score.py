@@ -68,7 +68,7 @@ def parser() -> Parser:
     add("--metrics", default="fast", choices=["fast", "full"], help="full: LPIPS too (default: fast)")
     add("--weights-dir", type=Path, metavar="DIR", help="folder with the weight file of LPIPS")
     add("--decode-chunk-size", type=int, metavar="N", help="look for seams between chunks of N frames")
-    add("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1")
+    add("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1, xpu, mps")
     add("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
     add("--frames", type=int, default=128, metavar="N", help="read at most so many frames (default: 128)")
     p.add_json("one JSON document on standard output, with values per frame")

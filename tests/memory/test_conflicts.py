@@ -80,8 +80,28 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("cuda", {"deepcache_branch": 1}, {}, "without deepcache_interval"),
     ("cuda", {"denoise_steps": 10}, {}, "num_inference_steps is that already"),
     ("cpu", {}, {"gpu": Gpu(memory_limit_gib=8)}, "no cap"),
+    ("mps", {"offload": "group_leaf", "offload_stream": True}, {}, "no CUDA streams on an Apple GPU"),
+    ("mps", {"unet_weights": "fp8"}, {}, "Metal knows no fp8"),
+    ("mps", {"attention": "flash"}, {}, "this device is an Apple GPU"),
+    ("xpu", {"attention": "efficient"}, {}, "(NVIDIA GPU or AMD GPU); this device is an Intel GPU"),
+    *(
+        ("rocm", {"attention": name}, {}, "this device is an AMD GPU")
+        for name in ("xformers", "sage", "cudnn")
+    ),
+    *((kind, {"unet_weights": "fp8_products"}, {}, "needs an NVIDIA GPU") for kind in ("rocm", "xpu", "mps")),
+    *((kind, {"cudnn_benchmark": True}, {}, "MIOpen") for kind in ("xpu", "mps")),
+    *(
+        (kind, {"compile": "whole", "compile_mode": "reduce-overhead"}, {}, "records CUDA graphs")
+        for kind in ("xpu", "mps")
+    ),
 ]
 ALLOWED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    *(
+        (kind, {"offload": "sequential"}, {"decode_chunk_size": "auto", "gpu": Gpu(memory_limit_gib=8)})
+        for kind in ("cuda", "rocm", "xpu", "mps")
+    ),
+    ("xpu", {"offload": "group_leaf", "offload_stream": True, "unet_weights": "fp8"}, {}),
+    ("rocm", {"cudnn_benchmark": True, "compile": "whole", "compile_mode": "reduce-overhead"}, {}),
     ("cpu", {}, {}),
     ("cuda", {"offload": "sequential", "split_guidance": True, "forward_chunk_size": 1}, {}),
     ("cuda", {"compile": "regional", "offload": "group_block"}, {}),

@@ -1,11 +1,14 @@
 """Every preset of conf/memory: run on the CPU where one can, against its baseline; the others named with the reason."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import gpus
 import pipelines
 import pytest
 
+from svdsweep import cli
 from svdsweep.config import Job
 from svdsweep.grid.expand import expand
 from svdsweep.memory.conflicts import why_not
@@ -68,6 +71,30 @@ def test_every_preset_is_run_here_or_named_with_the_reason_why_not() -> None:
 def test_what_needs_cuda_is_refused_here_with_the_reason_and_not_there(preset: str) -> None:
     assert NEED_CUDA[preset] in (why_not(job_of(preset), "cpu") or "")
     assert why_not(job_of(preset, "model.dtype=float16"), "cuda") is None
+
+
+NOT_ON = {
+    "rocm": set(),
+    "xpu": {"fastest", "fastest_aggressive", "cuda_graphs"},
+    "mps": {"fastest", "fastest_aggressive", "cuda_graphs", "fp8", "group_offload", "smallest"},
+}
+"""The presets that other GPUs than NVIDIA's are refused."""
+
+
+@pytest.mark.parametrize("kind", ["cuda", *NOT_ON])
+def test_every_preset_is_planned_or_refused_with_a_reason_on_every_kind_of_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    gpus.machine(monkeypatch, tmp_path, kind)
+    line = ["memory=glob(*)", "model=svd_xt", "model.weights=random", f"runs_dir={tmp_path}"]
+    assert cli.main(["plan", "--json", *line]) == 0
+    told = capsys.readouterr()
+    jobs = json.loads(told.out)["jobs"]
+    assert {job["memory"] for job in jobs} == {path.stem for path in CONF.glob("*.yaml")}
+    refused = {job["memory"] for job in jobs if job["state"] == "impossible"}
+    assert refused == NOT_ON.get(kind, set())
+    assert all(job["why"] for job in jobs if job["memory"] in refused)
+    assert "the CPU computes" not in told.err
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda p: p.stem)

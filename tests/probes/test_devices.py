@@ -7,8 +7,14 @@ import pytest
 
 from svdsweep.errors import UserError
 from svdsweep.probes import devices
+from svdsweep.probes.build import Build
 
 GPUS = [["GPU-aa"], ["GPU-bb"], ["MIG-1", "MIG-2"]]
+
+
+@pytest.fixture(autouse=True)
+def torch_for_nvidia(monkeypatch):
+    monkeypatch.setattr(devices, "torch_build", lambda: Build("cuda"))
 
 
 @pytest.mark.parametrize(
