@@ -58,8 +58,8 @@ class Runner(Checked):
     name: str = knob("local", "The engine.", words=("local", "slurm", "ray"))
     devices: str = knob(
         "auto",
-        "`auto` (every GPU, else the CPU), `cpu`, or GPUs by index, UUID or MIG name, or as torch spells them: `0,1,3`, "
-        "`cuda:0`, `xpu`, `mps`.",
+        "`auto` (every GPU, else the CPU), `cpu`, or GPUs by index, UUID or MIG name, or as torch spells them: "
+        "`0,1,3`, `cuda:0`, `xpu`, `mps`.",
     )
     workers_per_device: int = knob(
         1, "Processes that share the CPU, each with its part of the cores; a GPU is never shared.", low=1
