@@ -160,7 +160,7 @@ def test_where_the_system_lists_no_gpus_torch_is_asked_in_a_process_of_its_own(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine("rocm", cards=[])
-    monkeypatch.setattr(found.sys, "platform", "win32")
+    monkeypatch.setattr(found.host, "lists_gpus", lambda: False)
     monkeypatch.setattr(found, "told_by_torch", lambda: [found.Card("", "AMD Radeon RX 7800 XT", 16.0)])
     assert devices.discover("auto") == ["rocm:0"]
     assert devices.vram_gib("rocm:0") == 16
@@ -190,10 +190,9 @@ def test_a_process_that_cannot_ask_torch_finds_none(monkeypatch: pytest.MonkeyPa
 def test_what_torch_was_built_for_is_read_from_its_own_file(
     monkeypatch: pytest.MonkeyPatch, text: str, kind: str
 ) -> None:
-    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(found.host, "gpus_chip", lambda: None)
     assert build_of(text).kind == kind
-    monkeypatch.setattr("sys.platform", "darwin")
-    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr(found.host, "gpus_chip", lambda: "Apple M2")
     assert build_of(text).kind == ("mps" if kind == "cpu" else kind)
 
 
