@@ -3,11 +3,21 @@
 Every module of this folder can be imported everywhere; which of them are asked is decided once, by `sys.platform`."""
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from svdsweep.platforms import linux, macos, posix, windows
 from svdsweep.platforms.contract import Host, System
 
-HOSTS: dict[str, Host] = {"linux": linux, "darwin": macos, "win32": windows}
+if TYPE_CHECKING:
+    from svdsweep.platforms import linux, macos, posix, windows
 
-system: System = windows if sys.platform == "win32" else posix
-host: Host = HOSTS.get(sys.platform, linux)
+    SYSTEMS: tuple[System, ...] = (posix, windows)
+    HOSTS: tuple[Host, ...] = (linux, macos, windows)
+
+NAMES = {"win32": ("windows", "windows"), "darwin": ("posix", "macos")}
+
+system: System
+host: Host
+system, host = (
+    import_module(f"svdsweep.platforms.{name}") for name in NAMES.get(sys.platform, ("posix", "linux"))
+)

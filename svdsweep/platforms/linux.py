@@ -9,8 +9,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 
 @cache
 def identity() -> str:
@@ -88,6 +86,8 @@ def reset_memory_peak() -> bool:
 
 def memory_peak_bytes() -> int | None:
     """The sum of the processes' high-water marks."""
+    import psutil  # whose own part for Linux needs modules of Linux
+
     pids = ["self", *(str(child.pid) for child in psutil.Process().children(recursive=True))]
     peaks = [peak for pid in pids if (peak := _high_water_bytes(pid)) is not None]
     return sum(peaks) if peaks else None

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 from svdsweep.platforms import host
 
 SYS = Path("/sys")
@@ -80,6 +78,8 @@ def for_xpu() -> list[Card]:
 
 def apple() -> list[Card]:
     """The GPU of a Mac with a chip of Apple's, which shares the host's memory."""
+    import psutil
+
     chip = host.gpus_chip()
     return [Card("Apple", chip, psutil.virtual_memory().total / 2**30)] if chip else []
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from svdsweep.errors import UserError
 from svdsweep.platforms import host, system
-from svdsweep.store.processes import is_alive
 
 
 @contextmanager
@@ -30,6 +29,8 @@ def clear_unfinished(folder: Path) -> None:
     """Remove what dead processes of this machine were writing in a folder, or in one in it, under a temporary name.
 
     Those of other machines that share it are left alone: a number says nothing of a process elsewhere."""
+    from svdsweep.store.processes import is_alive
+
     with contextlib.suppress(OSError):
         for place in (folder, *(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink())):
             for part in place.glob(f"{_mark()}*-*"):

@@ -3,6 +3,7 @@
 import signal
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from svdsweep.platforms import linux
@@ -30,7 +31,7 @@ def test_the_peak_counts_children_and_is_unknown_where_no_kernel_tells_it(root, 
         asked.append(recursive)
         return [SimpleNamespace(pid=pid) for pid in (7, 8, 9)]
 
-    monkeypatch.setattr(linux.psutil, "Process", lambda: SimpleNamespace(children=children))
+    monkeypatch.setattr(psutil, "Process", lambda: SimpleNamespace(children=children))
     assert not linux.reset_memory_peak()
     assert linux.memory_peak_bytes() is None
     for pid, line in (("self", "VmHWM:\t 2097152 kB"), ("7", "VmPeak:\t 9 kB"), ("8", "VmHWM:\t 1048576 kB")):
