@@ -146,7 +146,6 @@ def test_every_module_that_a_simulation_runs_through_makes_another_folder() -> N
     assert modules - sources == {
         Path("errors.py"),
         Path("store/files.py"),
-        Path("store/processes.py"),
         *(Path("models", f"{name}.py") for name in where),
     }
     simulator = {path for path in sources if path.parts[0] == "predict"}
