@@ -53,7 +53,8 @@ def test_after_thirty_kills_every_job_has_one_final_row_and_nothing_finished_ran
         begun[line.split()[0]] += 1
     lost = Counter(row.key for row in rows if not row.final)
     encoders = [row for row in rows if row.status == "failed"]
-    assert all("killed by SIGKILL" in row.error for row in encoders)
+    if system != "windows":  # which has no signals to name
+        assert all("killed by SIGKILL" in row.error for row in encoders)
     lost_in_flight = sum(begun[key] - 1 - lost[key] for key in keys)
     print(
         f"{len(rows)} rows, {lost.total() - len(encoders)} crashed, {len(encoders)} lost their encoder, "
