@@ -86,10 +86,11 @@ def test_a_family_is_of_living_children_of_the_process_and_not_of_an_earlier_one
 
 
 def test_a_real_family_is_found():
-    code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'input()']); input()"
+    child = "import sys; sys.stdin.read()"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as parent:
         this = psutil.Process(parent.pid)
         while not (children := this.children()):
             pass
         assert windows._family(parent.pid, this.create_time()) == children
-        parent.communicate(b"\n")
+        parent.communicate()
