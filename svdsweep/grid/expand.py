@@ -154,7 +154,8 @@ def _sweep_config(presets: Configs, asked: _Asked) -> Config:
     choices: list[str] = []
     plain: list[str] = []
     for override in asked.of_the_sweep:
-        key, values = override.key_or_group, elements(override)
+        key = override.key_or_group
+        values = texts(override) if key == DEVICES else elements(override)
         if len(values) > 1 and key != DEVICES:
             raise UserError(f"{override.input_line}: {key} holds for the whole sweep; give it one value.")
         value = f"'{','.join(values)}'" if key == DEVICES else values[0]

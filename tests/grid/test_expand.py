@@ -409,6 +409,12 @@ def test_a_value_may_refer_to_another(tmp_path):
     assert (chunked.motion_bucket_id, chunked.baseline) == (7, plain.key)
 
 
+@pytest.mark.parametrize("typed", ["cuda:0", "xpu:1,cpu", "mps", "MIG-1,GPU-aa", "cuda:0,1"])
+def test_devices_are_called_as_torch_calls_them(typed):
+    assert expand([f"runner.devices={typed}"]).runner.devices == typed
+    assert expand([f"runner.devices='{typed}'"]).runner.devices == typed
+
+
 def test_devices_are_one_value_not_a_sweep():
     grid = expand(["runner.devices=0,1,3", "seed=0,1"])
     assert grid.runner.devices == "0,1,3"
