@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from svdsweep.errors import some
 from svdsweep.store.kinds import Scalar
 from svdsweep.store.rows import STATUSES, Row
 
@@ -64,8 +65,7 @@ def troubles(rows: Sequence[Row]) -> str:
             last = row.error.strip().splitlines()[-1] if row.error.strip() else "no reason given"
             reasons.setdefault((row.status, row.phase, last), []).append(row.key)
     lines = (
-        f"{status}{f' in {phase}' if phase else ''}: {reason}  ({', '.join(keys[:3])}"
-        f"{f' and {len(keys) - 3} more' if len(keys) > 3 else ''})"
+        f"{status}{f' in {phase}' if phase else ''}: {reason}  ({some(keys, 3)})"
         for (status, phase, reason), keys in reasons.items()
     )
     return "\n".join(map(on_one_line, lines))

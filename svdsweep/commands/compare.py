@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from svdsweep.commands.request import Parser
-from svdsweep.errors import DONE, SOME_FAILED, UserError
+from svdsweep.errors import DONE, SOME_FAILED, UserError, some
 from svdsweep.store.files import write_asked
 from svdsweep.terminal import visible, warn
 
@@ -80,7 +80,7 @@ def cells(change: "Change", above: float) -> list[str]:
         words.change(change.latency),
         words.verdict(change.latency),
         words.change(change.memory),
-        "; ".join(told[:4]) + (f"; {len(told) - 4} more" if len(told) > 4 else "") or "no difference seen",
+        some(told, 4, ";") or "no difference seen",
         f"{change.lost} lost, {change.won} won" if change.lost or change.won else "",
         "; ".join(change.regressed(above)),
     ]

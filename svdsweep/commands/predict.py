@@ -7,6 +7,7 @@ from typing import Any
 
 from svdsweep.commands.request import Parser
 from svdsweep.config import Job
+from svdsweep.errors import some
 from svdsweep.grid.expand import expand_without_weights
 from svdsweep.memory.conflicts import KINDS
 from svdsweep.predict.allowance import CARDS_GB, Allowance, allowance_for, needed_gib, verdict
@@ -82,7 +83,7 @@ def text(
         else:
             reasons.setdefault(outcome.reason, []).append(" ".join(asked))
     blocks = [_table(names, lines, gpu, allowance)] if lines else []
-    blocks += [f"not predicted: {reason}  ({_some(who)})" for reason, who in reasons.items()]
+    blocks += [f"not predicted: {reason}  ({some(who, 3, ';')})" for reason, who in reasons.items()]
     blocks += _notes([prediction for _, prediction in lines])
     if lines:
         blocks.append(explanation(gpu, allowance))
@@ -106,10 +107,6 @@ def _table(
 
 def _notes(predictions: Sequence[Prediction]) -> list[str]:
     return sorted({f"note: {note}" for prediction in predictions for note in prediction.notes})
-
-
-def _some(jobs: Sequence[str]) -> str:
-    return "; ".join(jobs[:3]) + (" …" if len(jobs) > 3 else "")
 
 
 def explanation(gpu: Gpu | None, allowance: Allowance) -> str:

@@ -16,6 +16,7 @@ from svdsweep.config import Config, Image, Job
 from svdsweep.config.job import AUTO
 from svdsweep.config.rules import literal, rules
 from svdsweep.errors import UserError
+from svdsweep.grid.overrides import IMAGE, is_picture
 from svdsweep.grid.pictures import auto_size
 from svdsweep.grid.presets import Configs, converted, reason_of
 from svdsweep.models.locate import resolve
@@ -98,11 +99,11 @@ class Points:
         return own.height, own.width
 
     def _job(self, point: Point, more: Mapping[str, Any]) -> Job:
-        groups = {k: v for k, v in point.items() if k in self._groups and not _is_file(k, v)}
+        groups = {k: v for k, v in point.items() if k in self._groups and not is_picture(k, v)}
         base = self._base(tuple(groups.items()))
         values = {k: self._value(base, k, v) for k, v in point.items() if k not in self._groups}
-        if "image" in point and "image" not in groups:
-            path = absolute(point["image"])
+        if IMAGE in point and IMAGE not in groups:
+            path = absolute(point[IMAGE])
             values |= {"image.path": literal(path), "image.name": literal(Path(path).stem)}
         values |= more
         if base.job is None or any("${" in str(value) for value in values.values()):
@@ -140,10 +141,6 @@ def _located(image: Image) -> Image:
     file = images.locate(image.path)
     path = image.path if file.parent == images.PACKAGED else absolute(image.path)
     return dataclasses.replace(image, path=path, sha256=images.identify(file))
-
-
-def _is_file(key: str, value: str) -> bool:
-    return key == "image" and images.is_file_name(value)
 
 
 def _name_of_strategy(point: Point) -> dict[str, str]:

@@ -35,8 +35,13 @@ def check(presets: Configs, override: Override) -> None:
     check_key(key, presets.groups)
     if key in presets.groups:
         for value in texts(override):
-            if not (key == IMAGE and images.is_file_name(value)):
+            if not is_picture(key, value):
                 _check_option(presets, key, value)
+
+
+def is_picture(key: str, value: str) -> bool:
+    """Whether a choice of a group is a picture's file and no preset."""
+    return key == IMAGE and images.is_file_name(value)
 
 
 def _check_option(presets: Configs, group: str, name: str) -> None:

@@ -36,9 +36,7 @@ def _elements(text: str) -> list[str]:
     values, start = [], 0
     while start < len(tokens):
         ends = range(len(tokens), start, -1)
-        whole = next(
-            (end for end in ends if end == start + 1 or there(",".join(tokens[start:end]))), start + 1
-        )
+        whole = next(end for end in ends if end == start + 1 or there(",".join(tokens[start:end])))
         values.append(",".join(tokens[start:whole]))
         start = whole
     return values

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from svdsweep import images
 from svdsweep.config import Job
 from svdsweep.config.parts import Model
+from svdsweep.errors import some
 
 STEEPEST = 4.0
 """The sides of a video of `auto` size are at most so unlike; of a longer picture a part is cut."""
@@ -47,7 +48,7 @@ def doubts_of_pictures(jobs: Iterable[Job]) -> list[str]:
         seen = images.look(images.locate(path))
         for loss, figure in _losses(seen, fit, width, height):
             by_loss.setdefault(loss, {})[f"{name} ({figure})"] = None
-    return [loss.format(_some(list(names))) for loss, names in by_loss.items()]
+    return [loss.format(some(list(names), NAMED)) for loss, names in by_loss.items()]
 
 
 def _losses(seen: images.Look, fit: str, width: int, height: int) -> Iterator[tuple[str, str]]:
@@ -75,9 +76,3 @@ def _losses(seen: images.Look, fit: str, width: int, height: int) -> Iterator[tu
 def _logs(size: tuple[float, float]) -> list[float]:
     """Ratios of lengths, of which equal ones are equally far apart."""
     return [math.log(px) for px in size]
-
-
-def _some(names: list[str]) -> str:
-    """The first of some names, and how many more there are."""
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from svdsweep.errors import UserError
+from svdsweep.errors import UserError, some
 from svdsweep.images.reading import Unreadable, endings, look
 from svdsweep.store.files import absolute, there
 
@@ -114,6 +114,4 @@ def _why_no_picture(path: Path, hidden: bool) -> str:
 
 def _told(reasons: dict[str, str]) -> str:
     """The first of what was left out with their reasons, and how many more there are."""
-    first = [f"{name} ({reason})" for name, reason in list(reasons.items())[:TOLD]]
-    more = len(reasons) - len(first)
-    return ", ".join(first) + (f" and {more} more" if more else "")
+    return some([f"{name} ({reason})" for name, reason in reasons.items()], TOLD)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from svdsweep.errors import some
 from svdsweep.models.headers import POINTER, Damaged, Tensor, tensors
 from svdsweep.models.layout import BASE, CONFIGS, FROM_BASE, GO_ON, HALF, INDEX, WEIGHTS, Fault
 from svdsweep.models.tensors import expected, sizes
@@ -134,7 +135,9 @@ def read_weights(folder: Path, name: str) -> dict[str, Tensor] | Fault:
         there |= read
         owners |= dict.fromkeys(read, shard)
     if strayed := [key for key in {**shards, **owners} if owners.get(key) != shards.get(key)]:
-        what = f"{name} and its shards disagree on {len(strayed)} of {len(shards)} tensors ({_some(strayed)})"
+        what = (
+            f"{name} and its shards disagree on {len(strayed)} of {len(shards)} tensors ({_first(strayed)})"
+        )
         return Fault(
             what, "Copy or download the index and its shards again, all from one place.", FETCH_AGAIN
         )
@@ -154,10 +157,10 @@ def of_tensors(part: str, name: str, there: Mapping[str, Tensor], configs: Mappi
     misshapen = next((key for key in sorted(own) if there[key].shape != wanted[key]), None)
     faults = []
     if lacking:
-        what = f"{name} lacks {len(lacking)} of the {len(wanted)} tensors {asked} ({_some(lacking)})"
+        what = f"{name} lacks {len(lacking)} of the {len(wanted)} tensors {asked} ({_first(lacking)})"
         faults.append(Fault(what, SAVE_WHOLE, FETCH_AGAIN))
     if spare:
-        what = f"{name} holds {len(spare)} tensors beside those {asked} ({_some(spare)})"
+        what = f"{name} holds {len(spare)} tensors beside those {asked} ({_first(spare)})"
         faults.append(Fault(what, SAVE_WHOLE, FETCH_AGAIN))
     if misshapen:
         shapes = (
@@ -232,13 +235,12 @@ def _another_network(part: str, name: str, there: Mapping[str, Tensor], configs:
         what = f"every tensor's name in {name} begins with `{prefix}`, as a wrapped or compiled network saves them"
         return Fault(what, "Save the network itself: unwrap it, then `save_pretrained`.")
     adapter = " (an adapter's, by their names)" if any("lora" in key.lower() for key in there) else ""
-    what = f"{name} holds {len(there)} tensors, none of which the {part} has ({_some(there)}){adapter}"
+    what = f"{name} holds {len(there)} tensors, none of which the {part} has ({_first(there)}){adapter}"
     return Fault(what, SAVE_WHOLE, FETCH_AGAIN)
 
 
-def _some(names: Iterable[str]) -> str:
-    first = sorted(names)
-    return ", ".join(first[:NAMES_TOLD]) + (", …" if len(first) > NAMES_TOLD else "")
+def _first(names: Iterable[str]) -> str:
+    return some(sorted(names), NAMES_TOLD)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from svdsweep.config import Model
-from svdsweep.errors import UserError
+from svdsweep.errors import UserError, some
 from svdsweep.models.contents import of_class, of_index, of_numbers, of_tensors, read_config, read_weights
 from svdsweep.models.layout import (
     CONFIGS,
@@ -64,8 +64,7 @@ def unreadable(source: Path | str, e: OSError) -> UserError:
 
 def whats(faults: list[Fault]) -> str:
     """The first faults, and how many more there are."""
-    more = f"; and {len(faults) - FAULTS_TOLD} more" if len(faults) > FAULTS_TOLD else ""
-    return "; ".join(fault.what for fault in faults[:FAULTS_TOLD]) + more
+    return some([fault.what for fault in faults], FAULTS_TOLD, ";")
 
 
 def cures(faults: list[Fault], source: str, hub: str = "") -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from svdsweep.errors import some
+
 WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "image_encoder": "model"}
 """Stem of each network's weight file."""
 CONFIGS = {
@@ -136,13 +138,10 @@ def _no_weights(names: set[str], part: str, variant: str | None, better: str, br
     """The fault of a component without weights that can be read: what lies there instead decides its cure."""
     dot = f".{variant}" if variant else ""
     there = sorted(n for n in names if n.startswith(f"{part}/") and not n.endswith((".md", "config.json")))
-    what = f"{part}/{WEIGHTS[part]}{dot}.safetensors is missing (there is: {_few(there) or 'no weight file'})"
+    listed = some(there, FILES_TOLD) or "no weight file"
+    what = f"{part}/{WEIGHTS[part]}{dot}.safetensors is missing (there is: {listed})"
     if better:
         return Fault(what, better, absent=True)
     text = "".join(f"{name}\n" for name in there)
     cure = BROKEN_OFF if broken_off else next((CURES[sign] for sign in CURES if sign in text), FROM_BASE)
     return Fault(what, cure, "" if cure == CONVERT else GO_ON, absent=True)
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:FILES_TOLD]) + (", …" if len(names) > FILES_TOLD else "")

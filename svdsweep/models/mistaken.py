@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from svdsweep.errors import nearest
+from svdsweep.errors import nearest, some
 from svdsweep.models.layout import BASE, CONFIGS, INDEX, PICKLES
 
 ALLOWED = f"Allowed is `embedded`, a folder in diffusers' layout (with {INDEX}), or a hub id such as {BASE}."
@@ -58,8 +58,7 @@ def _of_names(folder: Path, names: Sequence[str]) -> str:
         return f"it holds {', '.join(parts)}. Copy {INDEX} from the model it was made from ({BASE})."
     if single := _single_files(folder):
         return f"it holds {', '.join(single)}. {SINGLE}"
-    listed = ", ".join(names[:FEW]) + (", …" if len(names) > FEW else "")
-    return f"there is: {listed or 'nothing at all'}. {ALLOWED}"
+    return f"there is: {some(names, FEW) or 'nothing at all'}. {ALLOWED}"
 
 
 def beside(path: Path) -> str:

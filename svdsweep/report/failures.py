@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svdsweep.analysis.sweep import Sweep
+from svdsweep.store.logs import tail
 from svdsweep.store.places import files_in
-from svdsweep.store.secrets import masked
 
 FAILURES_AT_MOST = 50
 LOGS_AT_MOST = 8
 LOG_LINES = 25
-LOG_BYTES = 20_000
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,4 @@ def failures(sweep: Sweep) -> list[Failure]:
 def logs(folder: Path) -> list[tuple[str, str]]:
     """The last lines of the newest logs."""
     paths = sorted(files_in(folder, "logs"), key=lambda p: -p.stat().st_mtime)[:LOGS_AT_MOST]
-    tails = []
-    for path in paths:
-        with path.open("rb") as f:
-            f.seek(max(0, path.stat().st_size - LOG_BYTES))
-            text = masked(f.read().decode("utf-8", "replace"))
-        tails.append((path.name, "\n".join(text.splitlines()[-LOG_LINES:])))
-    return tails
+    return [(path.name, tail(path, LOG_LINES)) for path in paths]

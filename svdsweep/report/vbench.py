@@ -117,9 +117,8 @@ def _picture(job: Job) -> "Picture":
     """The picture that a row names, which may lie anywhere: only if it is the one that the row was made from.
 
     Raises UserError for any other file: a row of somebody else's may name what is none of its business."""
-    if not job.image.sha256 or job.image.path.startswith(
-        ("//", "\\\\")
-    ):  # a share of another machine would be asked
+    share = job.image.path.startswith(("//", "\\\\"))  # another machine would be asked
+    if not job.image.sha256 or share:
         raise UserError(
             f"{job.key}: its row does not tell the content of {job.image.path}, so that file is not opened."
         )

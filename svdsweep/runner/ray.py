@@ -87,9 +87,8 @@ def _connected(asked: Ray) -> Iterator[tuple[Any, Head]]:
         yield ray, head
     finally:
         if head.dead:
-            atexit.register(
-                _end
-            )  # before Ray's own, which waits for the dead and ends the process another way
+            # before Ray's own, which waits for the dead and ends the process another way
+            atexit.register(_end)
         elif not joined:
             ray.shutdown()
 
@@ -155,8 +154,8 @@ class _Cluster:
                     if row := self._answered(call, actor):
                         yield self.queue.keep(row, seconds, len(self._up()), self._under_way())
         finally:
-            for actor in [*self.calls.values(), *self.idle]:
-                if not self.head.dead:
+            if not self.head.dead:
+                for actor in [*self.calls.values(), *self.idle]:
                     self.ray.kill(actor.handle)
             self.watch.closed()
 

@@ -18,14 +18,14 @@ from svdsweep.runner.contract import Watch
 from svdsweep.runner.given_job import GivenJob
 from svdsweep.runner.worker_main import command, environment
 from svdsweep.store.files import clear_unfinished
+from svdsweep.store.logs import tail
 from svdsweep.store.rows import Row
-from svdsweep.store.secrets import masked
 from svdsweep.worker.contract import Slot
 
 STARTS = 2
 """Starts in a row without a job taken, after which a slot is given up."""
 
-TAIL_BYTES = 4096
+TAIL_LINES = 20
 SPOILT = re.compile(
     r"(?i)(CUDA|HIP) error|level_zero backend failed|(CUDNN|CUBLAS)_STATUS|device-side assert|illegal memory access"
 )
@@ -86,11 +86,8 @@ class WorkerProcess:
         """Start a process; it is `idle` when it has loaded. Raises OSError when its log cannot be written."""
         self.pipe, theirs = Pipe()
         lifeline, self._lifeline = Pipe(duplex=False)
-        with (
-            theirs,
-            lifeline,
-            self.log.open("ab", buffering=0) as log,
-        ):  # left open, `theirs` would hide its death
+        # left open, `theirs` would hide its death
+        with theirs, lifeline, self.log.open("ab", buffering=0) as log:
             log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, {self.slot.device}\n".encode())
             line = command(theirs.fileno(), lifeline.fileno())
             self._process = system.start(line, (theirs, lifeline), environment(self.slot), log)
@@ -212,9 +209,5 @@ class WorkerProcess:
         return self.log.stat().st_size if self.log.exists() else 0
 
     def _tail(self) -> str:
-        """What the worker printed since its start or its job began; the last lines, as a terminal would show them."""
-        with self.log.open("rb") as log:
-            log.seek(max(self._log_from, self._log_size() - TAIL_BYTES))
-            text = log.read().decode(errors="replace")
-        lines = [line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n") if line.strip()]
-        return masked("\n".join(lines[-20:]))
+        """What the worker printed since its start or its job began; the last lines."""
+        return tail(self.log, TAIL_LINES, self._log_from)

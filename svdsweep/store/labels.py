@@ -36,12 +36,11 @@ def told_apart(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _renamed(job: Job, renamed: Mapping[str, Mapping[int, str]]) -> Job:
-    parts = {part: getattr(job, part) for part in NAMED if id(getattr(job, part)) in renamed[part]}
-    new = {
-        name: dataclasses.replace(part, name=renamed[name][id(part)])
-        for name, part in parts.items()
-        if part.name != renamed[name][id(part)]
-    }
+    new = {}
+    for part in NAMED:
+        old = getattr(job, part)
+        if (name := renamed[part].get(id(old), old.name)) != old.name:
+            new[part] = dataclasses.replace(old, name=name)
     return dataclasses.replace(job, **new) if new else job
 
 
@@ -68,9 +67,9 @@ def _identity(part: Any) -> str:
 
 def _labels(parts: Sequence[Any]) -> list[str]:
     """A name for each of several different parts of one name."""
-    words = {field: [str(value) for value in values] for field, values in _shown(parts).items()}
     if isinstance(parts[0], Image) and len(set(files := _files(parts))) == len(parts):
         return files
+    words = {field: [str(value) for value in values] for field, values in _shown(parts).items()}
     chosen: list[str] = []
     told: list[tuple[str, ...]] = [()] * len(parts)
     for field, values in words.items():

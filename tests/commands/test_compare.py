@@ -123,7 +123,7 @@ def test_a_line_has_each_number_under_its_head():
         "verdict": "slower",
         "VRAM": "1.5× (1.49–1.51)",
         "metrics": "m0 +0 (-0.5 to +0.5) better; m2 +2 (+1.5 to +2.5) worse; "
-        "m3 +3 (+2.5 to +3.5) higher; m4 +4 (+3.5 to +4.5) lower; 2 more",
+        "m3 +3 (+2.5 to +3.5) higher; m4 +4 (+3.5 to +4.5) lower; and 2 more",
         "lost": "1 lost, 2 won",
         "regressed": "1 jobs no longer end well; VRAM +50.0%",
     }

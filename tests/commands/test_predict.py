@@ -86,10 +86,6 @@ def test_published_rates_are_a_floor_and_measured_ones_nearly_one() -> None:
         assert words in predict.explanation(dataclasses.replace(gpu, measured_at=measured_at), ALLOWANCE)
 
 
-def test_three_jobs_of_a_reason_are_named() -> None:
-    assert [predict._some(["a", "b", "c", "d"][:n]) for n in (1, 3, 4)] == ["a", "a; b; c", "a; b; c …"]
-
-
 @pytest.mark.parametrize("argv", [["--gqu", "x"], ["--gpu"], ["--gpu", "abacus"], ["no_such_setting=1"]])
 def test_wrong_input_is_a_sentence(argv: list[str]) -> None:
     with pytest.raises(UserError):
