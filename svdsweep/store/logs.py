@@ -4,7 +4,7 @@ from pathlib import Path
 
 from svdsweep.store.secrets import masked
 
-BYTES = 8_000
+BYTES = 16_000
 
 
 def tail(log: Path, lines: int, since: int = 0) -> str:
