@@ -1,13 +1,19 @@
 """The command line on an emulated Windows, and without modules that only some systems have."""
 
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from running import EMULATED, environment
 
+OLD_SWEEP = Path(__file__).parents[1] / "data" / "kept_sweeps" / "strategies"
+
 WITHOUT = """
 import sys
+import psutil  # what it needs on Linux it does not need elsewhere
 sys.modules |= dict.fromkeys(["fcntl", "resource", "termios", "pwd"])
 import svdsweep
 from svdsweep.cli import main
@@ -30,10 +36,24 @@ def svdsweep(folder, *words, start=("-m", "svdsweep"), system="windows"):
     return done.stdout
 
 
+def without_modules(folder, *words):
+    return svdsweep(folder, *words, start=("-c", WITHOUT), system="this one")
+
+
 def test_help_and_plan_need_no_module_of_one_system_alone(tmp_path):
-    start = ("-c", WITHOUT)
-    assert "exit codes" in svdsweep(tmp_path, "--help", start=start, system="this one")
-    assert "2 to do" in svdsweep(tmp_path, "plan", "model=tiny", "seed=1,2", start=start, system="this one")
+    assert "exit codes" in without_modules(tmp_path, "--help")
+    assert "2 to do" in without_modules(tmp_path, "plan", "model=tiny", "seed=1,2")
+
+
+@pytest.mark.slow
+def test_what_reads_and_predicts_needs_none_either(tmp_path):
+    predicted = without_modules(tmp_path, "predict", "model=svd", "memory=baseline,model_offload")
+    assert re.search(r"^model_offload .* yes$", predicted, re.MULTILINE)
+    shutil.copytree(OLD_SWEEP, tmp_path / "old")
+    for verb in (["report", "old"], ["compare", "old", "old"], ["merge", "old", "--into", "new"]):
+        without_modules(tmp_path, *verb)
+    assert (tmp_path / "old" / "report.html").stat().st_size > 100_000
+    assert (tmp_path / "new" / "results.csv").exists()
 
 
 @EMULATED
