@@ -84,6 +84,11 @@ class Measure(Checked):
     )
     noise_floor: bool = knob(True, "Run a baseline once more, untimed, and compare it with itself.")
 
+    @property
+    def timed_once(self) -> bool:
+        """Whether nobody asks for the spread of times, which nothing may then disturb."""
+        return self.repeats == 1 and self.within is None and self.rounds == 1
+
 
 @dataclass(frozen=True)
 class Metrics(Checked):

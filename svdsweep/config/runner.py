@@ -85,6 +85,11 @@ class Runner(Checked):
     skip_predicted_oom: bool = knob(
         False, "Jobs that cannot fit by prediction become `rejected` rows with the figure, without running."
     )
+    judge_beside: bool = knob(
+        True,
+        "A GPU begins its next job while the frames of the last are judged on the CPU, where a job is timed once "
+        "(`measure=quick`).",
+    )
     fail_fast: bool = knob(False, "Stop the sweep at the first failed, crashed or timed-out job.")
     claim_stale_s: float = knob(
         60.0,

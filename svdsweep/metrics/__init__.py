@@ -31,6 +31,7 @@ __all__ = [
     "Measurements",
     "catalogue",
     "headlines",
+    "need_the_device",
     "score",
 ]
 
@@ -38,6 +39,8 @@ FAMILIES = tuple(
     sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "contract")
 )
 """The families that come with svdsweep."""
+NETWORKS = {"clip", "lpips"}
+"""Those of them that run a network."""
 
 
 def family(name: str) -> ModuleType:
@@ -76,6 +79,11 @@ def catalogue(families: Iterable[str]) -> dict[str, Column]:
 def headlines(names: Iterable[str], least: int, columns: Mapping[str, Column] = CATALOGUE) -> list[str]:
     """Those of `names` that are shown at the prominence `least`: see `Column.headline`."""
     return [name for name in names if name in columns and columns[name].headline >= least]
+
+
+def need_the_device(families: Iterable[str]) -> bool:
+    """Whether a family runs a network, or may, which would take too long on the CPU beside a GPU's next job."""
+    return any(name not in FAMILIES or name in NETWORKS for name in families)
 
 
 def score(frames: "NDArray[np.uint8]", context: Context, families: Sequence[str]) -> Measurements:

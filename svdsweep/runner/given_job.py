@@ -27,9 +27,15 @@ class GivenJob:
         self._phase = ""
         self._vram_peak_gib: float | None = None
         self._ram_peak_gib: float | None = None
-        self.since = time.monotonic()
+        self.took_s = 0.0
+        """How long the device had it, once that is over."""
+        self._since = time.monotonic()
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._oom_kills = host.oom_kills()
+
+    def ran(self) -> None:
+        """The device is free again."""
+        self.took_s = self.took_s or time.monotonic() - self._since
 
     def reached(self, phase: str, vram_peak_gib: float | None) -> None:
         """The worker has come to a phase of it."""

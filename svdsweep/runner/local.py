@@ -1,6 +1,5 @@
 """The local pool: one process a device; who is idle takes a job, first for what it has loaded; each ends as a row."""
 
-import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -33,7 +32,9 @@ def run(
     with open_queue(jobs, options, folder, watch, signals) as queue:
         devices = devices[: queue.jobs]
         workers = [
-            WorkerProcess(name, Slot(device, folder, threads, unasked), load_name, options, watch)
+            WorkerProcess(
+                name, Slot(device, folder, threads, unasked, options.judge_beside), load_name, options, watch
+            )
             for name, device in zip(_names(devices, queue.writer), devices, strict=True)
         ]
         yield from _Pool(queue, workers, watch).run()
@@ -77,7 +78,9 @@ class _Pool:
             raise UserError(
                 f"No worker comes up, so {left} jobs are left: {'; '.join(dict.fromkeys(self.causes))}"
             )
-        return bool(left or any(worker.job for worker in self.workers) or self.queue.next_round())
+        return bool(
+            left or any(worker.job or worker.judged for worker in self.workers) or self.queue.next_round()
+        )
 
     def _give_up_the_lost(self) -> None:
         """Devices whose processes do not come up leave their jobs to the others."""
@@ -101,21 +104,21 @@ class _Pool:
             job = self.reserved.pop(worker.name, None) or self.queue.take(worker.name, worker.idle_s)
             if job and worker.needs_fresh_process(job):
                 self.reserved[worker.name] = job
-                worker.stop()
-                worker.start()
+                if not worker.judged:
+                    worker.stop()
+                    worker.start()
             elif job:
-                worker.give(job, self.queue.attempt(job))
+                worker.give(job, self.queue.attempt(job), self.queue.came_back(job))
 
     def _step(self, worker: WorkerProcess, readable: bool) -> Row | None:
         """Hear a worker; the row of a job that ended by that is stored and returned."""
         row = worker.step(readable)
-        if worker.returned:
-            self.queue.put_back(worker.returned)
-            worker.returned = None
-        if row is None or worker.given is None:
+        for job in reversed(worker.returned):
+            self.queue.put_back(job)
+        worker.returned = []
+        if row is None:
             return None
-        seconds = time.monotonic() - worker.given.since
-        return self.queue.keep(row, seconds, len(self.workers), [w.job for w in self.workers if w.job])
+        return self.queue.keep(row, worker.took_s, len(self.workers), [w.job for w in self.workers if w.job])
 
 
 def _names(devices: Sequence[str], driver: str) -> list[str]:

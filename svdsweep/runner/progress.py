@@ -93,7 +93,8 @@ class Bar(Watch):
         left = f", {clock(left_s)} left" if left_s is not None else ""
         self.bar.set_postfix_str(counts + left, refresh=False)
         self.bar.update()
-        self._does(worker, "idle")
+        if self.doing.get(worker, "").startswith(row.key):  # else it has begun another
+            self._does(worker, "idle")
 
     def elsewhere(self, jobs: int) -> None:
         """Advance the bar by what another driver did."""

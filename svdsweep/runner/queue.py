@@ -71,6 +71,7 @@ class Queue:
             self._rounds = {job.key: replace(rows_by_key[job.key], job=job) for job in due}
         self._earlier = list(rows_by_key.values())
         """The rows of earlier runs, until they have been compared with this run's first."""
+        self._came_back: set[str] = set()
         self._elsewhere: dict[str, Job] = {}
         """The jobs that another driver holds, by key."""
         self._patience = Waiting(leases, watch)
@@ -109,8 +110,13 @@ class Queue:
         """The number of the job's next attempt, from 1."""
         return self._attempts.get(job.key, 0) + 1
 
+    def came_back(self, job: Job) -> bool:
+        """Whether a job was taken back before: if its worker's process died, none of two must be suspected again."""
+        return job.key in self._came_back
+
     def put_back(self, job: Job) -> None:
-        """Take back a job that was taken and not begun."""
+        """Take back a job that was taken and not ended."""
+        self._came_back.add(job.key)
         self._leases.release(job.key)
         if not self.stopped:
             self._scheduler.put_back(job)

@@ -61,7 +61,7 @@ class Keeper:
                 while not self.worker.returned:
                     if row := self._step():
                         return Answer(row, self._files(job))
-                self.worker.returned = None
+                self.worker.returned = []
         except Unwritable as e:
             return Answer(why=str(e), unwritable=True)
 

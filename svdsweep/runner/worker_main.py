@@ -9,6 +9,9 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from pkgutil import resolve_name
@@ -21,7 +24,7 @@ from svdsweep.probes.devices import environment_of
 from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.store.rows import Row
 from svdsweep.store.secrets import masked, masked_row
-from svdsweep.worker.contract import Load, Report, Slot, Work
+from svdsweep.worker.contract import Judge, Load, Slot, Work
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 UNWRITABLE = {*FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
@@ -79,8 +82,9 @@ def main() -> None:
 def serve(driver: Connection) -> None:
     """Load what the first message names, then answer jobs until the driver hangs up.
 
-    To the worker: (load, slot), then (job, attempt). To the driver: ("ready",) or ("broken", why); for each job
-    ("taken",), any number of ("phase", name, vram_peak_gib), and ("row", json) or ("unwritable", why)."""
+    To the worker: (load, slot), then (job, attempt, alone). To the driver: ("ready",) or ("broken", why); for each job
+    ("taken",), any number of ("phase", key, name, vram_peak_gib), and ("row", key, json) or ("unwritable", why). Before
+    the row of one that is not `alone` there may be ("free",): the next job may come, while its frames are judged."""
     load, slot = driver.recv()
     try:
         work: Work = resolve_name(load)(slot)
@@ -93,30 +97,65 @@ def serve(driver: Connection) -> None:
         with lock:
             driver.send(message)
 
-    def report(phase: str, vram_peak_gib: float | None = None) -> None:
-        send("phase", phase, vram_peak_gib)
-
     send("ready")
+    judging: threading.Thread | None = None
     while True:
-        job, attempt = driver.recv()
+        job, attempt, alone = driver.recv()
         send("taken")
-        send(*_answer(work, job, attempt, report, slot.folder))
+        asked = _Asked(job, attempt, slot.folder)
+        answer = asked.answer(partial(work, job, attempt, partial(_report, send, job.key)))
+        if judging:  # one at a time, so that its memory is bounded and rows come in order
+            judging.join()
+        if callable(answer) and not alone:
+            send("free")
+            judging = threading.Thread(target=lambda end=answer, of=asked: send(*of.judged(end)), daemon=True)
+            judging.start()
+        else:
+            send(*(asked.judged(answer) if callable(answer) else answer))
 
 
-def _answer(work: Work, job: Job, attempt: int, report: Report, folder: Path) -> tuple[str, str]:
-    try:
-        row = work(job, attempt, report)
-    except BaseException as e:
-        if isinstance(e, OSError) and _is_the_disks(e, folder):
+def _report(send: Callable[..., None], key: str, phase: str, vram_peak_gib: float | None = None) -> None:
+    send("phase", key, phase, vram_peak_gib)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A job that the worker was given."""
+
+    job: Job
+    attempt: int
+    folder: Path
+
+    def answer(self, work: Callable[[], Row | Judge]) -> tuple[str, ...] | Judge:
+        """The message that `work` leads to, whatever becomes of it, or what is left of it."""
+        try:
+            row = work()
+        except BaseException as e:
+            return self._fault(e)
+        return row if callable(row) else self._message(row)
+
+    def judged(self, judge: Judge) -> tuple[str, ...]:
+        """The message after what was left."""
+        try:
+            return self._message(judge())
+        except BaseException as e:
+            return self._fault(e)
+
+    def _fault(self, e: BaseException) -> tuple[str, ...]:
+        if isinstance(e, OSError) and _is_the_disks(e, self.folder):
             return "unwritable", masked(f"{type(e).__name__}: {e}")
-        row = Row(job, "oom" if is_out_of_memory(e) else "failed", attempt, error=_story(e))
-    try:
-        if not isinstance(row, Row):
-            raise TypeError(f"the worker answered {type(row).__name__}, not a Row")
-        return "row", masked_row(row).to_json()
-    except Exception as e:
-        error = masked(f"The answer cannot be stored. {_story(e)}")
-        return "row", Row(job, "failed", attempt, error, phase="answer").to_json()
+        status = "oom" if is_out_of_memory(e) else "failed"
+        return self._message(Row(self.job, status, self.attempt, error=_story(e)))
+
+    def _message(self, row: Row) -> tuple[str, ...]:
+        try:
+            if not isinstance(row, Row):
+                raise TypeError(f"the worker answered {type(row).__name__}, not a Row")
+            return "row", self.job.key, masked_row(row).to_json()
+        except Exception as e:
+            error = masked(f"The answer cannot be stored. {_story(e)}")
+            row = Row(self.job, "failed", self.attempt, error, phase="answer")
+            return "row", self.job.key, row.to_json()
 
 
 def _is_the_disks(e: OSError, folder: Path) -> bool:

@@ -40,7 +40,8 @@ class WorkerProcess:
     """A worker as its driver sees it: one slot, and the processes that sit on it one after the other.
 
     The engine calls `start`, waits for `pipe` to be readable, calls `step`, and gives a job when `idle`.
-    Whatever happens to a job that was given, `step` returns a row for it, or `returned` holds it, not begun."""
+    Whatever happens to a job that was given, `step` returns a row for it, or `returned` holds it: not begun, or by no
+    fault of its own not ended."""
 
     def __init__(self, name: str, slot: Slot, load: str, options: Runner, watch: Watch) -> None:
         self.name, self.slot, self.load, self.options, self.watch = name, slot, load, options, watch
@@ -50,7 +51,9 @@ class WorkerProcess:
         """The job that the present process was given last."""
         self.job: Job | None = None
         """The job under way."""
-        self.returned: Job | None = None
+        self.judged: GivenJob | None = None
+        """The one before it, whose frames are judged beside it."""
+        self.returned: list[Job] = []
         self.cause = ""
         """Why the last start failed."""
         self._process: Process | None = None
@@ -58,9 +61,10 @@ class WorkerProcess:
         """The system closes it when this process dies, however it does, and the worker ends itself."""
         self._ready = self._spoilt = False
         self._failed_starts = 0
-        self._deadline = float("inf")
+        self._deadline = self._judged_by = float("inf")
         self._log_from = 0
-        self._idle_since = 0.0
+        self._idle_since = self.took_s = 0.0
+        """How long the device had the job of the last row."""
 
     @property
     def idle(self) -> bool:
@@ -94,10 +98,10 @@ class WorkerProcess:
         self._ready, self._spoilt, self.given, self.cause = False, False, None, ""
         self._send((self.load, self.slot), self.options.start_timeout_s)
 
-    def give(self, job: Job, attempt: int) -> None:
-        """Hand over a job, to be called when `idle`."""
+    def give(self, job: Job, attempt: int, alone: bool = True) -> None:
+        """Hand over a job, to be called when `idle`. Beside one that is `alone`, none is done while it is judged."""
         self.job, self.given = job, GivenJob(job, attempt, self.name, self.slot.device)
-        self._send((job, attempt), self.options.timeout_s)
+        self._send((job, attempt, alone), self.options.timeout_s)
 
     def step(self, readable: bool) -> Row | None:
         """Take one message, or see a death or a deadline; returns the row of a job that ended by it.
@@ -114,16 +118,17 @@ class WorkerProcess:
             return self._hear(message)
         if dead:
             return self._died(self._process)
-        if time.monotonic() > self._deadline:
+        if time.monotonic() > min(self._deadline, self._judged_by):
             return self._late()
-        if self.job and self.given:
-            self.given.look(self._process.pid)
+        for given in self._in_hand():
+            given.look(self._process.pid)
         return None
 
     def stop(self) -> None:
         """Kill the process and all that it has started; a job under way is forgotten, and what it was writing goes."""
-        was_busy = self.job is not None
+        was_busy = bool(self._in_hand())
         self._rest()
+        self.judged, self._judged_by = None, float("inf")
         if self._process is not None:
             self._process.kill_family()
             if was_busy:
@@ -163,18 +168,41 @@ class WorkerProcess:
             case ("taken",) if self.job and self.given:
                 self.given.begun, self._failed_starts = True, 0
                 self.watch.started(self.name, self.job, self.given.attempt)
-            case ("phase", phase, vram_peak_gib) if self.given:
-                self.given.reached(phase, vram_peak_gib)
-                self.watch.reached(self.name, phase, vram_peak_gib)
-            case ("row", text) if self.given:
-                row = Row.from_plain(json.loads(text))
-                unusable = row.status == "failed" and SPOILT.search(row.error)
-                self._spoilt = row.status == "oom" or bool(unusable)
+            case ("phase", key, phase, vram_peak_gib) if given := self._given(key):
+                given.reached(phase, vram_peak_gib)
+                if given is not self.judged:
+                    self.watch.reached(self.name, phase, vram_peak_gib)
+            case ("free",) if self.given:
+                self.given.ran()
+                self.judged, self._judged_by = self.given, self._deadline
                 self._rest()
-                return self.given.answered(row)
+            case ("row", key, text) if given := self._given(key):
+                return self._answered(given, Row.from_plain(json.loads(text)))
             case ("unwritable", why):
                 raise Unwritable(why)
         return None
+
+    def _answered(self, given: GivenJob, row: Row) -> Row:
+        unusable = row.status == "failed" and SPOILT.search(row.error)
+        self._spoilt = self._spoilt or row.status == "oom" or bool(unusable)
+        if given is self.judged:
+            self.judged, self._judged_by = None, float("inf")
+        else:
+            self._rest()
+        return self._ended(given, given.answered(row))
+
+    def _in_hand(self) -> list[GivenJob]:
+        """What the process has not ended: the job that is judged, and the one under way."""
+        given = self.given if self.job else None
+        return [each for each in (self.judged, given) if each]
+
+    def _given(self, key: str) -> GivenJob | None:
+        return next((given for given in self._in_hand() if given.job.key == key), None)
+
+    def _ended(self, given: GivenJob, row: Row) -> Row:
+        given.ran()
+        self.took_s = given.took_s
+        return row
 
     def _rest(self) -> None:
         self.job, self._deadline, self._idle_since = None, float("inf"), time.monotonic()
@@ -185,11 +213,16 @@ class WorkerProcess:
             code = process.wait(timeout=10)  # its exit code, which killing it now would replace
         except subprocess.TimeoutExpired:
             code = None
-        job, was_ready = self.job, self._ready
+        in_hand, was_ready = self._in_hand(), self._ready
+        begun = [given for given in in_hand if given.begun]
         self.stop()
-        if job and self.given and self.given.begun:
-            return self.given.crashed(code, self._tail())
-        self.returned = job
+        if len(begun) == 1:
+            self.returned = [given.job for given in in_hand if given not in begun]
+            return self._ended(begun[0], begun[0].crashed(code, self._tail()))
+        self.returned = [given.job for given in in_hand]
+        if begun:  # whose fault it was nobody can tell
+            return None
+        job = self.returned
         self._failed_starts += 1
         when = "while starting" if not was_ready else "before it took its job" if job else "without a job"
         self.cause = self.cause or f"the worker ended {when}: {system.ending(code)}\n{self._tail()}"
@@ -197,10 +230,13 @@ class WorkerProcess:
 
     def _late(self) -> Row | None:
         """The process is not ready, or has not answered, in time."""
-        job = self.job
+        in_hand = self._in_hand()
+        late = in_hand[:1] if time.monotonic() > self._judged_by else in_hand[-1:]
         self.stop()
-        if job and self.given:
-            return self.given.lost("timeout", f"no answer in {self.options.timeout_s:g} s", self._tail())
+        for given in late:
+            self.returned = [other.job for other in in_hand if other is not given]
+            row = given.lost("timeout", f"no answer in {self.options.timeout_s:g} s", self._tail())
+            return self._ended(given, row)
         self._failed_starts += 1
         self.cause = f"the worker was not ready after {self.options.start_timeout_s:g} s\n{self._tail()}"
         return None

@@ -14,11 +14,17 @@ Report = Callable[[str, float | None], None]
 """`report(phase, vram_peak_gib)`: a worker says where it is, so that a row can tell even if the process dies there."""
 
 
+Judge = Callable[[], Row]
+"""What is left of a job whose device is free again: it judges the frames, on the CPU alone, and answers the row."""
+
+
 class Work(Protocol):
     """A loaded worker: answers jobs, keeping the pipeline of the last settings warm between them."""
 
-    def __call__(self, job: Job, attempt: int, report: Report) -> Row:
-        """Run a job. Exceptions become rows inside (`oom`, `failed`, `rejected`); one that escapes is `failed` too."""
+    def __call__(self, job: Job, attempt: int, report: Report) -> Row | Judge:
+        """Run a job: its row, or what makes it while the device does the next job.
+
+        Exceptions become rows inside (`oom`, `failed`, `rejected`); one that escapes is `failed` too."""
         ...
 
 
@@ -33,6 +39,8 @@ class Slot:
     threads: int = 1
     for_want_of_a_gpu: bool = False
     """Whether it is the CPU's only because no GPU was found: if torch sees one all the same, the worker tells."""
+    judge_beside: bool = False
+    """Whether frames may be judged while the device does the next job."""
 
 
 Load = Callable[[Slot], Work]

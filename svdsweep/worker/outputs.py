@@ -2,17 +2,20 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from svdsweep.config import Job
 from svdsweep.metrics import Context, score
 from svdsweep.probes.environment import device_name
 from svdsweep.store.defects import HALF_PRECISION, defect
 from svdsweep.store.measurements import Measurements
 from svdsweep.worker.baseline import Kept, against_baseline, baseline_of
-from svdsweep.worker.measuring import Output, Setup
+from svdsweep.worker.measuring import Output
 from svdsweep.worker.media import Frames, write_contact_sheet, write_video
 
 JUDGING = ("metrics", "write")
@@ -25,14 +28,27 @@ class NotFinite(RuntimeError):
     """Raised when a run made no picture at all: every value of its frames is NaN or infinite."""
 
 
-def judge(
-    setup: Setup, folder: Path, output: Output, noise_floor_db: float | None, enter: Callable[[str], None]
-) -> Measurements:
+@dataclass(frozen=True)
+class Made:
+    """What a run has made, and what its judge needs of the `pipe`, which beside the next job is none: that one may need
+    another, and the device's memory is its own."""
+
+    job: Job
+    picture: Any
+    chunk: int
+    output: Output
+    noise_floor_db: float | None
+    device: torch.device
+    pipe: Any | None
+
+
+def judge(made: Made, folder: Path, enter: Callable[[str], None]) -> Measurements:
     """The columns of a run; its video and contact sheet are written to the sweep's `folder`.
 
     A broken video is compared with no baseline, and is none. Calls `enter` with each phase of `JUDGING` as it comes to
     it. Raises OSError when the disk is full, FfmpegFailed, UserError for an unknown metric, NotFinite."""
-    job, pipe = setup.job, setup.pipe
+    job, pipe, output = made.job, made.pipe, made.output
+    on = str(made.device) if pipe else "cpu"
     frames = to_uint8(output.frames)
     nonfinite = int(np.size(output.frames) - np.isfinite(output.frames).sum())
     if nonfinite == np.size(output.frames):
@@ -42,23 +58,24 @@ def judge(
     enter("metrics")
     baseline = baseline_of(folder, job)
     context = Context(
-        image=np.asarray(setup.picture, dtype=np.uint8),
-        decode_chunk_size=setup.chunk,
+        image=np.asarray(made.picture, dtype=np.uint8),
+        decode_chunk_size=made.chunk,
         weights_dir=Path(job.metrics.weights_dir) if job.metrics.weights_dir else None,
-        device=str(setup.device),
-        image_encoder=pipe.image_encoder,
-        feature_extractor=pipe.feature_extractor,
+        device=on,
+        image_encoder=pipe and pipe.image_encoder,
+        feature_extractor=pipe and pipe.feature_extractor,
         reference=baseline.frames if baseline else None,
         nonfinite_values=nonfinite,
     )
     # the family `baseline` is left to `against_baseline`, which every job needs and some only after the sweep
     families = [name for name in job.metrics.families if name not in ("baseline", ALWAYS)]
     columns.add(score(frames, context, [ALWAYS, *families]))
-    pipe.maybe_free_model_hooks()  # the image encoder may have come to the device for a metric
-    latents, device = output.latents.float().numpy(), device_name(setup.device)
-    kept = Kept(frames, latents, setup.chunk, device, noise_floor_db)
+    if pipe:
+        pipe.maybe_free_model_hooks()  # the image encoder may have come to the device for a metric
+    latents, device = output.latents.float().numpy(), device_name(made.device)
+    kept = Kept(frames, latents, made.chunk, device, made.noise_floor_db)
     if not defect(job, columns.values):
-        columns.add(against_baseline(folder, job, kept, baseline, str(setup.device)))
+        columns.add(against_baseline(folder, job, kept, baseline, on))
     enter("write")
     video, sheet = f"videos/{job.key}.mp4", f"sheets/{job.key}.png"
     write_video(folder / video, frames, job.fps)

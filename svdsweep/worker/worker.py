@@ -3,7 +3,10 @@
 import gc
 import time
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 import diffusers
 import torch
@@ -16,6 +19,7 @@ from svdsweep.images import ffmpeg
 from svdsweep.memory.apply import prepare
 from svdsweep.memory.conflicts import why_not
 from svdsweep.memory.contract import NoEffect
+from svdsweep.metrics import need_the_device
 from svdsweep.models.load import load_pipeline
 from svdsweep.predict.cache import known_peak_gib
 from svdsweep.probes import vram
@@ -27,8 +31,8 @@ from svdsweep.store.defects import defect
 from svdsweep.store.measurements import Measurements
 from svdsweep.store.rows import WHOLE, Row
 from svdsweep.worker.columns import largest
-from svdsweep.worker.contract import CPU_INSTEAD, Report, Slot, Work
-from svdsweep.worker.outputs import JUDGING, NotFinite, judge
+from svdsweep.worker.contract import CPU_INSTEAD, Judge, Report, Slot, Work
+from svdsweep.worker.outputs import JUDGING, Made, NotFinite, judge
 from svdsweep.worker.run import Loaded, Progress, begin
 
 
@@ -58,32 +62,37 @@ class Worker:
         gpu = torch.accelerator.current_accelerator(check_available=True) if slot.for_want_of_a_gpu else None
         self.doubts = [f"{CPU_INSTEAD} ({gpu.type}); `svdsweep doctor` tells more"] if gpu else []
         """What every row must tell."""
+        self.spare_cores = slot.judge_beside and device.type != "cpu"
+        """Whether frames are judged beside the next job."""
         self.free_since_s: float | None = None
         """When the last run ended (`time.perf_counter`), if nothing has failed since: the device waits from then on."""
 
-    def __call__(self, job: Job, attempt: int, report: Report) -> Row:
-        """The row of a job, whatever becomes of it."""
+    def __call__(self, job: Job, attempt: int, report: Report) -> Row | Judge:
+        """The row of a job, whatever becomes of it, or what makes it beside the next job."""
         progress, measurements = Progress(report), Measurements()
         measurements.notes += self.doubts
         measurements.values["started_at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         measurements.values["predicted_vram_gib"] = known_peak_gib(job)
-        status, error = "ok", ""
+        status, error, made = "ok", "", None
         try:
             if reason := why_not(job, backend_of(self.device).kind):
                 status, error = "rejected", reason
             else:
-                self._run(job, progress, measurements)
-                if broken := defect(job, measurements.values):
-                    status, error = "defective", broken
+                made = self._run(job, progress, measurements)
         except Exception as e:
             status, error = _outcome(e, progress.phase)
         if status in ("oom", "failed"):
             self._give_up(progress, measurements)
         phase = "" if status in WHOLE else progress.phase
-        made_with = provenance(self.device)
-        return Row(job, status, attempt, error, phase, provenance=made_with, **vars(measurements))
+        row = Row(
+            job, status, attempt, error, phase, provenance=provenance(self.device), **vars(measurements)
+        )
+        if made is None:
+            return row
+        judging = partial(_judged, row, made, self.slot.folder, progress)
+        return judging() if made.pipe else judging
 
-    def _run(self, job: Job, progress: Progress, measurements: Measurements) -> None:
+    def _run(self, job: Job, progress: Progress, measurements: Measurements) -> Made:
         free_since_s, self.free_since_s = self.free_since_s, None
         loaded = self._settle(job, progress, measurements)
         run = begin(job, loaded, self.device, progress, measurements)
@@ -95,8 +104,10 @@ class Worker:
         if hooks_on(loaded.pipe) != loaded.hooks:
             raise ProbeFault("the probes left hooks behind on the pipeline: later times would be wrong")
         self.free_since_s = time.perf_counter()
-        measurements.add(judge(run.setup, self.slot.folder, measured.first, noise_floor_db, progress))
-        measurements.values["judge_s"] = time.perf_counter() - self.free_since_s
+        beside = self.spare_cores and job.measure.timed_once and not need_the_device(job.metrics.families)
+        pipe = None if beside else loaded.pipe
+        setup = run.setup
+        return Made(job, setup.picture, setup.chunk, measured.first, noise_floor_db, self.device, pipe)
 
     def _settle(self, job: Job, progress: Progress, measurements: Measurements) -> Loaded:
         """The pipeline of the job's settings: the one at hand, or a new one in its place."""
@@ -134,6 +145,26 @@ class Worker:
     def _unload(self) -> None:
         self.loaded = None
         vram.empty_cache(self.device)
+
+
+def _judged(row: Row, made: Made, folder: Path, progress: Progress) -> Row:
+    """The row with what its frames show."""
+    began_s = time.perf_counter()
+    try:
+        columns = judge(made, folder, progress)
+    except Exception as e:
+        status, error = _outcome(e, progress.phase)
+        return replace(row, status=status, error=error, phase=progress.phase)
+    values = {**row.values, **columns.values, "judge_s": time.perf_counter() - began_s}
+    broken = defect(made.job, values)
+    return replace(
+        row,
+        status="defective" if broken else row.status,
+        error=broken,
+        values=values,
+        series={**row.series, **columns.series},
+        notes=[*row.notes, *columns.notes],
+    )
 
 
 def _first_line(e: BaseException) -> str:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -101,6 +102,8 @@ def act(job: Job, slot: Slot, attempt: int) -> object:
             if value and attempt == int(value):
                 os._exit(3)
             return Row(job, "ok", values={"load_s": 0.01}, series={"total_s": [float(attempt)]})
+        case "judge":  # for so many seconds, or until something happens, beside the next job
+            return partial(judged, job, slot, value)
         case "raise":
             raise ValueError("planted")
         case "once":
@@ -164,6 +167,26 @@ def act(job: Job, slot: Slot, attempt: int) -> object:
         case _:
             raise AssertionError(name)
     return None
+
+
+def judged(job: Job, slot: Slot, value: str) -> Row:
+    """What is left of a job: a real video after so many seconds, or when the next has begun, or something worse."""
+    match value:
+        case "next":
+            end = time.monotonic() + 20
+            while (slot.folder / "ran").read_text(encoding="utf-8").splitlines()[-1].startswith(job.key):
+                assert time.monotonic() < end, "no other job has begun"
+                time.sleep(0.02)
+        case "raise":
+            raise ValueError("planted")
+        case "full":
+            raise OSError(errno.ENOSPC, "No space left on device", str(slot.folder / "videos" / "x.mp4"))
+        case "exit":
+            time.sleep(0.5)  # the next job has begun
+            os._exit(3)
+        case _:
+            time.sleep(float(value))
+    return Row(job, "ok", values={"pid": os.getpid(), "video": encode(job, slot.folder)})
 
 
 def encode(job: Job, folder: Path) -> str:

@@ -144,6 +144,7 @@ class Waiting(SimpleNamespace):
     def __init__(self, waiting=0, **facts):
         self.back, self.left = [], []
         asked = {"look": lambda: None, "put_back": self.back.append, "leave": self.left.append}
+        asked["came_back"] = self.back.__contains__
         super().__init__(
             waiting=waiting, stopped=False, next_round=lambda: 0, attempt=lambda _: 4, **asked, **facts
         )
@@ -162,11 +163,12 @@ def worker_that(**facts):
         "empty": False,
         "idle": False,
         "job": None,
+        "judged": None,
         "cause": "",
         "idle_s": 0.0,
     }
-    worker = SimpleNamespace(**plain | actions | facts, told=told, returned=None)
-    worker.give = lambda job, attempt: told.append((job.seed, attempt))
+    worker = SimpleNamespace(**plain | actions | facts, told=told, returned=[])
+    worker.give = lambda job, attempt, alone: told.append((job.seed, attempt, alone))
     worker.needs_fresh_process = lambda job: worker.given is not None
     return worker
 
@@ -184,7 +186,7 @@ def test_a_job_that_waits_for_a_fresh_process_is_kept_for_its_worker_and_is_its_
     assert (started.told, queue.left) == (["start"], ["w-1"])
     fresh = worker_that(idle=True, given=None)
     pool._occupy(fresh)
-    assert (fresh.told, pool.reserved, queue.back) == ([(7, 4)], {}, [])
+    assert (fresh.told, pool.reserved, queue.back) == ([(7, 4, False)], {}, [])
     assert not pool._goes_on()
 
 
@@ -208,9 +210,9 @@ def test_a_reserved_job_goes_back_when_its_worker_is_lost_or_the_sweep_stops(sto
 def test_a_job_that_was_not_begun_goes_back_to_the_queue():
     job, queue = fakes.job(7), Waiting()
     worker = worker_that(step=lambda readable: None, given=None)
-    worker.returned = job
+    worker.returned = [job]
     assert local._Pool(queue, [worker], Heard())._step(worker, False) is None
-    assert (queue.back, worker.returned) == ([job], None)
+    assert (queue.back, worker.returned) == ([job], [])
 
 
 @pytest.mark.parametrize(("isolation", "processes"), [("device", 1), ("settings", 2), ("job", 6)])

@@ -19,7 +19,7 @@ from svdsweep.store.rows import Row, Store
 from svdsweep.worker import outputs, worker
 from svdsweep.worker.baseline import Kept, baseline_path, write_kept
 from svdsweep.worker.contract import Slot
-from svdsweep.worker.measuring import Output, Setup
+from svdsweep.worker.measuring import Output
 from svdsweep.worker.outputs import to_uint8
 
 PLAIN = Job(
@@ -75,8 +75,10 @@ def test_metrics_are_told_the_frames_of_a_decode_and_what_else_only_the_run_know
     frames[0, 0, 0, 0] = math.nan
     job = replace(PLAIN, decode_chunk_size="auto", metrics=Metrics(families=["baseline", "defects", "seams"]))
     job = replace(job, fps=11, baseline="base")
-    setup = Setup(pipe, job, np.full((32, 48, 3), 7, np.uint8), 2, torch.device("cpu"))
-    outputs.judge(setup, tmp_path, Output(frames, torch.zeros(1, 3, 4, 4, 6), None), None, lambda _: None)  # type: ignore[arg-type]
+    output = Output(frames, torch.zeros(1, 3, 4, 4, 6), None)  # type: ignore[arg-type]
+    picture = np.full((32, 48, 3), 7, np.uint8)
+    made = outputs.Made(job, picture, 2, output, None, torch.device("cpu"), pipe)
+    outputs.judge(made, tmp_path, lambda _: None)
     (_, context, families), video = heard
     assert video == (tmp_path / "videos" / f"{job.key}.mp4", 11)
     assert (context.decode_chunk_size, context.nonfinite_values, context.device) == (2, 1, "cpu")

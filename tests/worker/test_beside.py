@@ -1,0 +1,115 @@
+"""What a GPU's job leaves to be judged beside the next one, shown on a CPU that takes itself for a GPU."""
+
+import gc
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from pipelines import copied
+
+from svdsweep.config import Image, Job, Measure, Metrics
+from svdsweep.metrics import FAMILIES, need_the_device
+from svdsweep.store.rows import Row
+from svdsweep.worker import worker as worker_module
+from svdsweep.worker.contract import Slot
+from svdsweep.worker.worker import Worker, load
+
+JOB = Job(
+    image=Image(name="rocket", path="rocket.jpg"),
+    num_frames=4,
+    height=32,
+    width=48,
+    num_inference_steps=2,
+    metrics=Metrics(families=["temporal"]),
+)
+JOB = replace(JOB, baseline=JOB.key)
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    monkeypatch.setattr(worker_module, "load_pipeline", copied)
+    worker = load(Slot("cpu", tmp_path, 1, judge_beside=True))
+    assert isinstance(worker, Worker)
+    assert not worker.spare_cores, "on the CPU a judge would disturb the next job"
+    worker.spare_cores = True
+    return worker
+
+
+def quietly(phase: str, vram_peak_gib: float | None) -> None:
+    """What a worker reports is not of interest."""
+
+
+def test_a_judge_beside_the_next_job_answers_as_one_between_two_jobs(work: Worker, tmp_path: Path) -> None:
+    judge = work(JOB, 3, quietly)
+    assert callable(judge)
+    following = work(replace(JOB, seed=1, baseline=""), 1, quietly)
+    assert callable(following)
+    beside = judge()
+    assert (beside.status, beside.attempt, beside.phase) == ("ok", 3, "")
+    assert (tmp_path / str(beside.values["video"])).exists()
+    work.spare_cores = False
+    plain = work(JOB, 3, quietly)
+    assert isinstance(plain, Row)
+    for name in ("frames_sha256", "adj_psnr_db", "adj_ssim", "equality", "nonfinite_values", "contact_sheet"):
+        assert beside.values[name] == plain.values[name]
+    assert set(plain.series) == set(beside.series)
+    assert following().values["judge_s"] > 0  # type: ignore[operator]
+
+
+def test_a_fault_of_a_judge_costs_no_pipeline(work: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = work(JOB, 1, quietly)
+    assert callable(judge)
+    loaded = work.loaded
+    monkeypatch.setattr(worker_module, "judge", lambda *_: 1 / 0)
+    row = judge()
+    assert (row.status, row.error.split(" [")[0]) == ("failed", "ZeroDivisionError: division by zero")
+    assert row.values["total_s"]
+    assert work.loaded is loaded
+
+
+def test_a_black_video_is_defective_also_beside(work: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def black(*arguments: object) -> object:
+        pipe = copied(*arguments)
+        with torch.no_grad():
+            pipe.vae.decoder.conv_out.weight.zero_()
+            pipe.vae.decoder.conv_out.bias.fill_(-9)
+        return pipe
+
+    monkeypatch.setattr(worker_module, "load_pipeline", black)
+    judge = work(replace(JOB, baseline=""), 1, quietly)
+    assert callable(judge)
+    assert judge().status == "defective"
+
+
+def test_no_pipeline_is_kept_for_a_judge(work: Worker) -> None:
+    judge = work(replace(JOB, baseline=""), 1, quietly)
+    assert work.loaded is not None
+    unet = work.loaded.pipe.unet
+    work._unload()
+    gc.collect()
+    assert callable(judge)
+    holders = [each for each in gc.get_referrers(unet) if isinstance(each, dict) and each.get("unet") is unet]
+    assert not holders, "the memory of the device belongs to the next job"
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        replace(JOB, measure=Measure(repeats=2)),
+        replace(JOB, measure=Measure(within=0.5, repeats_limit=2)),
+        replace(JOB, measure=Measure(rounds=2)),
+        replace(JOB, metrics=Metrics(families=["temporal", "clip"])),
+    ],
+    ids=["repeats", "interval", "rounds", "a network"],
+)
+def test_nothing_is_judged_beside_what_is_timed_to_the_percent_or_needs_the_device(
+    work: Worker, job: Job
+) -> None:
+    assert isinstance(work(job, 1, quietly), Row)
+
+
+def test_families_that_run_networks_need_the_device() -> None:
+    assert {name for name in FAMILIES if need_the_device([name])} == {"clip", "lpips"}
+    assert need_the_device(["temporal", "mine.metric"])
+    assert not need_the_device([])
