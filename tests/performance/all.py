@@ -10,6 +10,7 @@ import published
 
 SUITE = (
     "overhead.py",
+    "waiting.py",
     "growth.py",
     "reading.py",
     "metrics_cost.py",
