@@ -64,7 +64,7 @@ def main() -> None:
         asked.out,
         "waiting",
         "How long a GPU waits for the framework",
-        f"Simulated GPUs that sleep {asked.seconds:g} s a run and answer 25 frames of 576×1024; {asked.jobs} jobs each, "
+        f"Simulated GPUs that sleep {asked.seconds:g} s and answer 25 frames of 576×1024; {asked.jobs} jobs each, "
         "of one pipeline, the first the baseline of the others; the default metrics on the CPU's cores, which the GPUs "
         "share. `standard` warms up once and runs three times a job.",
         [measured(name, asked.jobs, devices, size) for name in PRESETS for devices in (1, 2)],
