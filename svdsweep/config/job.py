@@ -1,5 +1,6 @@
 """The schema: a job made of its parts, and where a sweep runs. Every field carries its range, unit and help."""
 
+import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Union
@@ -109,6 +110,12 @@ class Job(Checked):
         parts = {part: canonical(getattr(self, part)) for part in ("model", "memory", "gpu")}
         parts["memory"] = {k: v for k, v in parts["memory"].items() if k not in PER_RUN}
         return digest(parts)
+
+    def with_baseline(self, key: str) -> "Job":
+        """The same job with its baseline's key; that is a label, so its own key stays, and nothing is checked again."""
+        job = copy.copy(self)
+        object.__setattr__(job, "baseline", key)
+        return job
 
     @property
     def frames_per_decode(self) -> int:
