@@ -91,7 +91,9 @@ def write_results(folder: Path, rows: Iterable[Row]) -> list[Path]:
     frame = results(rows)
     writers: dict[str, Callable[[Path], Any]] = {
         # as objects, for pandas writes its own kinds of columns at half the speed
-        "results.csv": lambda path: inert(frame).astype(object).to_csv(path, index=False, lineterminator="\n"),
+        "results.csv": lambda path: (
+            inert(frame).astype(object).to_csv(path, index=False, lineterminator="\n")
+        ),
         "results.parquet": lambda path: write_parquet(path, mixed_as_text(frame)),
         "results.md": lambda path: path.write_text(markdown(rows), encoding="utf-8", newline="\n"),
         "series.parquet": lambda path: write_series(path, rows),

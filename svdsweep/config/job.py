@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Union
 
-from svdsweep.config.keys import canonical, digest, rebuild
+from svdsweep.config.keys import canonical, canonical_part, digest, rebuild
 from svdsweep.config.memory import PER_RUN, Memory
 from svdsweep.config.parts import Gpu, Image, Measure, Metrics, Model
 from svdsweep.config.rules import Checked, knob
@@ -107,7 +107,7 @@ class Job(Checked):
     @cached_property
     def pipeline_key(self) -> str:
         """Key of what decides which pipeline is loaded; jobs with equal ones share a warm pipeline."""
-        parts = {part: canonical(getattr(self, part)) for part in ("model", "memory", "gpu")}
+        parts = {part: canonical_part(getattr(self, part)) for part in ("model", "memory", "gpu")}
         parts["memory"] = {k: v for k, v in parts["memory"].items() if k not in PER_RUN}
         return digest(parts)
 

@@ -135,8 +135,7 @@ def differing(columns: Mapping[str, Sequence[object]]) -> list[str]:
     return [
         name
         for name, part in behind.items()
-        if part not in several
-        or len(set(zip(words[part], words[name], strict=True))) != several[part]
+        if part not in several or len(set(zip(words[part], words[name], strict=True))) != several[part]
     ]
 
 

@@ -16,7 +16,7 @@ import orjson
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.store.defects import defect
-from svdsweep.store.kinds import LARGEST, NoRow, Scalar, judged_job, judged_series, judged_values
+from svdsweep.store.kinds import LARGEST, PARTS, NoRow, Scalar, judged_job, judged_series, judged_values
 from svdsweep.store.places import files_in
 
 T = TypeVar("T")
@@ -70,7 +70,8 @@ class Row:
 
     def to_json(self) -> str:
         """One line of JSON. Raises ValueError for what no reader would take for a row, NaN and infinities among it."""
-        plain = {"schema": SCHEMA, "key": self.key, **dataclasses.asdict(self)}
+        job = {name: _fields(v) if name in PARTS else v for name, v in _fields(self.job).items()}
+        plain = {"schema": SCHEMA, "key": self.key, **_fields(self), "job": job}
         body = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
         Row.from_plain(orjson.loads(body))
         return f'{body[:-1].decode()}, "{CHECK}": "{zlib.crc32(body):08x}"}}'
@@ -92,6 +93,11 @@ class Row:
             status, error = "defective", broken
         series = judged_series(plain.get("series") or {})
         return cls(job, status, attempt, error, phase, values, series, facts, notes)
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    """The fields of a dataclass, as they are: `dataclasses.asdict` would copy all that is in them."""
+    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
 
 
 def _of_kind(kind: type[T], value: Any, default: T) -> T:
