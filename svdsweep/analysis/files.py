@@ -32,20 +32,22 @@ def raw_series(rows: Iterable[Row]) -> pd.DataFrame:
     """Repeats, steps and per-frame values in long form: key, name, run, index, value; `run` is known where each run has
     several values, as steps have."""
     series: list[tuple[str, str, int | None]] = []
+    index: list[int] = []
+    value: list[float | None] = []
     lengths: list[int] = []
-    points: list[tuple[int, float]] = []
     for row in rows:
         for name, whole in row.series.items():
-            nested = any(isinstance(value, list) for value in whole)
+            nested = list in map(type, whole)
             for run, values in enumerate(whole) if nested else [(None, whole)]:
-                read = [(i, float(value)) for i, value in enumerate(values) if isinstance(value, int | float)]
                 series.append((row.key, name, run))
-                lengths.append(len(read))
-                points += read
+                lengths.append(len(values))
+                index += range(len(values))
+                value += values
     kinds = {"key": "str", "name": "str", "run": "Int64"}
     named = pd.DataFrame(series, columns=[*kinds]).astype(kinds)
     long = named.take(np.repeat(np.arange(len(series)), lengths)).reset_index(drop=True)
-    return long.join(pd.DataFrame(points, columns=["index", "value"]).astype({"index": int, "value": float}))
+    long = long.assign(index=np.array(index, int), value=np.array(value, float))
+    return long.dropna(subset="value", ignore_index=True)
 
 
 def write_series(path: Path, rows: Sequence[Row]) -> None:
@@ -65,15 +67,16 @@ def write_series(path: Path, rows: Sequence[Row]) -> None:
 def inert(frame: pd.DataFrame) -> pd.DataFrame:
     """A table for a CSV file: text that a spreadsheet would take for a formula has an apostrophe before it."""
     words = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
-    return frame.assign(**{name: frame[name].map(_inert, na_action="ignore") for name in words})
+    told = [name for name in words if any(map(_is_formula, frame[name].dropna().unique()))]
+    return frame.assign(**{name: frame[name].map(_inert, na_action="ignore") for name in told})
 
 
 def _inert(value: Any) -> Any:
-    return (
-        f"'{value}"
-        if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value)
-        else value
-    )
+    return f"'{value}" if _is_formula(value) else value
+
+
+def _is_formula(value: Any) -> bool:
+    return isinstance(value, str) and bool(FORMULA.match(value)) and not NUMBER.fullmatch(value)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
@@ -87,7 +90,10 @@ def write_results(folder: Path, rows: Iterable[Row]) -> list[Path]:
     rows = rows_told_apart(rows)
     frame = results(rows)
     writers: dict[str, Callable[[Path], Any]] = {
-        "results.csv": lambda path: inert(frame).to_csv(path, index=False, lineterminator="\n"),
+        # as objects, for pandas writes its own kinds of columns at half the speed
+        "results.csv": lambda path: (
+            inert(frame).astype(object).to_csv(path, index=False, lineterminator="\n")
+        ),
         "results.parquet": lambda path: write_parquet(path, mixed_as_text(frame)),
         "results.md": lambda path: path.write_text(markdown(rows), encoding="utf-8", newline="\n"),
         "series.parquet": lambda path: write_series(path, rows),

@@ -62,10 +62,18 @@ def open_sweep(folder: Path) -> Sweep:
     """Read a sweep's folder. Raises UserError when there is no such folder."""
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder. A sweep's folder is runs/NAME, and holds rows/.")
-    problems: list[str] = []
     faults = Faults()
+    # of the series, which take most of the room, the timed runs alone
+    rows = (replace(row, series={"total_s": timed_runs(row)}) for row in read_rows(folder, faults))
+    return sweep_of(folder, last_rows(rows).values(), faults)
+
+
+def sweep_of(folder: Path, rows: Iterable[Row], faults: Faults) -> Sweep:
+    """The sweep of a folder whose rows were read: the one that counts of each job, and what was met beside them."""
+    problems: list[str] = []
     manifest = _manifest(folder, problems)
-    rows = rows_told_apart(_rows(folder, problems, faults))
+    problems += _of_reading(faults)
+    rows = rows_told_apart(rows)
     table = comparison(rows)
     problems += _other_files(folder, table)
     problems += _missing_files(folder, table)
@@ -77,16 +85,11 @@ def open_sweep(folder: Path) -> Sweep:
     return Sweep(folder, manifest, table, jobs, repeats, notes, problems, faults)
 
 
-def _rows(folder: Path, problems: list[str], faults: Faults) -> Iterable[Row]:
-    """The row that counts of each job; of its series, which take most of the room, the timed runs alone."""
-    rows = last_rows(replace(row, series={"total_s": timed_runs(row)}) for row in read_rows(folder, faults))
+def _of_reading(faults: Faults) -> Iterator[str]:
     if faults.unreadable:
-        problems.append(str(faults))
+        yield str(faults)
     if faults.other_schema:
-        problems.append(
-            f"{faults.other_schema} rows are of another schema than {SCHEMA}: what they lack is empty"
-        )
-    return rows.values()
+        yield f"{faults.other_schema} rows are of another schema than {SCHEMA}: what they lack is empty"
 
 
 def _manifest(folder: Path, problems: list[str]) -> Mapping[str, Any]:

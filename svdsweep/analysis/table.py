@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from svdsweep.store.rows import Row
 
 SETTINGS = tuple(asked_for(Job()))
 SHORTEST_S, LONGEST_S = 1e-9, 1e9
+RECORDS_AT_ONCE = 500
 DRAWS = ("seed", "image")
 """What is averaged over, and what pairs are matched by."""
 
@@ -20,14 +22,15 @@ DRAWS = ("seed", "image")
 def table_of(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """One line a record; its columns stand in the order in which they first appear, and what a record lacks is NaN.
 
-    The table is built by column: a dictionary a line would take seven times the room."""
+    The table is built by column, some records at a time: a dictionary a line would take seven times the room."""
     columns: dict[str, list[Any]] = {}
-    for number, record in enumerate(records):
-        for name in record:
-            if name not in columns:
-                columns[name] = [math.nan] * number
+    number, records = 0, iter(records)
+    while some := list(islice(records, RECORDS_AT_ONCE)):
+        for name in dict.fromkeys(chain.from_iterable(some)):
+            columns.setdefault(name, [math.nan] * number)
         for name, values in columns.items():
-            values.append(record.get(name, math.nan))
+            values += [record.get(name, math.nan) for record in some]
+        number += len(some)
     return pd.DataFrame(columns)
 
 

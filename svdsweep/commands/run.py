@@ -111,16 +111,19 @@ def check_writable(folder: Path) -> None:
 def write_outcome(folder: Path, store: Store) -> dict[str, Row]:
     """Tables and report, as far as the sweep came; pandas is imported only when there is something new to write.
 
-    Returns the rows that they show, by key."""
+    Returns the rows that they show, by key: they are read once, for ten thousand take a second."""
     from svdsweep import report
     from svdsweep.analysis.files import write_results
+    from svdsweep.analysis.sweep import sweep_of
     from svdsweep.worker.baseline import compare_missing
 
-    for row in compare_missing(folder):
+    rows = store.rows()
+    for row in compare_missing(folder, rows):
         store.append(row)
-    if rows := store.rows():
-        write_results(folder, list(rows.values()))
-        report.write(folder)
+        rows[row.key] = row
+    if rows:
+        write_results(folder, rows.values())
+        report.write(folder, sweep=sweep_of(folder, rows.values(), store.faults))
     return rows
 
 

@@ -1,10 +1,11 @@
 """The schema: a job made of its parts, and where a sweep runs. Every field carries its range, unit and help."""
 
+import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Union
 
-from svdsweep.config.keys import canonical, digest, rebuild
+from svdsweep.config.keys import canonical, canonical_part, digest, rebuild
 from svdsweep.config.memory import PER_RUN, Memory
 from svdsweep.config.parts import Gpu, Image, Measure, Metrics, Model
 from svdsweep.config.rules import Checked, knob
@@ -106,9 +107,15 @@ class Job(Checked):
     @cached_property
     def pipeline_key(self) -> str:
         """Key of what decides which pipeline is loaded; jobs with equal ones share a warm pipeline."""
-        parts = {part: canonical(getattr(self, part)) for part in ("model", "memory", "gpu")}
+        parts = {part: canonical_part(getattr(self, part)) for part in ("model", "memory", "gpu")}
         parts["memory"] = {k: v for k, v in parts["memory"].items() if k not in PER_RUN}
         return digest(parts)
+
+    def with_baseline(self, key: str) -> "Job":
+        """The same job with its baseline's key; that is a label, so its own key stays, and nothing is checked again."""
+        job = copy.copy(self)
+        object.__setattr__(job, "baseline", key)
+        return job
 
     @property
     def frames_per_decode(self) -> int:

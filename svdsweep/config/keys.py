@@ -19,14 +19,14 @@ def canonical(part: Any) -> dict[str, Any]:
     for name, default in _distinguishing(kind):
         value = getattr(part, name)
         if hasattr(type(value), "__dataclass_fields__"):
-            if nested := _canonical_part(value):
+            if nested := canonical_part(value):
                 plain[name] = nested
         elif value != default:
             plain[name] = value
     return plain
 
 
-def _canonical_part(part: Any) -> dict[str, Any]:
+def canonical_part(part: Any) -> dict[str, Any]:
     """`canonical` of a part of a job, kept with it: thousands of jobs share a part."""
     kept: dict[str, Any] = part.__dict__
     if CANONICAL_FORM not in kept:

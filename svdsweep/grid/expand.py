@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ def with_needed_baselines(jobs: list[Job]) -> list[Job]:
     """Baselines on which no other job depends need not keep their frames for a comparison: they name none."""
     needed = {job.baseline for job in jobs if job.baseline != job.key}
     lonely = {job.key for job in jobs if job.baseline == job.key} - needed
-    return [replace(job, baseline="") if job.key in lonely else job for job in jobs]
+    return [job.with_baseline("") if job.key in lonely else job for job in jobs]
 
 
 def _grid_inside(presets: Configs, experiments: list[str], typed: Sequence[Override]) -> list[Override]:

@@ -61,7 +61,7 @@ class Points:
         partner |= {"memory": "baseline"}
         if partner == {"memory": self._choices["memory"], **point}:
             job = self._resolved(point, {})
-            return dataclasses.replace(job, baseline=job.key)
+            return job.with_baseline(job.key)
         at = tuple(partner.items())
         if at not in self._baselines:
             self._baselines[at] = self._resolved(partner, {}).key

@@ -1,15 +1,20 @@
 """The page `report.html`, `report.md` and their plots, from the rows of a sweep, at any time."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from svdsweep.errors import UserError
 from svdsweep.terminal import warn
 
+if TYPE_CHECKING:
+    from svdsweep.analysis.sweep import Sweep
 
-def write(folder: Path, predict: bool = False) -> Path:
+
+def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> Path:
     """Write `report.html`, `report.md`, `plots/*.png` and `strategies.csv` and `.tex` into a sweep's folder; returns
     the page's path. Where measured VRAM meets predictions, also `predictions.csv` and `calibration.json`: predictions
-    of the cache, and with `predict` all that can be made (torch is imported).
+    of the cache, and with `predict` all that can be made (torch is imported). `sweep` is what the folder holds, if the
+    caller has read it.
 
     Raises UserError when there is no such folder or it cannot be written to."""
     from svdsweep.analysis.files import inert
@@ -25,7 +30,7 @@ def write(folder: Path, predict: bool = False) -> Path:
     from svdsweep.store.places import refuse_links
 
     refuse_links(folder)
-    sweep = open_sweep(folder)
+    sweep = sweep or open_sweep(folder)
     if predict:
         outcomes(comparison(sweep).unpredicted, processes=processes_here())
     page = gather(sweep)

@@ -199,6 +199,8 @@ def _lines(sweep: Sweep, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def _grid(sweep: Sweep, axes: Sequence[str]) -> dict[str, Any]:
     """The tiles of the video grid and the values of its axes."""
+    told = {"key", "baseline_key", "status", "video", "total_s", sweep.memory_column, *axes}
+    first = sweep.table.head(TILES_AT_MOST)
     tiles = [
         {
             "key": line["key"],
@@ -212,7 +214,7 @@ def _grid(sweep: Sweep, axes: Sequence[str]) -> dict[str, Any]:
                 if has_value(line.get(n))
             ),
         }
-        for line in sweep.table.head(TILES_AT_MOST).to_dict("records")
+        for line in first[[name for name in first if name in told]].to_dict("records")
     ]
     values = {n: list(dict.fromkeys(tile["at"][n] for tile in tiles)) for n in axes}
     return {"axes": [n for n in axes if len(values[n]) > 1], "values": values, "tiles": tiles}

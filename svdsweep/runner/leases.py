@@ -92,7 +92,7 @@ class Leases:
         try:
             with path.open("x", encoding="utf-8") as f:
                 self._held[key] = path
-                json.dump(self.me, f)
+                f.write(json.dumps(self.me))
         except FileExistsError:
             return False
         except OSError:
@@ -138,10 +138,12 @@ class Leases:
     def _leases_of(self, key: str) -> dict[Path, tuple[int, int]]:
         """A job's lease files, each with what tells it from a later one of the same name."""
         files = {}
-        for path in (self.folder / key, *self.folder.glob(f"{key}.*")):
-            with contextlib.suppress(FileNotFoundError):
-                status = path.stat()
-                files[path] = status.st_ino, status.st_mtime_ns
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self.folder):
+                if name.partition(".")[0] == key:
+                    with contextlib.suppress(FileNotFoundError):
+                        status = (path := self.folder / name).stat()
+                        files[path] = status.st_ino, status.st_mtime_ns
         return files
 
     def _dead(self, path: Path) -> bool:

@@ -1,7 +1,6 @@
 """The driver's side of a worker: the process on a slot is started, given jobs, heard and killed."""
 
 import contextlib
-import json
 import re
 import subprocess
 import time
@@ -9,6 +8,8 @@ from datetime import UTC, datetime
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
+
+import orjson
 
 from svdsweep.config import Job, Runner
 from svdsweep.memory.conflicts import needs_fresh_process
@@ -177,7 +178,7 @@ class WorkerProcess:
                 self.judged, self._judged_by = self.given, self._deadline
                 self._rest()
             case ("row", key, text) if given := self._given(key):
-                return self._answered(given, Row.from_plain(json.loads(text)))
+                return self._answered(given, Row.from_plain(orjson.loads(text)))
             case ("unwritable", why):
                 raise Unwritable(why)
         return None

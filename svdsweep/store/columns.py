@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from svdsweep.config import Job
 from svdsweep.config.rules import rule_of
@@ -29,6 +30,7 @@ DETAILS = {
 """Column and name of every setting of a job's parts that is no label, the strategy's first."""
 OF_THEIR_OWN = ("model.dtype", "model.weights", "image.fit")
 """Settings that stand beside the name of their part, not behind it."""
+_COLUMNS = "_columns"
 LAST = ("video", "contact_sheet", "host", "device", "gpu", "torch", "diffusers", "started_at")
 
 
@@ -74,11 +76,14 @@ MEASURED = (
 """What every job measures beside the metrics of its frames. Only the whole has a better end: its parts describe."""
 
 
+_PLACED = frozenset([*(column.name for column in MEASURED), *LAST])
+
+
 def flat(row: Row) -> dict[str, Scalar]:
     """A row as one level of columns: identity, what was asked for, what was measured, where it ran."""
     values = {**row.provenance, **row.values}
     middle = {column.name: values.get(column.name) for column in MEASURED}
-    rest = {name: value for name, value in values.items() if name not in middle and name not in LAST}
+    rest = {name: value for name, value in values.items() if name not in _PLACED}
     last = {name: values.get(name) for name in LAST}
     return {**identity(row), **asked_for(row.job), **middle, **rest, **last}
 
@@ -93,12 +98,19 @@ def asked_for(job: Job) -> dict[str, Scalar]:
     settings as `part.setting`."""
     names = {name: getattr(job, name).name for name in NAMED}
     asked: dict[str, Scalar] = {n: names[n] if n in names else getattr(job, n) for n in GENERATION}
-    for part, columns in DETAILS.items():
-        settings = getattr(job, part)
-        for column, name in columns:
-            value = getattr(settings, name)
-            asked[column] = ",".join(value) if isinstance(value, list) else value
+    for part in DETAILS:
+        asked |= _details(part, getattr(job, part))
     return asked | names
+
+
+def _details(part: str, settings: Any) -> dict[str, Scalar]:
+    """The columns of a part of a job, kept with it: thousands of jobs share a part."""
+    kept: dict[str, Any] = settings.__dict__
+    if _COLUMNS not in kept:
+        values = {column: getattr(settings, name) for column, name in DETAILS[part]}
+        kept[_COLUMNS] = {n: ",".join(v) if isinstance(v, list) else v for n, v in values.items()}
+    columns: dict[str, Scalar] = kept[_COLUMNS]
+    return columns
 
 
 def union(rows: Iterable[Iterable[str]]) -> list[str]:
@@ -116,14 +128,14 @@ def varying(jobs: Iterable[Job]) -> list[str]:
 def differing(columns: Mapping[str, Sequence[object]]) -> list[str]:
     """The names of the columns that hold several values. Settings of a strategy, a model or another part that has a
     name stand behind that name wherever it tells them; a strategy's also tells `decode_chunk_size`."""
-    words = {name: [str(value) for value in values] for name, values in columns.items()}
-    several = {name: len(set(values)) for name, values in words.items()}
-    behind = {name: "memory" if name == "decode_chunk_size" else _named(name) for name in words}
+    objects = {name: len(set(map(id, values))) for name, values in columns.items()}
+    words = {name: [str(value) for value in columns[name]] for name, count in objects.items() if count > 1}
+    several = {name: count for name, values in words.items() if (count := len(set(values))) > 1}
+    behind = {name: "memory" if name == "decode_chunk_size" else _named(name) for name in several}
     return [
         name
         for name, part in behind.items()
-        if several[name] > 1
-        and not (part in words and len(set(zip(words[part], words[name], strict=True))) == several[part])
+        if part not in several or len(set(zip(words[part], words[name], strict=True))) != several[part]
     ]
 
 

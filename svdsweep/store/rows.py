@@ -16,7 +16,7 @@ import orjson
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.store.defects import defect
-from svdsweep.store.kinds import LARGEST, NoRow, Scalar, judged_job, judged_series, judged_values
+from svdsweep.store.kinds import LARGEST, PARTS, NoRow, Scalar, judged_job, judged_series, judged_values
 from svdsweep.store.places import files_in
 
 T = TypeVar("T")
@@ -70,7 +70,8 @@ class Row:
 
     def to_json(self) -> str:
         """One line of JSON. Raises ValueError for what no reader would take for a row, NaN and infinities among it."""
-        plain = {"schema": SCHEMA, "key": self.key, **dataclasses.asdict(self)}
+        job = {name: _fields(v) if name in PARTS else v for name, v in _fields(self.job).items()}
+        plain = {"schema": SCHEMA, "key": self.key, **_fields(self), "job": job}
         body = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
         Row.from_plain(orjson.loads(body))
         return f'{body[:-1].decode()}, "{CHECK}": "{zlib.crc32(body):08x}"}}'
@@ -94,6 +95,11 @@ class Row:
         return cls(job, status, attempt, error, phase, values, series, facts, notes)
 
 
+def _fields(part: Any) -> dict[str, Any]:
+    """The fields of a dataclass, as they are: `dataclasses.asdict` would copy all that is in them."""
+    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+
+
 def _of_kind(kind: type[T], value: Any, default: T) -> T:
     """A value of the one kind that it may have; what is missing or null has its default."""
     if value is None:
@@ -111,6 +117,8 @@ class Store:
         self.path = folder / "rows" / f"{writer or f'{socket.gethostname()}-{os.getpid()}'}.jsonl"
         self.faults = Faults()
         """What the last reading met beside rows."""
+        self._read: dict[Path, tuple[tuple[int, int], list[Row], Faults]] = {}
+        """What each file held, with its size and time of change: who resumes a sweep reads its old rows once."""
 
     def append(self, row: Row) -> None:
         """Write a row and wait until it is on the disk. Raises OSError when it cannot be."""
@@ -127,8 +135,16 @@ class Store:
 
     def rows(self) -> dict[str, Row]:
         """The row that counts of each job by key; lines that are no rows are passed over, and counted in `faults`."""
-        self.faults = Faults()
-        return last_rows(read_rows(self.folder, self.faults))
+        before, self._read = self._read, {}
+        for path in _row_files(self.folder):
+            status = path.stat()
+            stamp, faults = (status.st_size, status.st_mtime_ns), Faults()
+            known = before.get(path)
+            if known is None or known[0] != stamp:
+                known = stamp, list(_rows_in(path, faults)), faults
+            self._read[path] = known
+        self.faults = sum((faults for _, _, faults in self._read.values()), Faults())
+        return last_rows(row for _, rows, _ in self._read.values() for row in rows)
 
 
 def last_rows(rows: Iterable[Row]) -> dict[str, Row]:
@@ -160,6 +176,11 @@ class Faults:
         self.unreadable += 1
         if len(self.places) < PLACES_TOLD:
             self.places.append(f"{place} ({why})")
+
+    def __add__(self, other: "Faults") -> "Faults":
+        """Those of two readings, in this order."""
+        places = [*self.places, *other.places][:PLACES_TOLD]
+        return Faults(self.unreadable + other.unreadable, self.other_schema + other.other_schema, places)
 
     def __str__(self) -> str:
         """A sentence about what could not be read; empty where all could."""
@@ -217,11 +238,19 @@ def _why(e: Exception) -> str:
 def read_rows(folder: Path, faults: Faults | None = None) -> Iterator[Row]:
     """Every readable row of a sweep, all attempts, a later file's after an earlier one's; `faults` are added to."""
     faults = faults or Faults()
-    # the file that was written to last comes last
-    for path in sorted(files_in(folder, "rows"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
-        with path.open("rb", buffering=READ_AT_ONCE) as file:
-            lines = iter(partial(file.readline, LONGEST_LINE), b"")
-            yield from rows_of(lines, faults, f"rows/{path.name}")
+    for path in _row_files(folder):
+        yield from _rows_in(path, faults)
+
+
+def _row_files(folder: Path) -> list[Path]:
+    """The files of a sweep's rows; the one that was written to last comes last."""
+    return sorted(files_in(folder, "rows"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def _rows_in(path: Path, faults: Faults) -> Iterator[Row]:
+    with path.open("rb", buffering=READ_AT_ONCE) as file:
+        lines = iter(partial(file.readline, LONGEST_LINE), b"")
+        yield from rows_of(lines, faults, f"rows/{path.name}")
 
 
 class Tail:

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import replace
+from functools import cache
 
 from svdsweep.store.kinds import Scalar
 from svdsweep.store.rows import Row
@@ -39,10 +40,17 @@ def _masked(value: Scalar) -> Scalar:
 
 def _secrets() -> list[tuple[str, str]]:
     """Names and values of the variables that hold secrets, line by line, the longest first."""
-    told = [(name, value) for name, value in os.environ.items() if NAMES.search(name) and not _is_path(value)]
+    named = [(name, os.environ.get(name, "")) for name in os.environ if _may_hold_one(name)]
+    told = [(name, value) for name, value in named if not _is_path(value)]
     lines = [(name, line.strip()) for name, value in told for line in value.splitlines()]
     secret = [(name, line) for name, line in lines if len(line) >= SHORTEST and not WORD.fullmatch(line)]
     return sorted(secret, key=lambda pair: -len(pair[1]))
+
+
+@cache
+def _may_hold_one(name: str) -> bool:
+    """Whether a variable of that name may hold a secret: asked of every variable for every row."""
+    return NAMES.search(name) is not None
 
 
 def _is_path(value: str) -> bool:

@@ -3,6 +3,7 @@
 No torch until frames are compared: the driver asks here after every sweep."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
@@ -16,14 +17,16 @@ from svdsweep.metrics import Context, score
 from svdsweep.metrics.contract import PSNR_CAP_DB
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.measurements import Measurements
-from svdsweep.store.places import is_plain
-from svdsweep.store.rows import Row, read_rows
+from svdsweep.store.places import files_in, is_plain
+from svdsweep.store.rows import Row
 from svdsweep.worker.media import Frames
 
 WAITING = (
     "not compared with its baseline, whose frames are not there: it has not run, or ran in a sweep without strategies "
     "to compare (runner.fresh=true runs it again)"
 )
+WAITING_PLACE = "baselines/waiting"
+"""Where in a sweep the frames of jobs are that wait for their baseline."""
 FAMILY = "baseline"
 """The metric family that compares the frames."""
 FAMILY_ALONE = "ssim_to_baseline"
@@ -70,14 +73,15 @@ def against_baseline(
     return Measurements(notes=[WAITING])
 
 
-def compare_missing(folder: Path) -> list[Row]:
-    """Rows of jobs that ran before their baselines, compared now that these are there: to be appended to the store."""
+def compare_missing(folder: Path, rows: Mapping[str, Row]) -> list[Row]:
+    """Those of a sweep's `rows`, given by key, that ran before their baselines, compared now that these are there: to
+    be appended to the store."""
     compared = []
-    for row in {row.key: row for row in read_rows(folder)}.values():
-        waiting = waiting_path(folder, row.key)
-        mine = read_kept(waiting) if row.status == "ok" else None
-        baseline = baseline_of(folder, row.job) if mine else None
-        if mine and baseline:
+    for waiting in files_in(folder, WAITING_PLACE):
+        row = rows.get(waiting.stem)
+        mine = read_kept(waiting) if row and row.status == "ok" else None
+        baseline = baseline_of(folder, row.job) if row and mine else None
+        if row and mine and baseline:
             columns = Measurements(dict(row.values), dict(row.series), [n for n in row.notes if n != WAITING])
             columns.add(judged(row.job, mine, baseline))
             compared.append(replace(row, values=columns.values, series=columns.series, notes=columns.notes))
@@ -151,7 +155,7 @@ def baseline_path(folder: Path, key: str) -> Path:
 
 def waiting_path(folder: Path, key: str) -> Path:
     """Where a sweep keeps the frames of a job whose baseline is not there yet."""
-    return folder / "baselines" / "waiting" / f"{key}.npz"
+    return folder / WAITING_PLACE / f"{key}.npz"
 
 
 def write_kept(path: Path, kept: Kept) -> None:

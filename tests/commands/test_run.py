@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import fakes
@@ -24,7 +25,7 @@ from svdsweep.metrics import CATALOGUE
 from svdsweep.predict import forecast
 from svdsweep.runner.contract import Watch
 from svdsweep.store.manifest import read_manifest
-from svdsweep.store.rows import Row, Store
+from svdsweep.store.rows import Row, Store, rows_of
 
 FEW = ("num_inference_steps=2", "num_frames=6", "runner.devices=cpu")
 
@@ -263,6 +264,24 @@ def test_what_is_done_is_not_run_again_and_on_request_nothing_that_cannot_fit(tm
     )
     assert run.finish(grid, [], None, Watch()).keys() == rows.keys()
     assert len(ran) == (1 if skips else 3)
+
+
+def test_who_resumes_a_sweep_reads_its_old_rows_no_more_than_twice(tmp_path, monkeypatch):
+    jobs, read = [fakes.job(seed) for seed in range(6)], Counter()
+    grid = Grid(jobs, {}, Runner(devices="cpu"), tmp_path, "mine")
+    for job in jobs[:-1]:
+        Store(grid.folder, "earlier").append(Row(job, "ok"))
+
+    def counted(*arguments):
+        for row in rows_of(*arguments):
+            read[row.job.seed] += 1
+            yield row
+
+    monkeypatch.setattr("svdsweep.store.rows.rows_of", counted)
+    monkeypatch.setattr(run, "load_worker", fakes.load_noop)
+    assert [row.job.seed for row in run.finish(grid, [], None, Watch()).values()] == list(range(6))
+    assert (grid.folder / "report.html").exists()
+    assert read == {**dict.fromkeys(range(5), 2), 5: 1}  # by the command, and by the queue under its leases
 
 
 @pytest.mark.parametrize(

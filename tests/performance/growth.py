@@ -35,9 +35,10 @@ def measured(count: int, folder: Path) -> dict[str, object]:
     began = time.perf_counter()
     jobs = expand([f"seed=range({count})"]).jobs
     expand_s = seconds()
+    before = time.process_time()
     rows = sum(1 for _ in run_jobs(jobs, fakes.load_noop, cpu(2), folder, Watch()))
     assert rows == count
-    run_s, run_gib = seconds(), published.peak_gib()
+    run_cpu_s, run_s, run_gib = time.process_time() - before, seconds(), published.peak_gib()
     found = list(Store(folder).rows().values())
     read_s = seconds()
     from svdsweep.analysis.files import write_results
@@ -53,6 +54,7 @@ def measured(count: int, folder: Path) -> dict[str, object]:
         "expand, s": expand_s,
         "run, s": run_s,
         "run, ms a job": 1000 * run_s / count,
+        "driver, CPU s": run_cpu_s,
         "driver, GiB": run_gib,
         "read rows, s": read_s,
         "tables, s": table_s,

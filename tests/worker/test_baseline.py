@@ -196,16 +196,16 @@ def test_a_job_ahead_of_its_baseline_is_compared_later(tmp_path: Path) -> None:
     store.append(Row(replace(job, seed=8), "ok"))
     store.append(Row(job, "ok", values={"total_s": 9.0}, series=series, notes=["of the run before"]))
     store.append(Row(job, "ok", 2, values={"total_s": 1.0}, series=series, notes=["warm", WAITING]))
-    assert compare_missing(tmp_path) == []
+    assert compare_missing(tmp_path, store.rows()) == []
     write_kept(baseline_path(tmp_path, BASELINE.key), BASE)
     write_kept(waiting_path(tmp_path, replace(job, seed=9).key), mine)
-    [row] = compare_missing(tmp_path)
+    [row] = compare_missing(tmp_path, store.rows())
     assert (row.job, row.status, row.attempt, row.values["equality"]) == (job, "ok", 2, "equivalent")
     assert row.values["total_s"] == 1.0
     assert (row.series["total_s"], row.notes) == ([1.0], ["warm"])
     assert len(row.series["psnr_to_baseline_db"]) == 4
     assert not waiting_path(tmp_path, job.key).exists()
-    assert compare_missing(tmp_path) == []
+    assert compare_missing(tmp_path, store.rows()) == []
 
 
 def test_an_offload_that_changes_a_frame_is_a_fault() -> None:
