@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -30,8 +31,8 @@ FLOORS = (
 """From the ground up: a folder imports from floors below its own."""
 LOOSE = {"__init__", "__main__", "cli", "errors", "terminal"}
 LINES, FUNCTION_LINES, BRANCHES = 300, 50, 12
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
-OURS = [path for path in TREES if "tiny" not in path.parts]
+PATHS = sorted(PACKAGE.rglob("*.py"))
+OURS = [path for path in PATHS if "tiny" not in path.parts]
 """The training program of the embedded model is a laboratory of its own."""
 
 
@@ -41,7 +42,12 @@ def module_of(path: Path) -> str:
     return ".".join(parts).removesuffix(".__init__")
 
 
-MODULES = {module_of(path): path for path in TREES}
+MODULES = {module_of(path): path for path in PATHS}
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
@@ -55,7 +61,10 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.name in MODULES)
 
 
-GRAPH = {name: {m for m in imports(TREES[path]) if m != name} for name, path in MODULES.items()}
+@cache
+def graph() -> dict[str, set[str]]:
+    """What each module imports of svdsweep."""
+    return {name: {m for m in imports(tree_of(path)) if m != name} for name, path in MODULES.items()}
 
 
 def folder_of(module: str) -> str:
@@ -67,9 +76,9 @@ def floor_of(module: str) -> int:
     return next(i for i, folders in enumerate(FLOORS) if folder_of(module) in folders)
 
 
-def circle(graph: dict[str, set[str]]) -> list[str]:
+def circle(imported: dict[str, set[str]]) -> list[str]:
     try:
-        TopologicalSorter(graph).prepare()
+        TopologicalSorter(imported).prepare()
     except CycleError as e:
         return list(e.args[1])
     return []
@@ -82,12 +91,12 @@ def test_every_module_is_in_a_folder_that_the_house_has():
 
 
 def test_no_two_files_import_each_other():
-    assert not circle(GRAPH)
+    assert not circle(graph())
 
 
 def test_no_two_folders_import_each_other():
     folders: dict[str, set[str]] = {}
-    for module, imported in GRAPH.items():
+    for module, imported in graph().items():
         here = folder_of(module)
         folders.setdefault(here, set()).update(folder_of(m) for m in imported if folder_of(m) != here)
     assert not circle(folders)
@@ -96,7 +105,7 @@ def test_no_two_folders_import_each_other():
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_down(module):
     upwards = [
-        m for m in GRAPH[module] if folder_of(m) != folder_of(module) and floor_of(m) >= floor_of(module)
+        m for m in graph()[module] if folder_of(m) != folder_of(module) and floor_of(m) >= floor_of(module)
     ]
     assert not upwards
 
@@ -104,7 +113,7 @@ def test_imports_go_down(module):
 def test_config_needs_nothing_but_omegaconf():
     imported: set[str] = set()
     for path in (PACKAGE / "config").glob("*.py"):
-        for node in ast.walk(TREES[path]):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -144,8 +153,8 @@ def test_files_have_the_same_line_ends_on_every_machine():
     asked = {"write_text": "newline", "to_csv": "lineterminator"}
     bare = [
         f"{path.relative_to(PACKAGE.parent)}:{node.lineno}"
-        for path, tree in TREES.items()
-        for node in ast.walk(tree)
+        for path in PATHS
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in asked
         if asked[node.func.attr] not in {word.arg for word in node.keywords}
     ]
@@ -173,7 +182,7 @@ def test_only_the_folder_of_platforms_knows_the_operating_system():
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for path in OURS:
-        for node in ast.walk(TREES[path]):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{path.relative_to(PACKAGE)}:{node.name}", node
 
