@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import faulthandler
+import gc
 import json
 import os
 import signal
@@ -86,11 +87,13 @@ def serve(driver: Connection) -> None:
     ("taken",), any number of ("phase", key, name, vram_peak_gib), and ("row", key, json) or ("unwritable", why). Before
     the row of one that is not `alone` there may be ("free",): the next job may come, while its frames are judged."""
     load, slot = driver.recv()
+    gc.disable()  # looking for garbage among the libraries is a seventh of what importing them takes
     try:
         work: Work = resolve_name(load)(slot)
     except BaseException as e:
         driver.send(("broken", masked(str(e) if isinstance(e, UserError) else _story(e))))
         return
+    gc.enable()
     lock = threading.Lock()
 
     def send(*message: Any) -> None:
