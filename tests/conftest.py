@@ -29,6 +29,14 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+@pytest.fixture
+def no_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports draw their plots once, for the page."""
+    from svdsweep.report import svg
+
+    monkeypatch.setattr(svg, "png", lambda plot, path: None)
+
+
 def pytest_collectstart() -> None:
     """Leave what was imported out of every later search for garbage; a worker looks for some after each job."""
     gc.freeze()
