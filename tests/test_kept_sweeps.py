@@ -66,7 +66,9 @@ def test_what_did_not_end_well_is_to_do_again_and_nothing_else(
 def test_a_wider_grid_runs_only_what_is_new(
     runs: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "load_worker", fakes.load_noop)  # which job runs is asked, and not what comes of it
+    monkeypatch.setattr(
+        run, "load_worker", fakes.load_noop
+    )  # which job runs is asked, and not what comes of it
     before = Store(runs / "endings").rows()
     wider = ["memory.extra=[]", "seed=0,1", f"runs_dir='{runs}'", "runner.devices=cpu"]
     sweep = svdsweep.run([*settings("endings", but="memory.extra"), *wider])

@@ -28,15 +28,16 @@ def check(presets: Configs, override: Override) -> None:
         raise UserError(f"{EXPERIMENT}={listed} is not possible: {cure}")
     if key == EXPERIMENT:
         for name in names([override]):
-            _check_option(presets, EXPERIMENT, name)
+            _check_option(presets.options(EXPERIMENT), EXPERIMENT, name)
         return
     if override.is_add():
         raise UserError(f"{override.input_line}: this setting exists already; leave out the `+`.")
     check_key(key, presets.groups)
     if key in presets.groups:
+        options = presets.options(key)
         for value in texts(override):
             if not is_picture(key, value):
-                _check_option(presets, key, value)
+                _check_option(options, key, value)
 
 
 def is_picture(key: str, value: str) -> bool:
@@ -44,8 +45,7 @@ def is_picture(key: str, value: str) -> bool:
     return key == IMAGE and images.is_file_name(value)
 
 
-def _check_option(presets: Configs, group: str, name: str) -> None:
-    options = presets.options(group)
+def _check_option(options: Sequence[str], group: str, name: str) -> None:
     if name not in options:
         allowed = ", ".join(options) + (". A path, folder or glob works too." if group == IMAGE else ".")
         raise UserError(f"{group}={name}: no such {group}. Allowed is {allowed}{nearest(name, options)}")

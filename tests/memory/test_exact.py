@@ -53,7 +53,9 @@ def test_a_forward_equals_the_plain_one(
     expected: torch.Tensor, prepared: Any, forward: Any, knobs: Any, company: Any
 ) -> None:
     pipe = prepared(**knobs, **company)
-    for _ in range(2):  # the second time the vectors of single_token are known
+    for _ in range(
+        2 if "single_token_cross_attention" in knobs else 1
+    ):  # its vectors are known the second time
         got = forward(pipe)
         pipe.maybe_free_model_hooks()
         assert (got - expected).abs().max() <= WITHIN
@@ -86,7 +88,7 @@ def test_no_transformer_block_sees_more_than_its_part(prepared: Any, forward: An
 
 def test_vectors_follow_the_embedding(plain: Any, prepared: Any, forward: Any) -> None:
     pipe = prepared(single_token_cross_attention=True, split_guidance=True)
-    for seed in (0, 1, 2, 0, 3):
+    for seed in (0, 1, 0):
         assert (forward(pipe, seed=seed) - forward(plain, seed=seed)).abs().max() <= WITHIN
 
 
@@ -102,9 +104,12 @@ def test_an_embedding_changed_in_place_is_not_taken_for_the_old_one() -> None:
     assert not token.vectors
 
 
-def test_vectors_are_kept_for_a_run_and_not_for_ever(prepared: Any, forward: Any) -> None:
+def test_vectors_are_kept_for_a_run_and_not_for_ever(
+    prepared: Any, forward: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(single_token_cross_attention, "KEPT_TOKENS", 2)
     pipe = prepared(single_token_cross_attention=True)
-    for seed in range(9):
+    for seed in range(4):
         forward(pipe, seed=seed)
     layer = cross_attentions(pipe.unet)[0][1]
     assert len(layer.processor.token.kept) <= single_token_cross_attention.KEPT_TOKENS

@@ -17,8 +17,9 @@ PICTURES_WITHIN = 1e-4
 """A hundredth of a level of 8 bits: the embedded decoder makes more of rounding."""
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize(("frames", "height", "width"), [(1, 8, 8), (4, 3, 5), (9, 8, 16)])
+@pytest.mark.parametrize(("frames", "height", "width"), [(1, 4, 4), (4, 3, 5), (9, 4, 8)])
 def test_a_decode_equals_the_plain_one(
     pipe: Any, prepared: Any, frames: int, height: int, width: int, channels_last: bool
 ) -> None:

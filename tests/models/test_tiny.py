@@ -59,7 +59,9 @@ def test_frames_decoded_one_by_one_are_not_those_decoded_together(
     pipeline: StableVideoDiffusionPipeline,
 ) -> None:
     picture = latents.encode(torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1)
-    clip = torch.stack([picture[0] * (1 - i / 4) for i in range(4)])[None] * pipeline.vae.config.scaling_factor
+    clip = (
+        torch.stack([picture[0] * (1 - i / 4) for i in range(4)])[None] * pipeline.vae.config.scaling_factor
+    )
     with torch.inference_mode():
         one, every = (pipeline.decode_latents(clip, num_frames=4, decode_chunk_size=n) for n in (1, 4))
     assert float((one - every).abs().max()) > 0.01

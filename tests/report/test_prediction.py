@@ -146,7 +146,7 @@ def test_gpus_are_told_apart(tmp_path):
 
 
 def test_nothing_is_simulated_unless_asked_for(tmp_path):
-    made_up.sweep(tmp_path, strategies={"baseline": made_up.STRATEGIES["baseline"]})
+    made_up.sweep(tmp_path, range(1), (60,), strategies={"baseline": made_up.STRATEGIES["baseline"]})
     code = "import sys; from svdsweep.cli import main; main(sys.argv[1:]); print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, "report", str(tmp_path)]
     told = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
