@@ -2,6 +2,7 @@
 
 import errno
 import faulthandler
+import gc
 import os
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def load(slot: Slot) -> Work:
         with (slot.folder / "ran").open("a", encoding="utf-8") as f:
             f.write(f"{job.key} {os.getpid()} {job.pipeline_key}\n")
         values = {"pid": os.getpid(), "total_s": 0.1, "threads": os.environ["OMP_NUM_THREADS"]}
+        values["looks_for_garbage"] = gc.isenabled()
         if loaded != [job.pipeline_key]:
             report("load", None)
             values |= {"load_s": 0.05, "loads": 1}

@@ -87,6 +87,7 @@ def test_workers_share_the_cores_fairly_and_log_apart(folder, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # a terminal that cannot show what a worker prints
     rows = sweep(folder, [fakes.job(i, "sleep 0.2") for i in range(4)])
     assert {row.values["threads"] for row in rows} == {"3"}
+    assert all(row.values["looks_for_garbage"] for row in rows), "only while a worker imports it does not"
     logs = [log.read_text(encoding="utf-8") for log in (folder / "logs").iterdir()]
     assert ["… and on" in log for log in logs] == [True, True]
 
