@@ -14,6 +14,7 @@ gc.disable()  # until all is collected: looking for garbage among what is import
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # two threads a process on two busy cores are ten times slower than one
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each child would compile the package anew: a quarter of its time
 # of child processes, wherever they start and whatever copy is installed; pyproject.toml's `pythonpath` is for this one
 TREE = str(Path(__file__).parents[1])
 os.environ["PYTHONPATH"] = os.pathsep.join([TREE, *filter(None, [os.environ.get("PYTHONPATH")])])
