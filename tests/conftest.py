@@ -14,7 +14,8 @@ gc.disable()  # until all is collected: looking for garbage among what is import
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # two threads a process on two busy cores are ten times slower than one
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each child would compile the package anew: a quarter of its time
+# or each child compiles the package anew, which is a quarter of its time
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # of child processes, wherever they start and whatever copy is installed; pyproject.toml's `pythonpath` is for this one
 TREE = str(Path(__file__).parents[1])
 os.environ["PYTHONPATH"] = os.pathsep.join([TREE, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -45,7 +46,7 @@ def pytest_collectstart() -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)  # often enough for a pipeline a test; the usual 700 takes a tenth of the time
+    gc.set_threshold(10_000, 10, 10)  # often enough for a pipeline a test; 700 takes a tenth of all time
     gc.enable()
 
 

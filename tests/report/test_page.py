@@ -41,7 +41,9 @@ def reported(tmp_path_factory):
 
 def test_a_page_and_markdown_with_plots_are_written(reported):
     folder, said = reported
-    assert "compile" in text_of(folder / "report.html")
+    page = text_of(folder / "report.html")
+    assert "compile" in page
+    assert page.count('class="tip"') > 10, "what was drawn as PNG is drawn on the page too"
     markdown = text_of(folder / "report.md")
     for plot in ("pareto", "stage_times", "stage_memory", "response_motion_bucket_id", "repeats"):
         assert f"plots/{plot}.png" in markdown
