@@ -89,6 +89,11 @@ class Measure(Checked):
         """Whether nobody asks for the spread of times, which nothing may then disturb."""
         return self.repeats == 1 and self.within is None and self.rounds == 1
 
+    @property
+    def first_look(self) -> int | None:
+        """After how many runs the interval is first looked at that decides whether there are more; None: never."""
+        return None if self.within is None else self.repeats
+
 
 @dataclass(frozen=True)
 class Metrics(Checked):
