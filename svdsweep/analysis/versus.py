@@ -1,7 +1,7 @@
 """One sweep against another: two GPUs, two versions, two commits; pairs of equal jobs, regressions first."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from svdsweep.analysis.pairs import Estimate, after_holm, compare_latency, compare_metric, compare_peaks
 from svdsweep.analysis.strategies import NOT_COMPARED
 from svdsweep.analysis.sweep import VRAM_PEAKS, Sweep
+from svdsweep.analysis.verdicts import AMBIGUOUS, confirmed, judged
 from svdsweep.config import Job
 from svdsweep.config.keys import canonical, digest
 from svdsweep.metrics import COLUMNS
@@ -46,8 +47,9 @@ class Change:
         if self.lost:
             told.append(f"{self.lost} jobs no longer end well")
         e = self.latency
-        if e.value is not None and e.value > 1 + above and (e.verdict == "slower" or e.low is None):
-            unsure = "" if e.low is not None else " (too few runs for an interval)"
+        unsure = " (too few runs for an interval)" if e.low is None else f" ({e.why})" if e.why else ""
+        slower = e.verdict == "slower" or e.low is None or (e.verdict == AMBIGUOUS and e.low > 1)
+        if e.value is not None and e.value > 1 + above and slower:
             told.append(f"latency {e.value - 1:+.1%}{unsure}")
         m = self.memory
         if m.value is not None and m.value > 1 + above and m.verdict == "more":
@@ -76,12 +78,18 @@ def compare_sweeps(first: Sweep, second: Sweep) -> Comparison:
         for sweep, key_of in zip((first, second), keys, strict=True)
     )
     metrics = [n for n in COLUMNS if n in was and n in now and n not in NOT_COMPARED]
-    changes = []
+    changes, timed = [], []
     if common:
         groups = was.reset_index(drop=True).groupby(["workload", "memory"], sort=False)
         for (workload, strategy), lines in groups:
             sides = was.iloc[lines.index], now.iloc[lines.index]
             changes.append(_change(str(strategy), str(workload), *sides, metrics))
+            timed.append(_ended_well(*sides))
+    latencies = judged(dict(enumerate(change.latency for change in changes)))
+    changes = [
+        replace(change, latency=confirmed(latencies[n], now, was))
+        for n, (change, (was, now)) in enumerate(zip(changes, timed, strict=True))
+    ]
     changes.sort(key=lambda c: (c.latency.verdict != "slower" and not c.lost, -c.worst()))
     differing = apart | _places_apart(first, second)
     return Comparison(changes, differing, len(keys[0]) - len(common), len(keys[1]) - len(common))
@@ -131,10 +139,16 @@ def _change(
     strategy: str, workload: str, first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[str]
 ) -> Change:
     was_ok, is_ok = (first["status"] == "ok").to_numpy(), (second["status"] == "ok").to_numpy()
-    base, mine = first[was_ok & is_ok], second[was_ok & is_ok]
+    base, mine = _ended_well(first, second)
     lost, won = int((was_ok & ~is_ok).sum()), int((~was_ok & is_ok).sum())
     latency = compare_latency(mine, base)
     memory = compare_peaks(mine, base, VRAM_PEAKS)  # the host's depends on what ran before in the process
     gaps = {name: compare_metric(mine, base, name) for name in metrics}
     compared = after_holm({name: gap for name, gap in gaps.items() if gap.n})
     return Change(strategy, workload, len(base), lost, won, latency, memory, compared)
+
+
+def _ended_well(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The lines of both sides whose jobs ended well on both."""
+    both = (first["status"] == "ok").to_numpy() & (second["status"] == "ok").to_numpy()
+    return first[both], second[both]
