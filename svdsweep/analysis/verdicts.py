@@ -15,14 +15,14 @@ from svdsweep.analysis.table import numeric
 Floats = NDArray[np.float64]
 AMBIGUOUS = "ambiguous"
 CHANGED = ("faster", "slower")
-CLOCK = ("sm_clock_mean_mhz", "sm_clock_mhz")
-"""The clock over a row's runs; the first of these that both sides have."""
+CLOCK = "sm_clock_mean_mhz"
+"""The mean clock over a row's runs."""
 EQUAL_CLOCKS = 0.01
 """Clocks closer than this share make no verdict doubtful."""
-THROTTLED_S = "throttled_s"
-"""Seconds in which the driver held the clock down during a row's runs."""
-TOUCHED = 0.01
-"""Throttling for less than this share of a run is none."""
+THROTTLED_PCT, THROTTLE = "throttled_pct", "throttle"
+"""How much of a row's runs the driver held the clock down, and its reasons."""
+TOUCHED_PCT = 2.0
+"""A run that was throttled for less of its time is hardly longer."""
 
 
 def judged(latencies: Mapping[Name, Estimate]) -> dict[Name, Estimate]:
@@ -58,21 +58,21 @@ def confirmed(
 
 
 def _throttled_on_one_side(estimate: Estimate, mine: pd.DataFrame, base: pd.DataFrame) -> str:
-    if estimate.verdict not in CHANGED:
-        return ""
     here, there = _throttled(mine), _throttled(base)
-    if here is None or there is None or (here > TOUCHED) == (there > TOUCHED):
+    if estimate.verdict not in CHANGED or here is None or there is None or bool(here) == bool(there):
         return ""
-    return f"throttled {here:.0%} of its time against {there:.0%}"
+    return f"throttled on one side only ({'this' if here else 'the other'}: {here or there})"
 
 
-def _throttled(side: pd.DataFrame) -> float | None:
-    """The share of the runs' time in which a side was throttled; None where no driver told."""
-    if THROTTLED_S not in side:
-        return None
-    told = numeric(side[THROTTLED_S]).astype(float)
-    ran_s = numeric(side["total_s"]).astype(float) * numeric(side["repeats"]).astype(float)
-    return float(told.sum() / ran_s[told.notna()].sum()) if told.notna().any() else None
+def _throttled(side: pd.DataFrame) -> str | None:
+    """How a side was throttled; empty for not worth a word, None where no driver told."""
+    words = sorted({str(text) for text in side.get(THROTTLE, pd.Series(dtype=object)).dropna() if text})
+    shares = numeric(side.get(THROTTLED_PCT, pd.Series(dtype=float))).dropna()
+    if len(shares):
+        share = float(shares.mean())
+        reasons = ", ".join(words) or "unknown reason"
+        return f"{reasons}, {share:.0f} % of the time" if share >= TOUCHED_PCT else ""
+    return ", ".join(words) if THROTTLE in side and side[THROTTLE].notna().any() else None
 
 
 def _otherwise_in_cycles(estimate: Estimate, mine: pd.DataFrame, base: pd.DataFrame, took_turns: bool) -> str:
@@ -92,12 +92,10 @@ def _log_clocks(mine: pd.DataFrame, base: pd.DataFrame) -> tuple[Floats, Floats]
     """The logarithm of the clock of each line of both sides; None unless every line has one, of one kind of machine."""
     if len({*mine["machine"], *base["machine"]}) != 1:
         return None
-    for name in CLOCK:
-        if name in mine and name in base:
-            here, there = (numeric(side[name]).to_numpy(float) for side in (mine, base))
-            if (here > 0).all() and (there > 0).all():
-                return np.log(here), np.log(there)
-    return None
+    if CLOCK not in mine or CLOCK not in base:
+        return None
+    here, there = (numeric(side[CLOCK]).to_numpy(float) for side in (mine, base))
+    return (np.log(here), np.log(there)) if (here > 0).all() and (there > 0).all() else None
 
 
 def _in_cycles(side: pd.DataFrame, log_clock: Floats) -> pd.DataFrame:
