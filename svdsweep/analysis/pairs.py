@@ -111,23 +111,38 @@ def latency_ratio(pairs: Sequence[tuple[Times, Times]], took_turns: bool = False
     rounds = _of_rounds(pairs) if took_turns else {}
     logs = list(rounds.values()) or [mine.mean - base.mean for mine, base in pairs]
     centre, n = statistics.fmean(logs), len(logs)
-    if n >= LEAST:
-        error, degrees = statistics.stdev(logs) / math.sqrt(n), float(n - 1)
-        method = f"paired t on {n} {'rounds' if rounds else 'log ratios'}"
-    else:
-        if (welch := _welch(pairs)) is None:
-            needs = f"needs {LEAST} pairs or {LEAST} repeats"
-            return Estimate(math.exp(centre), None, None, n, "not enough data", needs)
-        (error, degrees), n = welch, sum(mine.n for mine, _ in pairs)
-        method = f"Welch's t on the logs of {n} repeats"
+    if (spread := _spread(logs, pairs)) is None:
+        needs = f"needs {LEAST} pairs or {LEAST} repeats"
+        return Estimate(math.exp(centre), None, None, n, "not enough data", needs)
+    error, degrees = spread
     half = t_quantile(int(degrees)) * error
     low, high = math.exp(centre - half), math.exp(centre + half)
-    sure = (low > 1 or high < 1) and abs(math.exp(centre) - 1) > MATTERS
-    verdict = ("faster" if centre < 0 else "slower") if sure else UNSEEN
-    enough = pairs_needed(error * math.sqrt(n)) if not sure and not rounds and len(logs) >= LEAST else MANY
-    needed = enough if n < enough < MANY else None
+    verdict = _faster_or_slower(math.exp(centre), low, high)
     p = p_value(centre, error, degrees)
-    return Estimate(math.exp(centre), low, high, n, verdict, method, p, needed, rounds)
+    if n < LEAST:
+        n = sum(mine.n for mine, _ in pairs)
+        return Estimate(math.exp(centre), low, high, n, verdict, f"Welch's t on the logs of {n} repeats", p)
+    if rounds:
+        return Estimate(
+            math.exp(centre), low, high, n, verdict, f"paired t on {n} rounds", p, of_rounds=rounds
+        )
+    enough = pairs_needed(error * math.sqrt(n)) if verdict == UNSEEN else MANY
+    needed = enough if n < enough < MANY else None
+    return Estimate(math.exp(centre), low, high, n, verdict, f"paired t on {n} log ratios", p, needed)
+
+
+def _faster_or_slower(ratio: float, low: float, high: float) -> str:
+    if low <= 1 <= high or abs(ratio - 1) <= MATTERS:
+        return UNSEEN
+    return "faster" if ratio < 1 else "slower"
+
+
+def _spread(logs: Sequence[float], pairs: Sequence[tuple[Times, Times]]) -> tuple[float, float] | None:
+    """Standard error of the mean of `logs`, of fewer than 3 by the repeats of the pairs, and its degrees of freedom; None
+    with too few repeats."""
+    if len(logs) < LEAST:
+        return _welch(pairs)
+    return statistics.stdev(logs) / math.sqrt(len(logs)), float(len(logs) - 1)
 
 
 def _of_rounds(pairs: Sequence[tuple[Times, Times]]) -> dict[int, float]:

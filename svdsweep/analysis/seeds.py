@@ -81,9 +81,8 @@ def paired_differences(
 
     Columns: `metric`, the fields of `Spread` of the differences (second less first), `p` of Wilcoxon's signed-rank
     test, `p_holm` corrected for the number of metrics (those equal in every pair are no test), `smallest_p` that so
-    many pairs can reach, and `verdict`.
-    Settings that `setting` decides (a strategy's knobs) may differ; image and seed never. Raises UserError without
-    pairs."""
+    many pairs can reach, and `verdict`. Settings that `setting` decides (a strategy's knobs) may differ; image and seed
+    never. Raises UserError without pairs."""
     rows = results[results["status"] == "ok"]
     if setting not in rows:
         raise UserError(f"{setting} is no column of this sweep.{nearest(setting, SETTINGS)}")
@@ -104,13 +103,18 @@ def paired_differences(
             values = measured.to_numpy()
             spread = summarize(values, list(a.loc[measured.index, "image"]))
             lines.append({"metric": metric, **asdict(spread), "p": signed_rank_p(values)})
+    _judge(lines)
+    return pd.DataFrame(lines)
+
+
+def _judge(lines: Sequence[dict[str, Any]]) -> None:
+    """Add p values corrected for the number of tests, and verdicts."""
     tested = [line for line in lines if not line["minimum"] == line["maximum"] == 0]
     for line in lines:
         line.update(p_holm=1.0, smallest_p=smallest_p(line["n"]), verdict="equal in every pair")
     for line, p_holm in zip(tested, holm([line["p"] for line in tested]), strict=True):
         line["p_holm"] = p_holm
         line["verdict"] = _verdict(line, len(tested))
-    return pd.DataFrame(lines)
 
 
 def smallest_p(pairs: int) -> float:

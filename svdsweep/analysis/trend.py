@@ -1,6 +1,6 @@
 """One strategy over many sweeps, by their dates: commits, versions and cards, each against the sweep before it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -84,26 +84,28 @@ def _points(sweep: Sweep, latest: dict[Place, _Kept]) -> dict[Place, Point]:
     if not sweep.table.empty:
         by_place = sweep.table.groupby(["memory", "workload", "machine"], sort=False)
         groups = {(str(m), str(w), str(at)): _Kept(sweep, group) for (m, w, at), group in by_place}
-    before = {place: latest[place] for place in groups if place in latest}
-    sides = {place: _sides(kept, groups[place]) for place, kept in before.items()}
+    sides = {place: _sides(latest[place], now) for place, now in groups.items() if place in latest}
     paired = [place for place, (was, _) in sides.items() if len(was)]
     found = changes_of([(*place[:2], *sides[place]) for place in paired])
     changes = dict(zip(paired, found, strict=True))
-    points = {}
-    for place, now in groups.items():
-        if place in changes:
-            facts = {"against": str(before[place].sweep.folder), "change": changes[place]}
-            facts["differing"] = _settings_apart(before[place], now) | places_apart(
-                before[place].sweep, sweep
-            )
-        elif place in before:
-            facts = {"why": _why_not(before[place], now)}
-        else:
-            others = any(name == place[0] and load == place[1] for name, load, _ in latest)
-            facts = {"why": "the first on this machine" if others else "the first"}
-        points[place] = _point(now, place[-1], **facts)
+    points = {
+        place: _point(now, place[-1], **_facts(place, now, latest, changes.get(place)))
+        for place, now in groups.items()
+    }
     latest |= groups
     return points
+
+
+def _facts(place: Place, now: _Kept, latest: Mapping[Place, _Kept], change: Change | None) -> dict[str, Any]:
+    """What a point is against the latest one of its place, or why that is not said."""
+    was = latest.get(place)
+    if was is None:
+        known = {(strategy, workload) for strategy, workload, _ in latest}
+        return {"why": "the first on this machine" if place[:2] in known else "the first"}
+    if change is None:
+        return {"why": _why_not(was, now)}
+    differing = _settings_apart(was, now) | places_apart(was.sweep, now.sweep)
+    return {"against": str(was.sweep.folder), "change": change, "differing": differing}
 
 
 def _sides(was: _Kept, now: _Kept) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -10,6 +10,7 @@ import pytest
 from svdsweep import cli
 from svdsweep.analysis.trend import Point, Trend
 from svdsweep.report import trend
+from svdsweep.report.trend_plots import draw_all
 from svdsweep.store.rows import Row
 
 NIGHTS = {"night-1": (3, "A <card>", 1.0), "night-2": (5, "A <card>", 1.0), "night-3": (9, "B", 0.5)}
@@ -106,10 +107,11 @@ def points(count: int, seconds: float | None, vram_gib: float | None = None) -> 
     ]
 
 
-def test_a_plot_leaves_out_what_it_cannot_tell_apart_and_nothing_is_drawn_of_nothing():
+def test_a_plot_leaves_out_what_it_cannot_tell_apart_and_of_what_is_unknown_there_is_none():
     many = [Trend(f"s{n}", "w", points(2, 1.0 + n)) for n in range(9)]
-    (plot,) = trend._plots(many, "total_s")
+    (plot,) = draw_all(many, lambda point: point.sweep)
     assert plot.caption.endswith("2 more strategies are left out.")
-    assert trend._plots(many, "vram_gib") == []
+    assert plot.tips["trend_total_s_0-1-0"] == "s1: 2, runs/0"
     both = [Trend("s", workload, points(1, 1.0, 2.0)) for workload in ("a", "b")]
-    assert len(trend._plots(both, "total_s")) == len(trend._plots(both, "vram_gib")) == 2
+    assert [p.name[:-2] for p in draw_all(both, str)] == ["trend_total_s"] * 2 + ["trend_vram_gib"] * 2
+    assert draw_all([Trend("s", "w", points(2, None))], str) == []
