@@ -138,7 +138,7 @@ def _faster_or_slower(ratio: float, low: float, high: float) -> str:
 
 
 def _spread(logs: Sequence[float], pairs: Sequence[tuple[Times, Times]]) -> tuple[float, float] | None:
-    """Standard error of the mean of `logs`, of fewer than 3 by the repeats of the pairs, and its degrees of freedom; None
+    """Standard error of the mean of `logs`, of fewer than 3 by the repeats of the pairs, with degrees of freedom; None
     with too few repeats."""
     if len(logs) < LEAST:
         return _welch(pairs)
