@@ -74,8 +74,8 @@ class Measure(Checked):
     )
     rounds: int = knob(
         1,
-        "Go over all strategies so often, in another order each time, where loading and warming up again takes no longer "
-        "than measuring.",
+        "Go over all strategies so often, in another order each time, where loading and warming up again takes no "
+        "longer than measuring.",
         unit="rounds",
         low=1,
     )
