@@ -48,14 +48,16 @@ def order_seed(rows: Iterable[Row], asked: int | None) -> int:
 def further_rounds(jobs: Iterable[Job], rows: Mapping[str, Row]) -> list[Job]:
     """The jobs that are due for another round: `measure.rounds` asks for more than their rows hold, and it is
     affordable: to load, compile and warm up again takes no longer than what is then measured, over all jobs that
-    share the pipeline."""
+    share the pipeline. Those with the baselines of jobs that are due come too, to be compared with in turn."""
     groups: dict[str, list[tuple[Job, Row]]] = defaultdict(list)
     for job in jobs:
         row = rows.get(job.key)
         if row and row.status == "ok" and begun(row) < job.measure.rounds and _can_go_on(row):
             groups[job.pipeline_key].append((job, row))
-    due = (group for group in groups.values() if _affordable(row for _, row in group))
-    return [job for group in due for job, _ in group]
+    affordable = [group for group in groups.values() if _affordable(row for _, row in group)]
+    due = {job.key for group in affordable for job, _ in group}
+    wanted = due | {job.baseline for group in affordable for job, _ in group}
+    return [job for group in groups.values() if any(j.key in wanted for j, _ in group) for job, _ in group]
 
 
 def _can_go_on(row: Row) -> bool:
