@@ -54,10 +54,12 @@ def further_rounds(jobs: Iterable[Job], rows: Mapping[str, Row]) -> list[Job]:
         row = rows.get(job.key)
         if row and row.status == "ok" and begun(row) < job.measure.rounds and _can_go_on(row):
             groups[job.pipeline_key].append((job, row))
-    affordable = [group for group in groups.values() if _affordable(row for _, row in group)]
-    due = {job.key for group in affordable for job, _ in group}
-    wanted = due | {job.baseline for group in affordable for job, _ in group}
-    return [job for group in groups.values() if any(j.key in wanted for j, _ in group) for job, _ in group]
+    affordable = [
+        job for group in groups.values() if _affordable(row for _, row in group) for job, _ in group
+    ]
+    wanted = {key for job in affordable for key in (job.key, job.baseline)}
+    due = (group for group in groups.values() if wanted.intersection(job.key for job, _ in group))
+    return [job for group in due for job, _ in group]
 
 
 def _can_go_on(row: Row) -> bool:
