@@ -51,8 +51,7 @@ def further_rounds(jobs: Iterable[Job], rows: Mapping[str, Row]) -> list[Job]:
     share the pipeline. Those with the baselines of jobs that are due come too, to be compared with in turn."""
     groups: dict[str, list[tuple[Job, Row]]] = defaultdict(list)
     for job in jobs:
-        row = rows.get(job.key)
-        if row and row.status == "ok" and begun(row) < job.measure.rounds and _can_go_on(row):
+        if (row := rows.get(job.key)) and _lacks_rounds(job, row):
             groups[job.pipeline_key].append((job, row))
     affordable = [
         job for group in groups.values() if _affordable(row for _, row in group) for job, _ in group
@@ -60,6 +59,10 @@ def further_rounds(jobs: Iterable[Job], rows: Mapping[str, Row]) -> list[Job]:
     wanted = {key for job in affordable for key in (job.key, job.baseline)}
     due = (group for group in groups.values() if wanted.intersection(job.key for job, _ in group))
     return [job for group in due for job, _ in group]
+
+
+def _lacks_rounds(job: Job, row: Row) -> bool:
+    return row.status == "ok" and begun(row) < job.measure.rounds and _can_go_on(row)
 
 
 def _can_go_on(row: Row) -> bool:
