@@ -53,12 +53,14 @@ def further_rounds(jobs: Iterable[Job], rows: Mapping[str, Row]) -> list[Job]:
     for job in jobs:
         if (row := rows.get(job.key)) and _lacks_rounds(job, row):
             groups[job.pipeline_key].append((job, row))
-    affordable = [
-        job for group in groups.values() if _affordable(row for _, row in group) for job, _ in group
-    ]
-    wanted = {key for job in affordable for key in (job.key, job.baseline)}
+    wanted = _affordable_with_baselines(groups.values())
     due = (group for group in groups.values() if wanted.intersection(job.key for job, _ in group))
     return [job for group in due for job, _ in group]
+
+
+def _affordable_with_baselines(groups: Iterable[list[tuple[Job, Row]]]) -> set[str]:
+    affordable = (job for group in groups if _affordable(row for _, row in group) for job, _ in group)
+    return {key for job in affordable for key in (job.key, job.baseline)}
 
 
 def _lacks_rounds(job: Job, row: Row) -> bool:
