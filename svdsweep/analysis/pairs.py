@@ -3,7 +3,8 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from svdsweep.analysis.table import numeric
 from svdsweep.metrics import COLUMNS
 from svdsweep.probes.statistics import t_quantile
 
+Name = TypeVar("Name")
 LEAST = 3
 """Fewer values than this have no interval."""
 MATTERS = 0.02
@@ -38,6 +40,10 @@ class Estimate:
     """The chance of so large a difference, to either side, where there is none."""
     needed: int | None = None
     """Pairs with which a change of `WORTH_FINDING` would be found in 9 of 10 cases, where the interval is too wide."""
+    of_rounds: Mapping[int, float] = field(default_factory=dict)
+    """The logarithm of the ratio in each round, where both sides took turns."""
+    why: str = ""
+    """Why it is ambiguous."""
 
 
 NO_PAIR = Estimate(None, None, None, 0, "no pair to compare")
@@ -45,17 +51,21 @@ NO_PAIR = Estimate(None, None, None, 0, "no pair to compare")
 
 @dataclass(frozen=True)
 class Times:
-    """The timed runs of one job on the logarithm: mean, variance (None below two runs) and number."""
+    """The timed runs of one job on the logarithm: mean, variance (None below two runs), their number, the degrees of
+    freedom of the variance where they are not `n - 1`, and the mean of each round."""
 
     mean: float
     variance: float | None
     n: int
+    degrees: int | None = None
+    rounds: Mapping[int, float] = field(default_factory=dict)
 
 
-def compare_latency(mine: pd.DataFrame, base: pd.DataFrame) -> Estimate:
+def compare_latency(mine: pd.DataFrame, base: pd.DataFrame, took_turns: bool = False) -> Estimate:
     """`latency_ratio` of two tables of a sweep whose lines are pairs; pairs with an untimed side are left out."""
     sides = zip(_times(mine), _times(base), strict=True)
-    return latency_ratio([(one, other) for one, other in sides if one is not None and other is not None])
+    pairs = [(one, other) for one, other in sides if one is not None and other is not None]
+    return latency_ratio(pairs, took_turns)
 
 
 def compare_peaks(mine: pd.DataFrame, base: pd.DataFrame, columns: Sequence[str]) -> Estimate:
@@ -82,40 +92,75 @@ def _both(mine: pd.DataFrame, base: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _times(table: pd.DataFrame) -> list[Times | None]:
     """The timed runs of each line of a table; None where there are none."""
-    timed = table[["log_total_s", "log_total_s_variance", "repeats"]].astype(float)
+    timed = table[[f"log_total_s{part}" for part in ("", "_variance", "_n", "_degrees")]].astype(float)
     lines = timed.astype(object).where(timed.notna(), None).to_numpy().tolist()
-    return [None if mean is None else Times(mean, variance, int(n)) for mean, variance, n in lines]
+    return [
+        None if mean is None else Times(mean, variance, int(n), int(degrees), rounds)
+        for (mean, variance, n, degrees), rounds in zip(lines, table["log_total_s_of_rounds"], strict=True)
+    ]
 
 
-def latency_ratio(pairs: Sequence[tuple[Times, Times]]) -> Estimate:
+def latency_ratio(pairs: Sequence[tuple[Times, Times]], took_turns: bool = False) -> Estimate:
     """Ratio of a strategy's geometric mean time to its baseline's, over (strategy, baseline) pairs of equal generation
-    settings: from 3 pairs Student's t on their log ratios, below that Welch's on the logs of the raw repeats."""
+    settings: from 3 pairs Student's t on their log ratios, below that Welch's on the logs of the raw repeats.
+
+    Where both sides `took_turns` in 3 or more rounds of a sweep it is Student's t on the rounds' log ratios, for all
+    that ran in one turn shares a state of the machine."""
     if not pairs:
         return NO_PAIR
-    logs = [mine.mean - base.mean for mine, base in pairs]
+    rounds = _of_rounds(pairs) if took_turns else {}
+    logs = list(rounds.values()) or [mine.mean - base.mean for mine, base in pairs]
     centre, n = statistics.fmean(logs), len(logs)
-    if n >= LEAST:
-        error, degrees = statistics.stdev(logs) / math.sqrt(n), float(n - 1)
-        method = f"paired t on {n} log ratios"
-    else:
-        if (welch := _welch(pairs)) is None:
-            needs = f"needs {LEAST} pairs or {LEAST} repeats"
-            return Estimate(math.exp(centre), None, None, n, "not enough data", needs)
-        (error, degrees), n = welch, sum(mine.n for mine, _ in pairs)
-        method = f"Welch's t on the logs of {n} repeats"
+    if (spread := _spread(logs, pairs)) is None:
+        needs = f"needs {LEAST} pairs or {LEAST} repeats"
+        return Estimate(math.exp(centre), None, None, n, "not enough data", needs)
+    error, degrees = spread
     half = t_quantile(int(degrees)) * error
     low, high = math.exp(centre - half), math.exp(centre + half)
-    sure = (low > 1 or high < 1) and abs(math.exp(centre) - 1) > MATTERS
-    verdict = ("faster" if centre < 0 else "slower") if sure else UNSEEN
-    enough = pairs_needed(error * math.sqrt(n)) if not sure and len(logs) >= LEAST else MANY
+    verdict = _faster_or_slower(math.exp(centre), low, high)
+    p = p_value(centre, error, degrees)
+    if n < LEAST:
+        n = sum(mine.n for mine, _ in pairs)
+        return Estimate(math.exp(centre), low, high, n, verdict, f"Welch's t on the logs of {n} repeats", p)
+    if rounds:
+        return Estimate(
+            math.exp(centre), low, high, n, verdict, f"paired t on {n} rounds", p, of_rounds=rounds
+        )
+    enough = pairs_needed(error * math.sqrt(n)) if verdict == UNSEEN else MANY
     needed = enough if n < enough < MANY else None
-    return Estimate(math.exp(centre), low, high, n, verdict, method, _p(centre, error, degrees), needed)
+    return Estimate(math.exp(centre), low, high, n, verdict, f"paired t on {n} log ratios", p, needed)
+
+
+def _faster_or_slower(ratio: float, low: float, high: float) -> str:
+    if low <= 1 <= high or abs(ratio - 1) <= MATTERS:
+        return UNSEEN
+    return "faster" if ratio < 1 else "slower"
+
+
+def _spread(logs: Sequence[float], pairs: Sequence[tuple[Times, Times]]) -> tuple[float, float] | None:
+    """Standard error of the mean of `logs`, of fewer than 3 by the repeats of the pairs, with degrees of freedom; None
+    with too few repeats."""
+    if len(logs) < LEAST:
+        return _welch(pairs)
+    return statistics.stdev(logs) / math.sqrt(len(logs)), float(len(logs) - 1)
+
+
+def _of_rounds(pairs: Sequence[tuple[Times, Times]]) -> dict[int, float]:
+    """The mean log ratio of the pairs in each round that all sides have; none below 3 rounds."""
+    common = set.intersection(*(set(side.rounds) for pair in pairs for side in pair))
+    if len(common) < LEAST:
+        return {}
+    return {
+        n: statistics.fmean(mine.rounds[n] - base.rounds[n] for mine, base in pairs) for n in sorted(common)
+    }
 
 
 def _welch(pairs: Sequence[tuple[Times, Times]]) -> tuple[float, float] | None:
     """Standard error of the mean log ratio and its degrees of freedom; None with too few repeats."""
     sides = [side for pair in pairs for side in pair]
-    parts = [(s.variance / s.n, s.n - 1) for s in sides if s.variance is not None and s.n >= LEAST]
+    parts = [
+        (s.variance / s.n, s.degrees or s.n - 1) for s in sides if s.variance is not None and s.n >= LEAST
+    ]
     if len(parts) < len(sides):
         return None
     total = sum(v for v, _ in parts)
@@ -160,7 +205,7 @@ def mean_difference(differences: Sequence[float], better: str | None) -> Estimat
     half = t_quantile(n - 1) * error
     verdict = direction(centre, better) if error == 0 or abs(centre) > half else UNSEEN
     method = f"paired t on {n} (image, seed)"
-    return Estimate(centre, centre - half, centre + half, n, verdict, method, _p(centre, error, n - 1))
+    return Estimate(centre, centre - half, centre + half, n, verdict, method, p_value(centre, error, n - 1))
 
 
 def direction(difference: float, better: str | None) -> str:
@@ -170,9 +215,9 @@ def direction(difference: float, better: str | None) -> str:
     return way if better is None else "better" if way == better else "worse"
 
 
-def after_holm(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+def after_holm(estimates: Mapping[Name, Estimate]) -> dict[Name, Estimate]:
     """The same estimates, where a difference keeps its verdict only if it outlives Holm's correction for the number of
-    metrics looked at."""
+    those that were tested; what is equal in every pair was not."""
     tested = {name: e.p for name, e in estimates.items() if e.p is not None and e.verdict != "equal"}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
     lost = {name for name, p in corrected.items() if p > SIGNIFICANT}
@@ -188,7 +233,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _p(centre: float, error: float, degrees: float) -> float:
+def p_value(centre: float, error: float, degrees: float) -> float:
     """The two-sided p value of Student's t."""
     from scipy.special import stdtr
 

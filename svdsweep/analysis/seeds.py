@@ -80,9 +80,9 @@ def paired_differences(
     """What `setting=second` changes against `setting=first`, metric by metric, over jobs equal in all else.
 
     Columns: `metric`, the fields of `Spread` of the differences (second less first), `p` of Wilcoxon's signed-rank
-    test, `p_holm` corrected for the number of metrics, `smallest_p` that so many pairs can reach, and `verdict`.
-    Settings that `setting` decides (a strategy's knobs) may differ; image and seed never. Raises UserError without
-    pairs."""
+    test, `p_holm` corrected for the number of metrics (those equal in every pair are no test), `smallest_p` that so
+    many pairs can reach, and `verdict`. Settings that `setting` decides (a strategy's knobs) may differ; image and seed
+    never. Raises UserError without pairs."""
     rows = results[results["status"] == "ok"]
     if setting not in rows:
         raise UserError(f"{setting} is no column of this sweep.{nearest(setting, SETTINGS)}")
@@ -103,10 +103,18 @@ def paired_differences(
             values = measured.to_numpy()
             spread = summarize(values, list(a.loc[measured.index, "image"]))
             lines.append({"metric": metric, **asdict(spread), "p": signed_rank_p(values)})
-    for line, p_holm in zip(lines, holm([line["p"] for line in lines]), strict=True):
-        line.update(p_holm=p_holm, smallest_p=smallest_p(line["n"]))
-        line["verdict"] = _verdict(line, len(lines))
+    _judge(lines)
     return pd.DataFrame(lines)
+
+
+def _judge(lines: Sequence[dict[str, Any]]) -> None:
+    """Add p values corrected for the number of tests, and verdicts."""
+    tested = [line for line in lines if not line["minimum"] == line["maximum"] == 0]
+    for line in lines:
+        line.update(p_holm=1.0, smallest_p=smallest_p(line["n"]), verdict="equal in every pair")
+    for line, p_holm in zip(tested, holm([line["p"] for line in tested]), strict=True):
+        line["p_holm"] = p_holm
+        line["verdict"] = _verdict(line, len(tested))
 
 
 def smallest_p(pairs: int) -> float:
@@ -132,8 +140,6 @@ def signed_rank_p(differences: Array) -> float:
 
 def _verdict(line: dict[str, Any], family: int) -> str:
     """What may be said: a direction only where the corrected p and the interval agree."""
-    if line["minimum"] == line["maximum"] == 0:
-        return "equal in every pair"
     if line["smallest_p"] * family > SIGNIFICANT:
         return f"{line['n']} pairs are too few to show anything over {family} metrics"
     low, high = line["low"], line["high"]

@@ -1,6 +1,7 @@
 """Each memory strategy against its baseline, the ones that no other beats, and the best for a given card."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pandas as pd
 from svdsweep.analysis.pairs import Estimate, after_holm, compare_latency, compare_metric, compare_peaks
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import first_measured, numeric
+from svdsweep.analysis.verdicts import confirmed, judged
 from svdsweep.metrics import COLUMNS
 from svdsweep.store.rows import STATUSES
 
@@ -19,6 +21,12 @@ TAKEN = ("vram_process_peak_gib", "vram_reserved_peak_gib", "vram_allocated_peak
 BASELINE = "baseline"
 NOT_COMPARED = frozenset(name for name in COLUMNS if name.endswith("_to_baseline") or "_to_baseline_" in name)
 """Metrics that are comparisons already."""
+
+
+Place = tuple[str, str, str]
+"""Workload, machine and strategy."""
+Sides = tuple[pd.DataFrame, pd.DataFrame]
+"""The lines of a strategy's jobs, and those of their baselines."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +67,38 @@ def strategies(sweep: Sweep, metrics: Sequence[str] = ()) -> list[Strategy]:
         return []
     names = [name for name in metrics or COLUMNS if name in table and name not in NOT_COMPARED]
     by_key = table[table["status"] == "ok"].set_index("key")
-    groups = table.groupby(["workload", "machine", "memory"], sort=False)
+    by_place = table.groupby(["workload", "machine", "memory"], sort=False)
+    groups: dict[Place, pd.DataFrame] = {(str(w), str(m), str(n)): group for (w, m, n), group in by_place}
+    sides = {place: _sides(place[-1], group, by_key) for place, group in groups.items()}
+    latencies = _latencies(sides)
     return sorted(
-        (_strategy(sweep, tuple(map(str, place)), group, by_key, names) for place, group in groups),
+        (_strategy(sweep, at, group, sides[at], latencies[at], names) for at, group in groups.items()),
         key=lambda s: (s.workload, s.machine, s.name != BASELINE, s.total_s is None, s.total_s or 0),
     )
 
 
+def _sides(name: str, group: pd.DataFrame, by_key: pd.DataFrame) -> Sides:
+    """The jobs of a strategy that have a baseline, and those baselines, line by line."""
+    ok = group[group["status"] == "ok"]
+    pairs = paired(ok, by_key) if name != BASELINE else ok.iloc[:0].assign(partner=None)
+    return pairs, by_key.loc[pairs["partner"]] if len(pairs) else by_key.iloc[:0]
+
+
+def _latencies(sides: Mapping[Place, Sides]) -> dict[Place, Estimate]:
+    """The latency of each strategy against its baseline, judged with all others on that workload and machine."""
+    families: dict[tuple[str, ...], dict[Place, Estimate]] = defaultdict(dict)
+    for place, (mine, base) in sides.items():
+        families[place[:2]][place] = compare_latency(mine, base, took_turns=True)
+    told = {place: e for family in families.values() for place, e in judged(family).items()}
+    return {place: confirmed(e, *sides[place], took_turns=True) for place, e in told.items()}
+
+
 def _strategy(
-    sweep: Sweep, place: tuple[str, ...], group: pd.DataFrame, by_key: pd.DataFrame, metrics: list[str]
+    sweep: Sweep, place: Place, group: pd.DataFrame, sides: Sides, latency: Estimate, metrics: list[str]
 ) -> Strategy:
-    workload, machine, name = place
+    (workload, machine, name), (pairs, base) = place, sides
     ok = group[group["status"] == "ok"]
     counts = group["status"].value_counts()
-    pairs = paired(ok, by_key) if name != BASELINE else ok.iloc[:0].assign(partner=None)
-    base = by_key.loc[pairs["partner"]] if len(pairs) else by_key.iloc[:0]
     peak = sweep.memory_column
     classes = set(ok["equality"].dropna()) if "equality" in ok else set()
     return Strategy(
@@ -86,7 +111,7 @@ def _strategy(
         reserved_gib=_number(ok, first_measured(ok, TAKEN), "max"),
         psnr_db=_number(ok, "psnr_to_baseline_db", "min") if name != BASELINE else None,
         equality=max(classes & set(CLASSES), key=CLASSES.index, default=None),
-        latency=compare_latency(pairs, base),
+        latency=latency,
         memory=compare_peaks(pairs, base, [peak]),
         metrics=after_holm({n: compare_metric(pairs, base, n) for n in metrics if len(pairs)}),
         faults=int(ok["fault"].notna().sum()) if "fault" in ok else 0,

@@ -11,6 +11,7 @@ import pandas as pd
 from svdsweep.analysis.table import comparison, first_measured, timed_runs
 from svdsweep.config import Job
 from svdsweep.errors import UserError
+from svdsweep.probes.latency import ROUND
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import read_manifest
 from svdsweep.store.places import files_in, may_be_named, strange
@@ -64,7 +65,7 @@ def open_sweep(folder: Path) -> Sweep:
         raise UserError(f"{folder}: there is no such folder. A sweep's folder is runs/NAME, and holds rows/.")
     faults = Faults()
     # of the series, which take most of the room, the timed runs alone
-    rows = (replace(row, series={"total_s": timed_runs(row)}) for row in read_rows(folder, faults))
+    rows = (replace(row, series=_of_runs(row)) for row in read_rows(folder, faults))
     return sweep_of(folder, last_rows(rows).values(), faults)
 
 
@@ -90,6 +91,12 @@ def _of_reading(faults: Faults) -> Iterator[str]:
         yield str(faults)
     if faults.other_schema:
         yield f"{faults.other_schema} rows are of another schema than {SCHEMA}: what they lack is empty"
+
+
+def _of_runs(row: Row) -> dict[str, list[Any]]:
+    """The timed runs of a row, and their rounds."""
+    runs, rounds = timed_runs(row), row.series.get(ROUND, [])
+    return {"total_s": runs, ROUND: rounds} if len(rounds) == len(runs) else {"total_s": runs}
 
 
 def _manifest(folder: Path, problems: list[str]) -> Mapping[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from svdsweep.config import Job
+from svdsweep.probes.latency import ROUND
+from svdsweep.probes.statistics import degrees_of_freedom
 from svdsweep.store.columns import asked_for, differing, identity
 from svdsweep.store.columns import varying as varying_of
 from svdsweep.store.rows import Row
@@ -15,6 +17,8 @@ from svdsweep.store.rows import Row
 SETTINGS = tuple(asked_for(Job()))
 SHORTEST_S, LONGEST_S = 1e-9, 1e9
 RECORDS_AT_ONCE = 500
+LEAST_ROUNDS = 3
+"""From so many on a round counts as one sample: its runs share a state of the machine."""
 DRAWS = ("seed", "image")
 """What is averaged over, and what pairs are matched by."""
 
@@ -37,7 +41,7 @@ def table_of(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def comparison(rows: Collection[Row]) -> pd.DataFrame:
     """The table of a sweep's rows that comparisons read, one line a job: what it asked for and how it ended, its
     provenance and values, and columns of their own: its baseline's key, its machine, its workload, and its timed runs
-    on the logarithm."""
+    on the logarithm, of which those of a round count as one from three rounds on."""
     if not rows:
         return pd.DataFrame(columns=["key", "status"])
     with_chunk = "decode_chunk_size" in varying_of(row.job for row in rows)
@@ -46,8 +50,10 @@ def comparison(rows: Collection[Row]) -> pd.DataFrame:
 
 def for_comparison(row: Row, with_chunk: bool = False) -> dict[str, Any]:
     """The line of one row; `with_chunk` as in `workload`."""
-    runs = timed_runs(row)
-    mean, variance = mean_and_variance(runs)
+    runs, rounds = timed_runs(row), means_of_rounds(row)
+    samples = [math.exp(mean) for mean in rounds.values()] if len(rounds) >= LEAST_ROUNDS else runs
+    mean, variance = mean_and_variance(samples)
+    looked = None if len(rounds) >= LEAST_ROUNDS else row.job.measure.first_look
     return {
         **identity(row),
         **asked_for(row.job),
@@ -58,6 +64,9 @@ def for_comparison(row: Row, with_chunk: bool = False) -> dict[str, Any]:
         "workload": workload(row.job, with_chunk),
         "log_total_s": mean,
         "log_total_s_variance": variance,
+        "log_total_s_n": len(samples),
+        "log_total_s_degrees": degrees_of_freedom(len(samples), looked),
+        "log_total_s_of_rounds": rounds,
         "repeats": len(runs),
     }
 
@@ -66,6 +75,18 @@ def timed_runs(row: Row) -> list[float]:
     """The raw `total_s` of a row, without what is longer than any run."""
     runs = (seconds for seconds in row.series.get("total_s", []) if isinstance(seconds, int | float))
     return [seconds for seconds in runs if abs(seconds) < LONGEST_S]
+
+
+def means_of_rounds(row: Row) -> dict[int, float]:
+    """The mean logarithm of the timed runs of each round, by its number; none where there were no rounds."""
+    runs, numbers = timed_runs(row), row.series.get(ROUND, [])
+    if len(runs) != len(numbers) or not all(isinstance(number, int) for number in numbers):
+        return {}
+    seconds: dict[int, list[float]] = {}
+    for number, s in zip(numbers, runs, strict=True):
+        seconds.setdefault(number, []).append(s)
+    means = {number: mean_and_variance(of_round)[0] for number, of_round in seconds.items()}
+    return {number: mean for number, mean in means.items() if mean is not None}
 
 
 def mean_and_variance(values: list[float]) -> tuple[float | None, float | None]:

@@ -1,7 +1,7 @@
 """One sweep against another: two GPUs, two versions, two commits; pairs of equal jobs, regressions first."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -9,8 +9,10 @@ import pandas as pd
 from svdsweep.analysis.pairs import Estimate, after_holm, compare_latency, compare_metric, compare_peaks
 from svdsweep.analysis.strategies import NOT_COMPARED
 from svdsweep.analysis.sweep import VRAM_PEAKS, Sweep
+from svdsweep.analysis.verdicts import AMBIGUOUS, confirmed, judged
 from svdsweep.config import Job
 from svdsweep.config.keys import canonical, digest
+from svdsweep.errors import UserError, nearest
 from svdsweep.metrics import COLUMNS
 
 PLACES = (
@@ -34,6 +36,12 @@ class Change:
     memory: Estimate
     metrics: dict[str, Estimate]
 
+    @property
+    def is_slower(self) -> bool:
+        """Whether its runs took longer, whatever the clock did."""
+        e = self.latency
+        return e.verdict == "slower" or (e.verdict == AMBIGUOUS and e.low is not None and e.low > 1)
+
     def worst(self) -> float:
         """How much slower or larger, as a ratio; what was lost is beyond all."""
         ratios = [e.value for e in (self.latency, self.memory) if e.value is not None]
@@ -46,8 +54,8 @@ class Change:
         if self.lost:
             told.append(f"{self.lost} jobs no longer end well")
         e = self.latency
-        if e.value is not None and e.value > 1 + above and (e.verdict == "slower" or e.low is None):
-            unsure = "" if e.low is not None else " (too few runs for an interval)"
+        unsure = " (too few runs for an interval)" if e.low is None else f" ({e.why})" if e.why else ""
+        if e.value is not None and e.value > 1 + above and (self.is_slower or e.low is None):
             told.append(f"latency {e.value - 1:+.1%}{unsure}")
         m = self.memory
         if m.value is not None and m.value > 1 + above and m.verdict == "more":
@@ -66,8 +74,10 @@ class Comparison:
     only_second: int
 
 
-def compare_sweeps(first: Sweep, second: Sweep) -> Comparison:
-    """Pair the jobs of two sweeps by their keys, or, where one setting differs throughout, by the rest."""
+def compare_sweeps(first: Sweep, second: Sweep, strategies: Collection[str] = ()) -> Comparison:
+    """Pair the jobs of two sweeps by their keys, or, where one setting differs throughout, by the rest. `strategies`:
+    these of the first alone. Raises UserError for one that it does not have."""
+    named(strategies, list(map(str, first.table["memory"].unique())) if len(first.table) else [])
     apart = settings_apart(first.jobs, second.jobs)
     keys = [{_rest(job, apart): key for key, job in sweep.jobs.items()} for sweep in (first, second)]
     common = [name for name in keys[0] if name in keys[1]]
@@ -75,16 +85,37 @@ def compare_sweeps(first: Sweep, second: Sweep) -> Comparison:
         sweep.table.set_index("key").loc[[key_of[name] for name in common]]
         for sweep, key_of in zip((first, second), keys, strict=True)
     )
-    metrics = [n for n in COLUMNS if n in was and n in now and n not in NOT_COMPARED]
     changes = []
     if common:
         groups = was.reset_index(drop=True).groupby(["workload", "memory"], sort=False)
-        for (workload, strategy), lines in groups:
-            sides = was.iloc[lines.index], now.iloc[lines.index]
-            changes.append(_change(str(strategy), str(workload), *sides, metrics))
-    changes.sort(key=lambda c: (c.latency.verdict != "slower" and not c.lost, -c.worst()))
-    differing = apart | _places_apart(first, second)
+        sides = [
+            (str(name), str(load), was.iloc[lines.index], now.iloc[lines.index])
+            for (load, name), lines in groups
+            if not strategies or name in strategies
+        ]
+        changes = sorted(changes_of(sides), key=lambda c: (not c.is_slower and not c.lost, -c.worst()))
+    differing = apart | places_apart(first, second)
     return Comparison(changes, differing, len(keys[0]) - len(common), len(keys[1]) - len(common))
+
+
+def named(asked: Collection[str], there: Collection[str]) -> None:
+    """Raise UserError for a strategy that is not among those that are there."""
+    for name in asked:
+        if name not in there:
+            known = f"there are {', '.join(there)}" if there else "there is no row"
+            raise UserError(f"No job of memory={name} is in these sweeps: {known}.{nearest(name, there)}")
+
+
+def changes_of(sides: Sequence[tuple[str, str, pd.DataFrame, pd.DataFrame]]) -> list[Change]:
+    """The change of each strategy on a workload, from the lines of its jobs in a first sweep and, in the same order,
+    those in a second; their latencies are judged together."""
+    changes = [_change(*side) for side in sides]
+    latencies = judged(dict(enumerate(change.latency for change in changes)))
+    return [
+        replace(change, latency=confirmed(latencies[n], now, was))
+        for n, (change, (_, _, *both)) in enumerate(zip(changes, sides, strict=True))
+        for was, now in [_ended_well(*both)]
+    ]
 
 
 def settings_apart(first: Mapping[str, Job], second: Mapping[str, Job]) -> dict[str, tuple[str, str]]:
@@ -118,7 +149,8 @@ def _rest(job: Job, apart: Mapping[str, Any]) -> str:
     return digest({name: value for name, value in flattened(job).items() if name not in apart})
 
 
-def _places_apart(first: Sweep, second: Sweep) -> dict[str, tuple[str, str]]:
+def places_apart(first: Sweep, second: Sweep) -> dict[str, tuple[str, str]]:
+    """What differs between the places and programs of two sweeps, by name: the first one's values and the second's."""
     one, other = (
         {n: ", ".join(sorted({*map(str, sweep.table[n].dropna())})) for n in PLACES if n in sweep.table}
         for sweep in (first, second)
@@ -127,14 +159,19 @@ def _places_apart(first: Sweep, second: Sweep) -> dict[str, tuple[str, str]]:
     return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
 
 
-def _change(
-    strategy: str, workload: str, first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[str]
-) -> Change:
+def _change(strategy: str, workload: str, first: pd.DataFrame, second: pd.DataFrame) -> Change:
+    metrics = [n for n in COLUMNS if n in first and n in second and n not in NOT_COMPARED]
     was_ok, is_ok = (first["status"] == "ok").to_numpy(), (second["status"] == "ok").to_numpy()
-    base, mine = first[was_ok & is_ok], second[was_ok & is_ok]
+    base, mine = _ended_well(first, second)
     lost, won = int((was_ok & ~is_ok).sum()), int((~was_ok & is_ok).sum())
     latency = compare_latency(mine, base)
     memory = compare_peaks(mine, base, VRAM_PEAKS)  # the host's depends on what ran before in the process
     gaps = {name: compare_metric(mine, base, name) for name in metrics}
     compared = after_holm({name: gap for name, gap in gaps.items() if gap.n})
     return Change(strategy, workload, len(base), lost, won, latency, memory, compared)
+
+
+def _ended_well(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The lines of both sides whose jobs ended well on both."""
+    both = (first["status"] == "ok").to_numpy() & (second["status"] == "ok").to_numpy()
+    return first[both], second[both]

@@ -1,7 +1,8 @@
-"""`svdsweep compare`: one sweep against another, regressions first; a gate for CI with `--fail-above`."""
+"""`svdsweep compare`: one sweep against another, regressions first, or many by their dates; a gate for CI."""
 
 import dataclasses
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from svdsweep.store.files import write_asked
 from svdsweep.terminal import visible, warn
 
 if TYPE_CHECKING:
+    from svdsweep.analysis.sweep import Sweep
     from svdsweep.analysis.versus import Change, Comparison
 
 HEADER = ("strategy", "workload", "pairs", "latency", "verdict", "VRAM", "metrics", "lost", "regressed")
@@ -19,25 +21,44 @@ HEADER = ("strategy", "workload", "pairs", "latency", "verdict", "VRAM", "metric
 
 def main(argv: Sequence[str]) -> int:
     """Answer the verb; returns 1 when something got worse by more than `--fail-above`, else 0. Raises UserError."""
-    about = "Compare two sweeps job by job: two GPUs, two versions, two commits. Ratios are second ÷ first."
+    about = (
+        "Compare two sweeps job by job: two GPUs, two versions, two commits. Ratios are second ÷ first. "
+        "--trend: many sweeps by their dates, each against the one before on the same machine."
+    )
     parser = Parser("compare", about)
     add = parser.add_argument
     add("first", type=Path, metavar="runs/OLD", help="what is compared with")
     add("second", type=Path, metavar="runs/NEW", help="what is compared")
-    add("--fail-above", type=share, metavar="SHARE", help="exit with 1 if latency or VRAM grew by more: 10%%")
+    add("more", type=Path, metavar="runs/NEWER", nargs="*", help="more sweeps, with --trend")
+    parser.add_flag("--trend", "each strategy over all these sweeps, as table, plot and page; in any order")
+    add("--strategy", metavar="A,B", help="these strategies only")
+    gate = "exit with 1 if latency or VRAM grew by more, in the newest sweep of a trend: 10%%"
+    add("--fail-above", type=share, metavar="SHARE", help=gate)
     add("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
     add("--page", type=Path, metavar="FILE", help="write the comparison as a page")
     parser.add_json()
     asked = parser.asked(argv)
-    above = asked.fail_above
+    if asked.more and not asked.trend:
+        raise UserError(
+            f"{asked.more[0]} is one argument too many for svdsweep compare, which sets one sweep against another; "
+            "with --trend it takes many."
+        )
 
     from svdsweep.analysis.sweep import open_sweep
-    from svdsweep.analysis.versus import compare_sweeps
 
-    sweeps = open_sweep(asked.first), open_sweep(asked.second)
+    sweeps = [open_sweep(folder) for folder in (asked.first, asked.second, *asked.more)]
     for sweep in sweeps:
         warn(sweep.folder, sweep.faults)
-    result = compare_sweeps(*sweeps)
+    strategies = asked.strategy.split(",") if asked.strategy else []
+    return (_trend if asked.trend else _pair)(asked, sweeps, strategies)
+
+
+def _pair(asked: Namespace, sweeps: Sequence["Sweep"], strategies: Sequence[str]) -> int:
+    """One sweep against another."""
+    from svdsweep.analysis.versus import compare_sweeps
+
+    above = asked.fail_above
+    result = compare_sweeps(sweeps[0], sweeps[1], strategies)
     if not result.changes:
         raise UserError(
             f"{asked.first} and {asked.second} have no job in common, also when a setting that differs throughout is "
@@ -51,6 +72,29 @@ def main(argv: Sequence[str]) -> int:
     print(document(result, above or 0.0) if asked.json else visible(text(title, result, above or 0.0)))
     failed = above is not None and any(change.regressed(above) for change in result.changes)
     return SOME_FAILED if failed else DONE
+
+
+def _trend(asked: Namespace, sweeps: Sequence["Sweep"], strategies: Sequence[str]) -> int:
+    """Many sweeps by their dates."""
+    from svdsweep.analysis.trend import trends
+    from svdsweep.report import trend
+
+    above = asked.fail_above
+    found = trends(sweeps, strategies)
+    if not found:
+        raise UserError(f"There is no row in {', '.join(str(sweep.folder) for sweep in sweeps)}.")
+    if asked.markdown:
+        write_asked(asked.markdown, trend.markdown(found))
+    if asked.page:
+        write_asked(asked.page, trend.page(found, above))
+    plain = {"strategies": [dataclasses.asdict(one) for one in found]}
+    print(json.dumps(plain, indent=1) if asked.json else visible(trend.text(found)))
+    if above is None:
+        return DONE
+    newest = max(found, key=lambda one: one.points[-1].started_at).points[-1].sweep
+    last = [one.points[-1] for one in found if one.points[-1].sweep == newest]
+    regressed = any(point.change and point.change.regressed(above) for point in last)
+    return SOME_FAILED if regressed else DONE
 
 
 def share(words: str) -> float:

@@ -74,7 +74,8 @@ class Measure(Checked):
     )
     rounds: int = knob(
         1,
-        "Go over all strategies so often, where loading and warming up again takes no longer than measuring.",
+        "Go over all strategies so often, in another order each time, where loading and warming up again takes no "
+        "longer than measuring.",
         unit="rounds",
         low=1,
     )
@@ -88,6 +89,11 @@ class Measure(Checked):
     def timed_once(self) -> bool:
         """Whether nobody asks for the spread of times, which nothing may then disturb."""
         return self.repeats == 1 and self.within is None and self.rounds == 1
+
+    @property
+    def first_look(self) -> int | None:
+        """After how many runs the interval is first looked at that decides whether there are more; None: never."""
+        return None if self.within is None else self.repeats
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,12 @@ class Runner(Checked):
         "A GPU begins its next job while the frames of the last are judged on the CPU, where a job is timed once "
         "(`measure=quick`).",
     )
+    order_seed: int | None = knob(
+        None,
+        "Seed of the order of strategies in the rounds of measure=rigorous; not set: drawn anew, and in each row.",
+        low=0,
+        high=2**32 - 1,
+    )
     fail_fast: bool = knob(False, "Stop the sweep at the first failed, crashed or timed-out job.")
     claim_stale_s: float = knob(
         60.0,

@@ -33,19 +33,32 @@ class Summary:
         return (self.high - self.low) / (self.high + self.low)
 
 
-def summarize(values: Sequence[float]) -> Summary:
+def summarize(values: Sequence[float], first_look: int | None = None) -> Summary:
     """The summary of at least one positive value. The 95 % interval is that of the geometric mean, Student's t
     on the logarithm, from 3 values on (it covered 0.95 at every n in simulation; a bootstrap of the median covers 0.74
-    at 3)."""
+    at 3).
+
+    Where it was looked at after `first_look` values, and after each further one until it was narrow, it keeps the
+    degrees of freedom of the first look (Stein, A Two-Sample Test for a Linear Hypothesis Whose Power Is Independent of
+    the Variance, 1945): those of all values would cover 0.91 at a noise of 3 %."""
     logs = [math.log(v) for v in values] if all(v > 0 for v in values) else []
     geometric = math.exp(statistics.fmean(logs)) if logs else None
     low = high = None
     if len(logs) >= 3:
-        half = t_quantile(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+        half = (
+            t_quantile(degrees_of_freedom(len(logs), first_look))
+            * statistics.stdev(logs)
+            / math.sqrt(len(logs))
+        )
         centre = statistics.fmean(logs)
         low, high = math.exp(centre - half), math.exp(centre + half)
     median, far = statistics.median(values), outliers(values)
     return Summary(median, min(values), max(values), geometric, low, high, far)
+
+
+def degrees_of_freedom(n: int, first_look: int | None) -> int:
+    """Those of the scatter of `n` values, looked at from `first_look` on as in `summarize`."""
+    return (n if first_look is None else min(n, max(first_look, 3))) - 1
 
 
 def t_quantile(degrees: int, probability: float = 0.975) -> float:

@@ -54,9 +54,12 @@ def difference(estimate: Estimate) -> str:
 
 
 def verdict(estimate: Estimate) -> str:
-    """The verdict, with how many pairs would settle it where that is known; a dash where nothing was compared."""
+    """The verdict, with how many pairs would settle it where that is known, or why it is ambiguous; a dash where
+    nothing was compared."""
     if not estimate.n:
         return "–"
+    if estimate.why:
+        return f"{estimate.verdict}; {estimate.why}"
     if estimate.needed:
         return f"{estimate.verdict}; about {estimate.needed} pairs would find 10 %"
     return estimate.verdict

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from svdsweep.config import Job, Runner
@@ -12,7 +13,7 @@ from svdsweep.errors import Stopped
 from svdsweep.runner.contract import Watch
 from svdsweep.runner.leases import Leases
 from svdsweep.runner.pending import MAKERS, from_other_machines, pending
-from svdsweep.runner.rounds import further_rounds, joined
+from svdsweep.runner.rounds import ORDER_SEED, begun, further_rounds, joined, order_seed, turn
 from svdsweep.runner.scheduler import Scheduler
 from svdsweep.runner.signals import Signals
 from svdsweep.runner.waiting import Waiting
@@ -63,12 +64,14 @@ class Queue:
         self._attempts = {key: row.attempt for key, row in rows_by_key.items()}
         todo = pending(jobs, rows_by_key, options)
         leases.clear(rows_by_key.keys() - {job.key for job in todo})
-        self._scheduler = Scheduler(todo)
+        self._scheduler = Scheduler()
         self._rounds: dict[str, Row] = {}
         """The rows that another round of this driver adds to, by key."""
         if not options.fresh and "ok" not in options.retry:
             due = further_rounds(todo, rows_by_key)
             self._rounds = {job.key: replace(rows_by_key[job.key], job=job) for job in due}
+        self._order_seed = order_seed(self._rounds.values(), options.order_seed)
+        self._begin(todo)
         self._earlier = list(rows_by_key.values())
         """The rows of earlier runs, until they have been compared with this run's first."""
         self._came_back: set[str] = set()
@@ -133,9 +136,17 @@ class Queue:
             return 0
         due = further_rounds([row.job for row in self._rounds.values()], self._rounds)
         if due:
-            self._scheduler.begin(due)
+            self._begin(due)
             self._watch.added(len(due))
         return len(due)
+
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        """Give out jobs; where there are rounds, by their turns in the next."""
+        done = [begun(self._rounds[job.key]) if job.key in self._rounds else 0 for job in jobs]
+        number = 1 + min(done, default=0)
+        in_rounds = any(job.measure.rounds > 1 for job in jobs)
+        by_turns = partial(turn, self._order_seed, number) if in_rounds else None
+        self._scheduler.begin(jobs, by_turns)
 
     def keep(self, row: Row, seconds: float, workers: int, under_way: Sequence[Job]) -> Row:
         """Store a row that took so long, joined with the job's rounds before, tell it and return it.
@@ -144,6 +155,8 @@ class Queue:
         if row.status == "failed" and row.phase == "write":
             _check_writable(self._store.folder, row.error)
         failed, worker = not row.final, str(row.provenance["worker"])
+        if row.job.measure.rounds > 1:
+            row = replace(row, values={**row.values, ORDER_SEED: self._order_seed})
         if earlier := self._rounds.get(row.key):
             row = joined(earlier, row)
         if row.job.measure.rounds > 1:

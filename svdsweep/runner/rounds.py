@@ -1,7 +1,9 @@
-"""Rounds: all strategies one after the other, then all of them again, so that a machine that changes is fair to each.
+"""Rounds: all strategies one after the other, then all of them again in another order, so that a machine that changes
+is fair to each.
 
 Every round of a job is an attempt of its own, whose row takes over the repeats of the rounds before. No torch."""
 
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -17,19 +19,52 @@ REPEATED = ("total_s", *(f"{stage}_s" for stage in STAGES), "step_s")
 """The series with one entry a repeat."""
 DEVICE = ("device", "gpu", "host")
 """The provenance that rounds must share."""
+ORDER_SEED = "order_seed"
+"""The column with the seed of the rounds' order."""
+
+
+def turn(seed: int, number: int, pipeline_key: str, has_baselines: bool = False) -> float:
+    """When a strategy's pipeline has its turn in a round, the lowest first: a random order, of which every second round
+    is the mirror image of the one before. Baselines begin the first round, for their frames are compared with.
+
+    Who is early in one round of such a pair is late in the other, so that a machine that slows down steadily costs all
+    the same. Orders drawn for each round alone would not do: of two strategies the same one is first in three rounds
+    with a chance of 1 in 4."""
+    pair, is_second = divmod(number - 1, 2)
+    place = random.Random(f"{seed} {pair} {pipeline_key}").random()  # noqa: S311 (no secret)
+    if has_baselines and not pair:
+        place -= 1
+    return -place if is_second else place
+
+
+def order_seed(rows: Iterable[Row], asked: int | None) -> int:
+    """The seed by which the rounds of these rows were ordered, so that what has begun goes on; else the one that is
+    `asked` for, else a new one."""
+    seeds = (row.values.get(ORDER_SEED) for row in rows)
+    new = random.randrange(2**32) if asked is None else asked  # noqa: S311 (no secret)
+    return next((seed for seed in seeds if isinstance(seed, int)), new)
 
 
 def further_rounds(jobs: Iterable[Job], rows: Mapping[str, Row]) -> list[Job]:
     """The jobs that are due for another round: `measure.rounds` asks for more than their rows hold, and it is
     affordable: to load, compile and warm up again takes no longer than what is then measured, over all jobs that
-    share the pipeline."""
+    share the pipeline. Those with the baselines of jobs that are due come too, to be compared with in turn."""
     groups: dict[str, list[tuple[Job, Row]]] = defaultdict(list)
     for job in jobs:
-        row = rows.get(job.key)
-        if row and row.status == "ok" and begun(row) < job.measure.rounds and _can_go_on(row):
+        if (row := rows.get(job.key)) and _lacks_rounds(job, row):
             groups[job.pipeline_key].append((job, row))
-    due = (group for group in groups.values() if _affordable(row for _, row in group))
+    wanted = _affordable_with_baselines(groups.values())
+    due = (group for group in groups.values() if wanted.intersection(job.key for job, _ in group))
     return [job for group in due for job, _ in group]
+
+
+def _affordable_with_baselines(groups: Iterable[list[tuple[Job, Row]]]) -> set[str]:
+    affordable = (job for group in groups if _affordable(row for _, row in group) for job, _ in group)
+    return {key for job in affordable for key in (job.key, job.baseline)}
+
+
+def _lacks_rounds(job: Job, row: Row) -> bool:
+    return row.status == "ok" and begun(row) < job.measure.rounds and _can_go_on(row)
 
 
 def _can_go_on(row: Row) -> bool:
@@ -59,7 +94,7 @@ def joined(earlier: Row, later: Row) -> Row:
     series = {name: [*earlier.series[name], *later.series[name]] for name in both}
     before, now = len(earlier.series["total_s"]), len(later.series["total_s"])
     series[ROUND] = [*earlier.series.get(ROUND, [1] * before), *[number] * now]
-    times = time_columns(series, later.job.num_frames)
+    times = time_columns(series, later.job.num_frames, later.job.measure.first_look)
     own = {note for row in (earlier, later) for note in time_columns(row.series, row.job.num_frames).notes}
     notes = [n for n in dict.fromkeys([*earlier.notes, *later.notes]) if n not in own]
     values = {**later.values, **earlier.values, **_of_both(earlier, later), **times.values, "rounds": number}

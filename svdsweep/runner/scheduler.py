@@ -1,12 +1,14 @@
 """Which job a worker does next: what it has loaded, else what lets all workers end together."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from svdsweep.config import Job
 
 ALL = ""
 """What was learnt from all groups together stands under this name."""
+Turn = Callable[[str, bool], float]
+"""The place in a round of a group, by its pipeline key and whether it has baselines."""
 
 
 def cost(job: Job) -> float:
@@ -19,27 +21,37 @@ def cost(job: Job) -> float:
 class Scheduler:
     """The jobs to give out, in groups of equal pipeline settings, with the seconds that they take as they are learnt.
 
-    A worker is any hashable name. Groups with baselines come first, then the longest; a worker stays with its group;
-    when no group is left untouched it helps where that ends sooner, counting the load that it costs."""
+    A worker is any hashable name. Groups with baselines come first, then the longest (in rounds: as their `turn` says);
+    a worker stays with its group; when no group is left untouched it helps where that ends sooner, counting the load
+    that it costs."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job] = ()) -> None:
         self._at: dict[str, str] = {}
         self._seconds: dict[str, float] = defaultdict(float)
         self._units: dict[str, float] = defaultdict(float)
         self._loads: list[float] = []
         self.begin(jobs)
 
-    def begin(self, jobs: Sequence[Job]) -> None:
-        """Give out these jobs from now on: nothing is left of those before, what was learnt from them stays."""
+    def begin(self, jobs: Sequence[Job], turn: Turn | None = None) -> None:
+        """Give out these jobs from now on: nothing is left of those before, what was learnt from them stays.
+
+        With a `turn` no worker goes on with what it has loaded before that has its turn."""
+        if turn:
+            self._at.clear()
         baselines = {job.baseline for job in jobs if job.baseline}
         groups: dict[str, list[Job]] = defaultdict(list)
         for job in jobs:
             groups[job.pipeline_key].append(job)
         leading = {job.pipeline_key for job in jobs if job.key in baselines}
         self._cost = {key: sum(map(cost, members)) for key, members in groups.items()}
+
+        def place(key: str) -> tuple[float, float]:
+            first = key not in leading
+            return (turn(key, not first), 0.0) if turn else (first, -self._cost[key])
+
         self._todo = {
             key: deque(sorted(groups[key], key=lambda job: (job.key not in baselines, -cost(job))))
-            for key in sorted(groups, key=lambda key: (key not in leading, -self._cost[key]))
+            for key in sorted(groups, key=place)
         }
 
     def __len__(self) -> int:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from svdsweep.config import Job, Measure
 from svdsweep.memory.compile import compiles
 from svdsweep.memory.per_run import arguments, steps_of
+from svdsweep.probes.latency import wants_more
 from svdsweep.probes.stages import Report, StageProbe, Timing
-from svdsweep.probes.statistics import summarize
 
 STEADY_WITHIN = 0.05
 """Two untimed runs in a row closer than this share: the pipeline is warm."""
@@ -127,7 +127,7 @@ def _measured(
     warmup_s = warm_up(how, lambda: untimed_s("warmup")) if cold else []
     first = last = run(report)
     timings = [first.timing]
-    while len(timings) < how.repeats or _unsure(timings, how):
+    while wants_more([t.total_s for t in timings], how):
         last = run(report)
         timings.append(last.timing)
     return Measured(first, last, timings, warmup_s, compile_run_s)
@@ -139,13 +139,6 @@ def warm_up(how: Measure, run: Callable[[], float]) -> list[float]:
     while how.until_steady and len(seconds) < how.warmup_limit and not _steady(seconds):
         seconds.append(run())
     return seconds
-
-
-def _unsure(timings: list[Timing], how: Measure) -> bool:
-    if how.within is None or len(timings) >= how.repeats_limit:
-        return False
-    half_width = summarize([t.total_s for t in timings]).half_width
-    return half_width is None or half_width > how.within
 
 
 def _steady(seconds: list[float]) -> bool:

@@ -236,17 +236,27 @@ def table(**columns) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def counted(*repeats: int) -> dict[str, list[object]]:
+    """How many runs each line has, none of them in rounds."""
+    degrees = [max(n - 1, 0) for n in repeats]
+    return {
+        "log_total_s_n": [*repeats],
+        "log_total_s_degrees": degrees,
+        "log_total_s_of_rounds": [{}] * len(degrees),
+    }
+
+
 def test_latencies_are_compared_line_by_line_where_both_sides_were_timed():
     log = math.log
     mine = table(
         log_total_s=[log(12), None, log(11), log(13), log(10)],
         log_total_s_variance=[0.01, None, None, 0.02, 0.01],
-        repeats=[5, 0, 1, 5, 3],
+        **counted(5, 0, 1, 5, 3),
     )
     base = table(
         log_total_s=[log(10), log(10), log(10), None, log(8)],
         log_total_s_variance=[0.01, 0.01, 0.01, None, 0.02],
-        repeats=[5, 5, 5, 0, 3],
+        **counted(5, 5, 5, 0, 3),
     )
     assert compare_latency(mine, base) == latency_ratio([single(12, 10), single(11, 10), single(10, 8)])
     last = compare_latency(mine[4:], base[4:])

@@ -6,6 +6,8 @@ import statistics
 
 import pytest
 
+from svdsweep.config import Measure
+from svdsweep.probes.latency import wants_more
 from svdsweep.probes.statistics import Summary, drift, median_interval, outliers, summarize, t_quantile
 
 
@@ -100,3 +102,29 @@ def test_drift_is_the_rank_correlation_with_time() -> None:
 def test_half_an_intervals_width_is_a_share_of_its_middle() -> None:
     assert Summary(5.0, 1.0, 9.0, 2.0, 1.0, 3.0, []).half_width == 0.5
     assert Summary(5.0, 1.0, 9.0, 2.0, 1.0, None, []).half_width is None
+
+
+def test_an_interval_that_is_looked_at_until_it_is_narrow_keeps_the_degrees_of_freedom_of_the_first_look() -> (
+    None
+):
+    values = [1.0, 1.1, 1.05, 1.2, 1.15]
+    logs = [math.log(v) for v in values]
+    error = statistics.stdev(logs) / math.sqrt(5)
+    for first_look, degrees in ((None, 4), (3, 2), (1, 2), (4, 3), (9, 4)):
+        summary = summarize(values, first_look)
+        assert summary.low is not None
+        assert summary.high is not None
+        assert math.log(summary.high / summary.low) / 2 == pytest.approx(t_quantile(degrees) * error)
+
+
+def test_such_an_interval_covers_95_percent() -> None:
+    rng, how, covered = random.Random(0), Measure(repeats=3, within=0.02, repeats_limit=10), 0
+    for _ in range(400):
+        seconds: list[float] = []
+        while wants_more(seconds, how):
+            seconds.append(math.exp(rng.gauss(0, 0.03)))
+        summary = summarize(seconds, how.first_look)
+        assert summary.low is not None
+        assert summary.high is not None
+        covered += summary.low <= 1 <= summary.high
+    assert covered / 400 >= 0.95 - 0.022  # two standard errors; 0.91 with the degrees of freedom of all runs

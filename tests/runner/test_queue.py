@@ -12,6 +12,7 @@ from svdsweep.config import Measure, Runner
 from svdsweep.runner.pending import pending
 from svdsweep.runner.progress import Lines
 from svdsweep.runner.queue import open_queue
+from svdsweep.runner.rounds import turn
 from svdsweep.store.rows import STATUSES, Row, Store, last_rows
 
 pytestmark = pytest.mark.timeout(90)
@@ -91,16 +92,20 @@ def jobs(rounds=3, does="timed"):
 
 def test_strategies_take_turns_and_the_last_row_holds_every_round(folder):
     text = io.StringIO()
-    rows = sweep(folder, jobs(), cpu(workers=1), watch=Lines(text))
+    rows = sweep(folder, jobs(), cpu(workers=1, order_seed=1), watch=Lines(text))
     assert len(rows) == 12
     order = [line.split() for line in (folder / "ran").read_text(encoding="utf-8").splitlines()]
     turns = [len(list(group)) for _, group in groupby(settings for _, _, settings in order)]
-    assert turns in (
-        [2, 2, 2, 2, 2, 2],
-        [2, 4, 4, 2],
-    )  # where a round ends the next may go on with what is loaded
+    assert turns == [
+        2,
+        4,
+        2,
+        2,
+        2,
+    ]  # the second round begins with what the first ended with, the third is drawn
     for row in last_rows(stored(folder)).values():
         assert (row.values["rounds"], row.values["repeats"], row.values["total_s"]) == (3, 3, 2.0)
+        assert row.values["order_seed"] == 1
         assert row.series == {"total_s": [1.0, 2.0, 3.0], "round": [1, 2, 3]}
         assert row in rows
     assert "[12/12]" in text.getvalue()
@@ -122,6 +127,21 @@ def test_an_interrupted_sweep_goes_on_with_the_rounds_that_are_missing(folder):
     sweep(folder, grid, cpu(workers=1))
     assert ran(folder) == {grid[0].key: 1, grid[1].key: 1, grid[2].key: 1, grid[3].key: 2}
     assert all(row.values["repeats"] == 2 for row in last_rows(stored(folder)).values())
+
+
+def test_an_interrupted_sweep_goes_on_in_the_order_that_it_began_with(folder):
+    grid = jobs(rounds=2)
+    for job in grid:
+        row = Row(job, "ok", values={"total_s": 1.0, "order_seed": 7}, series={"total_s": [1.0]})
+        Store(folder, "earlier").append(row)
+    rows = sweep(folder, grid, cpu(workers=1, order_seed=1))
+    assert [row.values["order_seed"] for row in rows] == [7] * 4
+    there = sorted({job.pipeline_key for job in grid}, key=lambda key: turn(7, 2, key))
+    assert list(dict.fromkeys(row.job.pipeline_key for row in rows)) == there
+
+
+def test_without_rounds_no_order_is_drawn(folder):
+    assert "order_seed" not in sweep(folder, [fakes.job(0)], cpu(workers=1))[0].values
 
 
 def test_fresh_begins_with_the_first_round(folder):

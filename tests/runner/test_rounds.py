@@ -60,6 +60,15 @@ def test_a_strategy_that_takes_longer_to_prepare_than_to_measure_gets_one_round(
     assert further_rounds([SLOW, other, third], rows) == [SLOW, other, third]
 
 
+def test_a_baseline_takes_its_turn_as_long_as_one_that_is_compared_with_it_does():
+    base = Job(num_frames=14, measure=JOB.measure, memory=Memory(offload="group_leaf"))
+    compared = replace(JOB, baseline=base.key)
+    long = row(base, values={"load_s": 99.0})
+    assert further_rounds([base, compared], {base.key: long, compared.key: row(compared)}) == [base, compared]
+    lone = {base.key: long, compared.key: row(compared, values={"rounds": 3})}
+    assert further_rounds([base, compared], lone) == []
+
+
 def test_the_repeats_of_rounds_are_joined_and_all_that_follows_from_them_is_made_anew() -> None:
     first = row(seconds=(2.0, 2.2))
     second = row(seconds=(3.0, 3.2), attempt=2, values={"host_ram_peak_gib": 1.5, "energy_j": 20.0})

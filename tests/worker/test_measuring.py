@@ -134,7 +134,7 @@ NOISE = [1.0, 1.1, 1.2, 1.1, 1.15, 1.1, 1.15, 1.1]
         (Repeats(within=0.01, repeats=5), repeat(1.0), 5),
         (Repeats(within=0.001, repeats_limit=6), NOISE, 6),
         (Repeats(within=0.001, repeats_limit=2), NOISE, 2),
-        (Repeats(within=summarize(NOISE[:5]).half_width), NOISE, 5),  # the interval of 3 or 4 is wider
+        (Repeats(within=summarize(NOISE[:5], 3).half_width), NOISE, 5),  # the interval of 3 or 4 is wider
         (Repeats(repeats=2), NOISE, 2),
     ],
 )
