@@ -4,8 +4,10 @@ by what, for how long, and how many cycles of its clock did a run take. No torch
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from svdsweep.store.measurements import Measurements
 
 REASONS = {
     "throttled_power_s": "power cap",
@@ -20,6 +22,24 @@ PER_RUN = (*CLOCKS, "throttled_s", *REASONS)
 MATTERS_PCT = 2.0
 """A run that was slowed down for less of its time is hardly longer: at half the clock, by this share. Any GPU touches
 its power cap for moments."""
+
+SLOWED = "the GPU was slowed down: "
+"""How the note of a row begins that tells of it."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a GPU over one run, `total_s` long; None is what it does not tell."""
+
+    sm_clock_mean_mhz: float | None = None
+    memory_clock_mean_mhz: float | None = None
+    throttled_s: float | None = None
+    """Seconds in which it was slowed down, for whatever reason."""
+    by_reason_s: Mapping[str, float] = field(default_factory=dict)
+    """Those of each reason that the driver counts, by column."""
+    throttle: str | None = None
+    """Every reason that was met, comma separated; empty where there was none."""
+    clocks_held: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +81,57 @@ def cycles(series: Mapping[str, Sequence[Any]]) -> list[float | None]:
     numbers = zip(map(_number, runs), map(_number, clocks), strict=False)
     known = [s * mhz * 1e6 if s is not None and mhz is not None else None for s, mhz in numbers]
     return known + [None] * (len(runs) - len(known))
+
+
+def state_series(seen: Sequence[Seen | None]) -> dict[str, list[float | None]]:
+    """The series in `PER_RUN` of what was seen of some runs; none where nothing was."""
+    if not any(seen):
+        return {}
+    runs = [each or Seen() for each in seen]
+    series = {name: [getattr(run, name) for run in runs] for name in (*CLOCKS, "throttled_s")}
+    return series | {name: [run.by_reason_s.get(name) for run in runs] for name in REASONS}
+
+
+def state_columns(series: Mapping[str, Sequence[Any]], *throttle: Any) -> Measurements:
+    """The columns that follow from a row's series, and from texts of the reasons that were met (None: not told); with a
+    note where the GPU was slowed down for long enough to matter."""
+    columns = Measurements({**state_values(series), "throttle": words_of(*throttle)})
+    if (told := throttling(columns.values)) and told.matters:
+        columns.notes.append(f"{SLOWED}{told}")
+    return columns
+
+
+def words_of(*texts: Any) -> str | None:
+    """The reasons of several texts, each once; None where none is a text."""
+    known = [text for text in texts if isinstance(text, str)]
+    words = dict.fromkeys(word for text in known for word in text.split(", ") if word)
+    return ", ".join(words) if known else None
+
+
+def pieced(whole: Seen | None, kept: float, kept_s: float, own: Seen | None, own_s: float) -> Seen | None:
+    """What was seen of a run that is pieced together: the share `kept` of a watched one, which lasted `kept_s`, and all
+    of another, which lasted `own_s`. None unless both were watched."""
+    if whole is None or own is None:
+        return None
+
+    def summed(one: float | None, other: float | None) -> float | None:
+        return None if one is None or other is None else kept * one + other
+
+    def mean(one: float | None, other: float | None) -> float | None:
+        return None if one is None or other is None else statistics.fmean([one, other], [kept_s, own_s])
+
+    return Seen(
+        sm_clock_mean_mhz=mean(whole.sm_clock_mean_mhz, own.sm_clock_mean_mhz),
+        memory_clock_mean_mhz=mean(whole.memory_clock_mean_mhz, own.memory_clock_mean_mhz),
+        throttled_s=summed(whole.throttled_s, own.throttled_s),
+        by_reason_s={
+            name: kept * whole.by_reason_s[name] + own.by_reason_s[name]
+            for name in REASONS
+            if name in whole.by_reason_s and name in own.by_reason_s
+        },
+        throttle=words_of(whole.throttle, own.throttle),
+        clocks_held=own.clocks_held,
+    )
 
 
 def state_values(series: Mapping[str, Sequence[Any]]) -> dict[str, float | None]:

@@ -5,9 +5,11 @@ Every round of a job is an attempt of its own, whose row takes over the repeats 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from svdsweep.config import Job
 from svdsweep.probes.latency import ROUND, time_columns
+from svdsweep.probes.throttling import PER_RUN, SLOWED, state_columns
 from svdsweep.store.columns import STAGES
 from svdsweep.store.kinds import Scalar
 from svdsweep.store.rows import Row
@@ -59,12 +61,24 @@ def joined(earlier: Row, later: Row) -> Row:
     series = {name: [*earlier.series[name], *later.series[name]] for name in both}
     before, now = len(earlier.series["total_s"]), len(later.series["total_s"])
     series[ROUND] = [*earlier.series.get(ROUND, [1] * before), *[number] * now]
+    for name in PER_RUN:
+        if name in earlier.series or name in later.series:
+            series[name] = [*_filled(earlier, name, before), *_filled(later, name, now)]
     times = time_columns(series, later.job.num_frames)
     own = {note for row in (earlier, later) for note in time_columns(row.series, row.job.num_frames).notes}
-    notes = [n for n in dict.fromkeys([*earlier.notes, *later.notes]) if n not in own]
-    values = {**later.values, **earlier.values, **_of_both(earlier, later), **times.values, "rounds": number}
+    state = state_columns(series, *(row.values.get("throttle") for row in (earlier, later)))
+    notes = [
+        n for n in dict.fromkeys([*earlier.notes, *later.notes]) if n not in own and not n.startswith(SLOWED)
+    ]
+    anew = {**_of_both(earlier, later), **times.values, **state.values, "rounds": number}
     series = {**later.series, **earlier.series, **series}
-    return replace(later, values=values, series=series, notes=[*notes, *times.notes])
+    notes += [*times.notes, *state.notes]
+    return replace(later, values={**later.values, **earlier.values, **anew}, series=series, notes=notes)
+
+
+def _filled(row: Row, name: str, runs: int) -> list[Any]:
+    """A series with one entry a run, None where a row, which may be a stranger's, has none."""
+    return [*row.series.get(name, []), *[None] * runs][:runs]
 
 
 def _affordable(rows: Iterable[Row]) -> bool:
