@@ -3,8 +3,9 @@
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
@@ -13,6 +14,7 @@ from svdsweep.probes.environment import opened
 from svdsweep.probes.nvml import State
 from svdsweep.probes.throttling import REASONS, Seen, words_of
 
+T = TypeVar("T")
 EVERY_S = 0.2
 """Between two looks at the clocks. A look takes some 10 µs of Python and three questions to the driver, without the
 interpreter's lock: less than 0.05 % of a run's time."""
@@ -32,24 +34,29 @@ class Watch:
         Where the driver does not count slowed-down time, it is the share of the looks that met a reason."""
         if not self.known:
             return None
-        told = [look.throttle for look in self.looks if look.throttle is not None]
-        held = [look.clocks_held for look in self.looks if look.clocks_held is not None]
-        met = words_of(*told)
-        counted = [REASONS[column] for column, seconds in self.slowed_s.items() if seconds > 0]
-        hidden = [word for word in counted if word not in (met or "")]  # what came and went between two looks
-        throttled_s = None
-        if self.slowed_s:
-            throttled_s = min(total_s, sum(self.slowed_s.values()))
-        elif told:
-            throttled_s = total_s * sum(map(bool, told)) / len(told)
+        told = _known(look.throttle for look in self.looks)
+        held = _known(look.clocks_held for look in self.looks)
         return Seen(
-            sm_clock_mean_mhz=_mean([look.sm_clock_mhz for look in self.looks]),
-            memory_clock_mean_mhz=_mean([look.memory_clock_mhz for look in self.looks]),
-            throttled_s=throttled_s,
+            sm_clock_mean_mhz=_mean(_known(look.sm_clock_mhz for look in self.looks)),
+            memory_clock_mean_mhz=_mean(_known(look.memory_clock_mhz for look in self.looks)),
+            throttled_s=self._throttled_s(told, total_s),
             by_reason_s=self.slowed_s,
-            throttle=words_of(met, ", ".join(hidden) if self.slowed_s else None),
+            throttle=self._throttle(told),
             clocks_held=any(held) if held else None,
         )
+
+    def _throttled_s(self, told: Sequence[str], total_s: float) -> float | None:
+        if self.slowed_s:
+            return min(total_s, sum(self.slowed_s.values()))
+        return total_s * sum(map(bool, told)) / len(told) if told else None
+
+    def _throttle(self, told: Sequence[str]) -> str | None:
+        met = words_of(*told)
+        if not self.slowed_s:
+            return met
+        counted = [REASONS[column] for column, seconds in self.slowed_s.items() if seconds > 0]
+        hidden = [word for word in counted if word not in (met or "")]  # it came and went between two looks
+        return words_of(met, ", ".join(hidden))
 
 
 @contextmanager
@@ -86,6 +93,9 @@ def _looking(card: nvml.Card | amd.Card, watch: Watch) -> Iterator[None]:
         watch.looks.append(card.moment())
 
 
-def _mean(values: list[int | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
+def _known(values: Iterable[T | None]) -> list[T]:
+    return [value for value in values if value is not None]
+
+
+def _mean(values: Sequence[int]) -> float | None:
+    return statistics.fmean(values) if values else None

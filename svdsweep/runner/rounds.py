@@ -61,9 +61,7 @@ def joined(earlier: Row, later: Row) -> Row:
     series = {name: [*earlier.series[name], *later.series[name]] for name in both}
     before, now = len(earlier.series["total_s"]), len(later.series["total_s"])
     series[ROUND] = [*earlier.series.get(ROUND, [1] * before), *[number] * now]
-    for name in PER_RUN:
-        if name in earlier.series or name in later.series:
-            series[name] = [*_filled(earlier, name, before), *_filled(later, name, now)]
+    series |= _of_the_gpu(earlier, later)
     times = time_columns(series, later.job.num_frames)
     own = {note for row in (earlier, later) for note in time_columns(row.series, row.job.num_frames).notes}
     state = state_columns(series, *(row.values.get("throttle") for row in (earlier, later)))
@@ -76,9 +74,14 @@ def joined(earlier: Row, later: Row) -> Row:
     return replace(later, values={**later.values, **earlier.values, **anew}, series=series, notes=notes)
 
 
-def _filled(row: Row, name: str, runs: int) -> list[Any]:
-    """A series with one entry a run, None where a row, which may be a stranger's, has none."""
-    return [*row.series.get(name, []), *[None] * runs][:runs]
+def _of_the_gpu(earlier: Row, later: Row) -> dict[str, list[Any]]:
+    """What was seen of the GPU in each run of two rounds; None for those of a round, maybe a stranger's, without it."""
+    rounds = [(row.series, len(row.series["total_s"])) for row in (earlier, later)]
+    names = [name for name in PER_RUN if any(name in series for series, _ in rounds)]
+    return {
+        name: [entry for series, runs in rounds for entry in [*series.get(name, []), *[None] * runs][:runs]]
+        for name in names
+    }
 
 
 def _affordable(rows: Iterable[Row]) -> bool:
