@@ -58,9 +58,9 @@ class State:
     """Device memory of this process with CUDA context and libraries, which the allocator does not see."""
     device_gib: float | None = None
     processes: int | None = None
-    """Processes that compute on the device."""
+    """Processes that compute on the device and are known to hold memory of it, unlike those of Windows' desktop."""
     other_processes: int | None = None
-    """Those of them that are not this one."""
+    """Processes that compute on the device, without this one."""
     driver: str | None = None
 
 
@@ -108,7 +108,7 @@ class Card:
             pcie_width=self._of_whole("nvmlDeviceGetCurrPcieLinkWidth"),
             process_gib=_scaled(mine[0].usedGpuMemory, GIB) if mine else None,
             device_gib=_scaled(memory.used, GIB) if memory else None,
-            processes=None if processes is None else len(processes),
+            processes=None if processes is None else sum(p.usedGpuMemory is not None for p in processes),
             # inside a container the driver reports process ids of the host, or none: this process is not among them
             other_processes=len(processes) - 1 if mine else None,
             driver=self._asked(None, "nvmlSystemGetDriverVersion"),

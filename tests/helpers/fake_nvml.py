@@ -17,6 +17,7 @@ ANSWERS = {
     "nvmlInit": None,
     "nvmlShutdown": None,
     "nvmlSystemGetDriverVersion": "999.1",
+    "nvmlSystemGetCudaDriverVersion": 99000,
     "nvmlDeviceGetTotalEnergyConsumption": 5000,
     "nvmlDeviceGetEnforcedPowerLimit": 700_000,
     "nvmlDeviceGetPowerManagementDefaultLimit": 700_000,
