@@ -62,7 +62,7 @@ class Throttling:
         return f"{self.reasons or 'unknown'} for {self.percent:.0f} % of the time"
 
 
-def throttling(values: Mapping[str, Any]) -> Throttling | None:
+def throttling(values: Mapping[Any, Any]) -> Throttling | None:
     """Whether the runs of a row, or of a line of the flat table, were slowed down; None where nothing is known.
 
     `values`: those of the row by their columns; what is missing, None or NaN is unknown."""
