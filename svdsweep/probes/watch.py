@@ -16,8 +16,8 @@ from svdsweep.probes.throttling import REASONS, Seen, words_of
 
 T = TypeVar("T")
 EVERY_S = 0.2
-"""Between two looks at the clocks. A look takes some 10 µs of Python and three questions to the driver, without the
-interpreter's lock: less than 0.05 % of a run's time."""
+"""Between two looks at the clocks. A look is three questions to the driver, asked without the interpreter's lock, and
+25 µs of Python: 0.01 % of the time of the thread that computes."""
 
 
 class Watch:
