@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from svdsweep.analysis.pairs import Estimate, Name, after_holm, compare_latency, p_value
 from svdsweep.analysis.table import numeric
+from svdsweep.probes.throttling import MATTERS_PCT
 
 Floats = NDArray[np.float64]
 AMBIGUOUS = "ambiguous"
@@ -21,8 +22,6 @@ EQUAL_CLOCKS = 0.01
 """Clocks closer than this share make no verdict doubtful."""
 THROTTLED_PCT, THROTTLE = "throttled_pct", "throttle"
 """How much of a row's runs the driver held the clock down, and its reasons."""
-TOUCHED_PCT = 2.0
-"""A run that was throttled for less of its time is hardly longer."""
 
 
 def judged(latencies: Mapping[Name, Estimate]) -> dict[Name, Estimate]:
@@ -71,7 +70,7 @@ def _throttled(side: pd.DataFrame) -> str | None:
     if len(shares):
         share = float(shares.mean())
         reasons = ", ".join(words) or "unknown reason"
-        return f"{reasons}, {share:.0f} % of the time" if share >= TOUCHED_PCT else ""
+        return f"{reasons}, {share:.0f} % of the time" if share >= MATTERS_PCT else ""
     return ", ".join(words) if THROTTLE in side and side[THROTTLE].notna().any() else None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from svdsweep.metrics import Column, catalogue, headlines
+from svdsweep.probes.throttling import throttling
 from svdsweep.store.columns import flat, union, varying
 from svdsweep.store.rows import Row
 from svdsweep.terminal import SHORT, cell, is_number, table
@@ -35,10 +36,12 @@ def best_values(
     tables: Sequence[Mapping[str, Any]], columns: Mapping[str, Column]
 ) -> dict[str, float | None]:
     """The headline columns in which any job has a value, each with the value worth a star. Of memory, VRAM where a
-    GPU counted it, else the host's."""
+    GPU counted it, else the host's; throttling only where it matters."""
     names = [n for n in headlines(union(tables), 2, columns) if any(t.get(n) is not None for t in tables)]
     if "vram_allocated_peak_gib" in names and "host_ram_peak_gib" in names:
         names.remove("host_ram_peak_gib")
+    if "throttled_pct" in names and not any((told := throttling(t)) and told.matters for t in tables):
+        names.remove("throttled_pct")
     return {name: best_value(tables, columns[name]) for name in names}
 
 

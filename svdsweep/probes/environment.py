@@ -4,6 +4,7 @@ import os
 import platform
 import socket
 import subprocess
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
@@ -45,8 +46,9 @@ def provenance(device: torch.device) -> dict[str, Scalar]:
     }
     facts |= {package.lower(): version_of(package) for package in PACKAGES}
     if told := backend_of(device).facts(device):
-        state = state_of(device)
-        facts |= told | {"gpu": device_name(device), "gpu_uuid": uuid_of(device)}
+        with opened(device) as card:
+            state, set_up = (card.state(), card.facts()) if card else (State(), {})
+        facts |= set_up | told | {"gpu": device_name(device), "gpu_uuid": uuid_of(device)}
         facts |= {"driver": state.driver or told.get("driver"), "gpu_power_limit_w": state.power_limit_w}
     return facts
 
@@ -56,11 +58,17 @@ def device_name(device: torch.device) -> str:
     return str(backend_of(device).facts(device).get("gpu") or host.cpu_name() or "cpu")
 
 
+def opened(device: torch.device) -> AbstractContextManager[nvml.Card | amd.Card | None]:
+    """The device as its driver's library knows it, for a `with` block; None where no library is asked."""
+    if backend_of(device).kind == "rocm":
+        return amd.opened(amd.address_of(torch.cuda.get_device_properties(device)))
+    return nvml.opened(uuid_of(device))
+
+
 def state_of(device: torch.device) -> State:
     """What the driver tells of the device now; all of it None where no driver's library is asked."""
-    if backend_of(device).kind == "rocm":
-        return amd.read(amd.address_of(torch.cuda.get_device_properties(device)))
-    return nvml.read(uuid_of(device))
+    with opened(device) as card:
+        return card.state() if card else State()
 
 
 def uuid_of(device: torch.device) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from svdsweep.backends import backend_of
+from svdsweep.probes.throttling import Seen
 from svdsweep.probes.vram import Peak, read_peak, reset_peak
 from svdsweep.store.columns import STAGES
 
@@ -54,6 +55,8 @@ class Timing:
     step_s: list[float]
     peaks: dict[str, Peak | None]
     calls: dict[str, int] = field(default_factory=dict)
+    seen: Seen | None = None
+    """What happened to the GPU; None where no driver was asked, and of untimed runs."""
 
 
 class StageProbe:

@@ -14,6 +14,7 @@ from svdsweep.analysis.reproduce import command
 from svdsweep.analysis.strategies import Choice, Strategy, best_for, front, strategies
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import varying
+from svdsweep.analysis.throttled import throttled_of_sweep
 from svdsweep.config.version import __version__
 from svdsweep.metrics import CATALOGUE, COLUMNS
 from svdsweep.report.drawing import Plot
@@ -40,6 +41,16 @@ LIKENESS_WORDS = {
 ENVIRONMENT = (
     *("gpu", "gpu_memory_gib", "driver", "cuda", "cudnn", "gpu_capability", "sdpa_kernels", "allocator"),
     *("cpu", "cpu_cores", "threads", "host_ram_gib", "platform", "python", "torch", "diffusers"),
+    *(
+        "gpu_power_limit_w",
+        "gpu_power_limit_default_w",
+        "gpu_persistence_mode",
+        "gpu_ecc",
+        "gpu_mig",
+        "clocks_held",
+    ),
+    *("pcie_generation", "pcie_generation_max", "pcie_width", "pcie_width_max", "sm_clock_max_mhz"),
+    *("sm_clock_application_mhz", "memory_clock_max_mhz", "memory_clock_application_mhz"),
     *("transformers", "accelerate", "torchao", "xformers", "git", "throttle", "other_processes", "host"),
 )
 
@@ -107,7 +118,7 @@ def gather(sweep: Sweep) -> Page:
 
 def _said(sweep: Sweep) -> list[str]:
     """What the page leaves out or misses."""
-    said = [*sweep.problems, *drift_of_sweep(sweep)]
+    said = [*sweep.problems, *drift_of_sweep(sweep), *throttled_of_sweep(sweep)]
     total = len(sweep.table)
     if sweep.waiting:
         missing = f"{sweep.waiting} jobs of the last command have no row yet"
@@ -172,7 +183,8 @@ def _budgets(compared: Sequence[Strategy]) -> list[tuple[str, list[Choice]]]:
 
 def _columns(sweep: Sweep, axes: Sequence[str], headline: Sequence[Column]) -> list[str]:
     metrics = [column.name for column in headline]
-    wanted = ("total_s", sweep.memory_column, *metrics, "psnr_to_baseline_db", "equality")
+    wanted = ["total_s", sweep.memory_column, *metrics, "psnr_to_baseline_db", "equality"]
+    wanted += ["throttled_pct"] if throttled_of_sweep(sweep) else []
     have = [n for n in wanted if n in sweep.table and sweep.table[n].notna().any()]
     return ["key", *axes, "status", *dict.fromkeys(have)]
 

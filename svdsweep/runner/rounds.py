@@ -7,9 +7,11 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from svdsweep.config import Job
 from svdsweep.probes.latency import ROUND, time_columns
+from svdsweep.probes.throttling import PER_RUN, SLOWED, state_columns
 from svdsweep.store.columns import STAGES
 from svdsweep.store.kinds import Scalar
 from svdsweep.store.rows import Row
@@ -94,12 +96,27 @@ def joined(earlier: Row, later: Row) -> Row:
     series = {name: [*earlier.series[name], *later.series[name]] for name in both}
     before, now = len(earlier.series["total_s"]), len(later.series["total_s"])
     series[ROUND] = [*earlier.series.get(ROUND, [1] * before), *[number] * now]
+    series |= _of_the_gpu(earlier, later)
     times = time_columns(series, later.job.num_frames, later.job.measure.first_look)
     own = {note for row in (earlier, later) for note in time_columns(row.series, row.job.num_frames).notes}
-    notes = [n for n in dict.fromkeys([*earlier.notes, *later.notes]) if n not in own]
-    values = {**later.values, **earlier.values, **_of_both(earlier, later), **times.values, "rounds": number}
+    state = state_columns(series, *(row.values.get("throttle") for row in (earlier, later)))
+    notes = [
+        n for n in dict.fromkeys([*earlier.notes, *later.notes]) if n not in own and not n.startswith(SLOWED)
+    ]
+    anew = {**_of_both(earlier, later), **times.values, **state.values, "rounds": number}
     series = {**later.series, **earlier.series, **series}
-    return replace(later, values=values, series=series, notes=[*notes, *times.notes])
+    notes += [*times.notes, *state.notes]
+    return replace(later, values={**later.values, **earlier.values, **anew}, series=series, notes=notes)
+
+
+def _of_the_gpu(earlier: Row, later: Row) -> dict[str, list[Any]]:
+    """What was seen of the GPU in each run of two rounds; None for those of a round, maybe a stranger's, without it."""
+    rounds = [(row.series, len(row.series["total_s"])) for row in (earlier, later)]
+    names = [name for name in PER_RUN if any(name in series for series, _ in rounds)]
+    return {
+        name: [entry for series, runs in rounds for entry in [*series.get(name, []), *[None] * runs][:runs]]
+        for name in names
+    }
 
 
 def _affordable(rows: Iterable[Row]) -> bool:

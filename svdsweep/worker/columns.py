@@ -6,6 +6,7 @@ from typing import Any
 
 from svdsweep.probes import nvml
 from svdsweep.probes.stages import Timing
+from svdsweep.probes.throttling import Seen, pieced, state_columns, state_series
 from svdsweep.probes.vram import Peak
 from svdsweep.store.columns import STAGES
 from svdsweep.store.measurements import Measurements
@@ -69,18 +70,35 @@ def largest(peaks_gib: Iterable[float | None]) -> float | None:
 def device_columns(
     before: nvml.State, after: nvml.State, total_s: Sequence[float], warmup_s: Sequence[float]
 ) -> Measurements:
-    """Energy of one run (the warm-up's share taken out by time) and the state of the GPU, by NVML."""
+    """Energy of one run (the warm-up's share taken out by time) and the state of the GPU after the last, by NVML."""
     columns = Measurements({"vram_process_peak_gib": after.process_gib, "vram_device_gib": after.device_gib})
-    same = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "throttle", "other_processes")
+    same = (
+        "sm_clock_mhz",
+        "memory_clock_mhz",
+        "temperature_c",
+        "pcie_generation",
+        "pcie_width",
+        "other_processes",
+    )
     columns.values |= {name: getattr(after, name) for name in same}
     columns.values["energy_j"] = None
     if before.energy_j is not None and after.energy_j is not None:
         spent_j = after.energy_j - before.energy_j
         columns.values["energy_j"] = spent_j * statistics.fmean(total_s) / (sum(total_s) + sum(warmup_s))
-    if after.throttle:
-        columns.notes.append(f"the GPU was slowed down: {after.throttle}")
     if after.other_processes:
         columns.notes.append(f"measured beside {after.other_processes} other processes on the GPU")
+    return columns
+
+
+def throttling_columns(timings: Sequence[Timing], after: nvml.State) -> Measurements:
+    """Clocks over the timed runs, and what slowed the GPU down in them or was still doing so after the last."""
+    runs = [timing.seen for timing in timings]
+    looks: list[Seen | nvml.State] = [after, *filter(None, runs)]
+    series: dict[str, list[Any]] = {"total_s": [t.total_s for t in timings], **state_series(runs)}
+    columns = state_columns(series, *(look.throttle for look in looks))
+    held = [look.clocks_held for look in looks if look.clocks_held is not None]
+    columns.values["clocks_held"] = any(held) if held else None
+    columns.series = series
     return columns
 
 
@@ -93,6 +111,7 @@ def with_shared(own: Sequence[Timing], donor: Sequence[Timing]) -> list[Timing]:
         stage_s = {**whole.stage_s, "vae_decode": decoded.stage_s["vae_decode"]}
         peaks = {stage: peak and Peak(peak.allocated_gib, None) for stage, peak in whole.peaks.items()}
         peaks["vae_decode"] = decoded.peaks["vae_decode"]
-        total_s = whole.total_s - whole.stage_s["vae_decode"] + decoded.total_s
-        merged.append(Timing(total_s, stage_s, whole.step_s, peaks, decoded.calls))
+        kept_s = whole.total_s - whole.stage_s["vae_decode"]
+        seen = pieced(whole.seen, kept_s / whole.total_s, kept_s, decoded.seen, decoded.total_s)
+        merged.append(Timing(kept_s + decoded.total_s, stage_s, whole.step_s, peaks, decoded.calls, seen))
     return merged

@@ -14,6 +14,7 @@ from svdsweep.memory.compile import compiles
 from svdsweep.memory.per_run import arguments, steps_of
 from svdsweep.probes.latency import wants_more
 from svdsweep.probes.stages import Report, StageProbe, Timing
+from svdsweep.probes.watch import watched
 
 STEADY_WITHIN = 0.05
 """Two untimed runs in a row closer than this share: the pipeline is warm."""
@@ -99,7 +100,7 @@ def measure(setup: Setup, report: Report, cold: bool) -> Measured:
     compiled = cold and compiles(memory)
     if memory.attention == "measured" and not compiled:  # it chooses in the first run
         how = replace(how, warmup=max(how.warmup, 1))
-    return _measured(partial(run_once, setup), how, report, cold, compiled)
+    return _measured(partial(run_once, setup), how, report, cold, compiled, setup.device)
 
 
 def measure_decode(setup: Setup, latents: torch.Tensor, repeats: int, report: Report, cold: bool) -> Measured:
@@ -112,23 +113,35 @@ def measure_decode(setup: Setup, latents: torch.Tensor, repeats: int, report: Re
         with StageProbe(setup.pipe, setup.device, report, 0, decode_only=True) as probe:
             return decode(setup, latents, probe)
 
-    return _measured(run, how, report, cold, cold and setup.job.memory.compile_vae)
+    return _measured(run, how, report, cold, cold and setup.job.memory.compile_vae, setup.device)
 
 
 def _measured(
-    run: Callable[[Report], Output], how: Measure, report: Report, cold: bool, compiled: bool
+    run: Callable[[Report], Output],
+    how: Measure,
+    report: Report,
+    cold: bool,
+    compiled: bool,
+    device: torch.device,
 ) -> Measured:
-    """All runs of a job: the one in which something is `compiled`, the warm-up, and the timed ones."""
+    """All runs of a job: the one in which something is `compiled`, the warm-up, and the timed ones, of which each is
+    watched on the device."""
 
     def untimed_s(phase: str) -> float:
         return run(lambda _phase, peak_gib: report(phase, peak_gib)).timing.total_s
 
+    def timed() -> Output:
+        with watched(device) as watch:
+            output = run(report)
+        seen = watch.seen(output.timing.total_s)
+        return replace(output, timing=replace(output.timing, seen=seen)) if seen else output
+
     compile_run_s = untimed_s("compile") if compiled else None
     warmup_s = warm_up(how, lambda: untimed_s("warmup")) if cold else []
-    first = last = run(report)
+    first = last = timed()
     timings = [first.timing]
     while wants_more([t.total_s for t in timings], how):
-        last = run(report)
+        last = timed()
         timings.append(last.timing)
     return Measured(first, last, timings, warmup_s, compile_run_s)
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import fake_nvml
 import pytest
 from broken_ffmpeg import WITHOUT_THE_ENCODER, needs_sh, put_in_place
 
@@ -11,7 +12,7 @@ from svdsweep import cli
 from svdsweep.commands.doctor import device, finding, host, rates, text
 from svdsweep.models import locate
 from svdsweep.predict import here
-from svdsweep.probes import devices, nvml
+from svdsweep.probes import devices
 
 
 def test_it_tells_of_everything_and_ends_by_its_troubles(tmp_path, capsys):
@@ -65,18 +66,48 @@ def test_room_on_disk_and_in_memory_is_told_in_gib(monkeypatch, tmp_path, free, 
     assert (memory.state, memory.found, memory.value) == known
 
 
-@pytest.mark.parametrize(("slowed", "state"), [("", "ok"), ("power cap", "trouble")])
-def test_each_visible_gpu_is_told_in_the_masks_order_with_what_is_in_use(monkeypatch, slowed, state):
-    read = {
-        "GPU-aa": nvml.State(driver="580", device_gib=3.0, throttle=slowed),
-        "GPU-bb": nvml.State(driver="580"),
-    }
+@pytest.mark.parametrize(("reasons", "state"), [(0, "ok"), (4, "trouble")])
+def test_each_visible_gpu_is_told_in_the_masks_order_with_what_is_in_use(monkeypatch, reasons, state):
+    fake_nvml.install(monkeypatch, nvmlDeviceGetCurrentClocksEventReasons=reasons)
     monkeypatch.setattr(devices, "installed", lambda: [["GPU-aa"], ["GPU-bb"]])
-    monkeypatch.setattr(nvml, "read", read.__getitem__)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
-    told = "driver 580, 3.0 GiB in use" + (", slowed down: power cap" if slowed else "")
-    expected = [("GPU GPU-bb", "ok", "driver 580"), ("GPU GPU-aa", state, told)]
-    assert [(f.name, f.state, f.found) for f in host.gpus()] == expected
+    told = "driver 999.1, 3.0 GiB in use" + (", slowed down: power cap" if reasons else "")
+    expected = [("GPU GPU-bb", state, told), ("GPU GPU-aa", state, told)]
+    assert [(f.name, f.state, f.found) for f in host.gpus() if f.name.startswith("GPU")] == expected
+
+
+@pytest.mark.parametrize(
+    ("how", "name", "state", "told"),
+    [
+        ({}, "", "", ""),
+        ({"pids": (1, 2)}, "other processes", "trouble", "end them; nvidia-smi lists them"),
+        ({"nvmlDeviceGetTemperature": 86}, "temperature", "trouble", "let it cool"),
+        ({"nvmlDeviceGetTemperature": 84}, "", "", ""),
+        (
+            {"nvmlDeviceGetEnforcedPowerLimit": 400_000},
+            "power limit",
+            "note",
+            "sudo nvidia-smi -i GPU-aa -pl 700",
+        ),
+        ({"nvmlDeviceGetPersistenceMode": 0}, "persistence mode", "note", "sudo nvidia-smi -i GPU-aa -pm 1"),
+        ({"nvmlDeviceGetCurrPcieLinkWidth": 8}, "PCIe width", "note", "seat the card anew"),
+        ({"nvmlDeviceGetCurrPcieLinkGeneration": 1}, "PCIe generation", "note", "while a sweep runs"),
+        ({"nvmlDeviceGetMigMode": [1, 1]}, "MIG", "note", "-mig 0"),
+        (
+            {"nvmlDeviceGetCurrentClocksEventReasons": 1},
+            "clocks",
+            "note",
+            "sudo nvidia-smi -i GPU-aa -lgc MHZ",
+        ),
+        ({"mute": ("nvmlDeviceGet",), "nvmlDeviceGetHandleByUUID": None}, "", "", ""),
+    ],
+)
+def test_what_spoils_benchmarks_is_told_with_the_command_that_mends_it(monkeypatch, how, name, state, told):
+    quiet = {"pids": (), "nvmlDeviceGetCurrentClocksEventReasons": 2}
+    fake_nvml.install(monkeypatch, **quiet | how)
+    _, *found = host.gpu("GPU-aa")
+    assert [(f.name, f.state) for f in found] == ([(f"{name}, GPU-aa", state)] if name else [])
+    assert all(told in f.cure for f in found)
 
 
 def test_measured_rates_are_rates_and_without_a_gpu_nothing_is_kept(monkeypatch, tmp_path):

@@ -6,6 +6,8 @@ import re
 import sys
 from types import SimpleNamespace
 
+import pytest
+
 from svdsweep import terminal
 from svdsweep.commands.outcome import outcome
 from svdsweep.commands.run import show
@@ -49,6 +51,15 @@ def test_vram_takes_the_place_of_host_ram_where_there_is_a_gpu():
     shown = outcome([ok(1, vram_allocated_peak_gib=7.5, host_ram_peak_gib=1.0)])
     assert "vram_gib" in shown
     assert "ram_gib" not in shown.replace("vram_gib", "")
+
+
+@pytest.mark.parametrize(("percent", "shown"), [(0.5, False), (40.0, True)])
+def test_throttling_has_a_column_where_it_matters(percent, shown):
+    text = outcome(
+        [ok(1, throttled_pct=percent, throttle="power cap"), ok(2, throttled_pct=0.0, throttle="")]
+    )
+    assert ("throttled_pct" in text) is shown
+    assert ("40" in text) is shown
 
 
 def test_a_long_table_says_what_it_leaves_out():

@@ -125,6 +125,43 @@ def temporal_convolution(device: Any) -> Answer:
     return {"ms": ms, "workspace_gib": beyond / 2**30, "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]
 
 
+def driver(device: Any) -> Answer:
+    """What the driver tells of a second of products, how the card is set up, and what asking costs: milliseconds to
+    open it, for a look at the clocks, and for the counters of slowed-down time."""
+    import dataclasses
+
+    import torch
+
+    from svdsweep.probes.environment import opened
+    from svdsweep.probes.watch import watched
+
+    x = torch.randn(4096 if device.type == "cuda" else 64, device=device).expand(4096, -1).contiguous()
+    began = time.perf_counter()
+    with watched(device) as watch:
+        ended = time.perf_counter() + 1
+        while time.perf_counter() < ended:
+            milliseconds(lambda: x @ x.T, device, repeats=1)
+    seen = watch.seen(time.perf_counter() - began)
+    began = time.perf_counter()
+    with opened(device) as card:
+        answer: Answer = {"open ms": (time.perf_counter() - began) * 1000}
+        if card is None or seen is None:
+            return answer
+        for name, ask in (("look ms", card.moment), ("counters ms", card.counters)):
+            times = []
+            for _ in range(20):
+                began = time.perf_counter()
+                ask()
+                times.append(time.perf_counter() - began)
+            answer[name] = statistics.median(times) * 1000
+        state = dataclasses.asdict(card.state())
+        return (
+            answer
+            | {"looks": len(watch.looks), "seen": dataclasses.asdict(seen), "state": state}
+            | card.facts()
+        )
+
+
 def milliseconds(run: Callable[[], Any], device: Any, repeats: int = 5) -> tuple[float, Any]:
     """Median of `run` after one untimed call, and its last result."""
     from svdsweep.probes.stages import Clock
@@ -142,7 +179,7 @@ def milliseconds(run: Callable[[], Any], device: Any, repeats: int = 5) -> tuple
     return statistics.median(spent), result
 
 
-PROBES = (tools, versions, compiler, temporal_convolution, large_convolution, attention)
+PROBES = (tools, versions, compiler, temporal_convolution, large_convolution, attention, driver)
 
 
 def main() -> None:

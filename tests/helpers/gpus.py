@@ -110,10 +110,13 @@ class Event:
 
 @contextmanager
 def computing(patch: pytest.MonkeyPatch, kind: str) -> Iterator[torch.device]:
-    """A device of a kind (`rocm`, `xpu`, `mps`) in this process: its torch module answers, the CPU does its work."""
+    """A GPU of a kind in this process: its torch module answers, the CPU does its work."""
     card = SimpleNamespace(
         name="A card", total_memory=16 * GIB, driver_version="1.2", gcnArchName="gfx1100:xnack-"
     )
+    if kind == "cuda":
+        patch.setattr(torch.backends.cudnn, "version", lambda: None)
+        card = SimpleNamespace(name="A card", total_memory=16 * GIB, uuid="aa", major=9, minor=0)
     answers: dict[str, Any] = {
         "is_available": lambda: True,
         "get_device_properties": lambda _: card,

@@ -217,6 +217,9 @@ class Smi:
     AmdSmiClkType = SimpleNamespace(GFX="gfx", MEM="mem")
     AmdSmiTemperatureType, AmdSmiTemperatureMetric = SimpleNamespace(EDGE=0), SimpleNamespace(CURRENT=0)
 
+    def __init__(self, **metrics: Any) -> None:
+        self.metrics = metrics
+
     def __getattr__(self, name: str) -> Any:
         answers = {
             "amdsmi_get_processor_handles": ["card"],
@@ -226,12 +229,18 @@ class Smi:
             "amdsmi_get_gpu_vram_usage": {"vram_used": 2048, "vram_total": 24560},
             "amdsmi_get_gpu_process_list": [],
             "amdsmi_get_gpu_driver_info": {"driver_version": "6.12"},
+            "amdsmi_get_pcie_info": {
+                "pcie_static": {"max_pcie_width": 16, "max_pcie_speed": 16000},
+                "pcie_metric": {"pcie_width": 8, "pcie_speed": "N/A"},
+            },
+            "amdsmi_get_gpu_metrics_info": self.metrics,
         }
 
         def answer(*asked: Any) -> Any:
             if "energy" in name:
                 raise self.AmdSmiException
-            return {"clk": {"gfx": 2500, "mem": 1249}[asked[1]]} if "clock" in name else answers.get(name)
+            clock = {"gfx": 2500, "mem": 1249}.get(asked[-1] if asked else "")
+            return {"clk": clock, "max_clk": 2600, "clk_locked": 1} if "clock" in name else answers.get(name)
 
         return answer
 
@@ -239,13 +248,37 @@ class Smi:
 def test_amds_library_is_asked_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "amdsmi", Smi())
     address = amd.address_of(SimpleNamespace(pci_domain_id=0, pci_bus_id=3, pci_device_id=0))
-    expected = State(
-        sm_clock_mhz=2500, memory_clock_mhz=1249, temperature_c=61, device_gib=2.0, driver="6.12"
-    )
+    clocks = {"sm_clock_mhz": 2500, "memory_clock_mhz": 1249, "clocks_held": True}
+    expected = State(temperature_c=61, device_gib=2.0, driver="6.12", pcie_width=8, processes=0, **clocks)
     assert amd.read(address) == expected
     assert amd.read("0000:99:00.0") == amd.read(amd.address_of(SimpleNamespace())) == State()
     monkeypatch.setitem(sys.modules, "amdsmi", None)
     assert amd.read(address) == State()
+
+
+def test_amds_firmware_counts_ticks_of_which_the_share_is_slowed_down_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    smi = Smi(
+        accumulation_counter=1000, ppt_residency_acc=10, hbm_thm_residency_acc=5, vr_thm_residency_acc="N/A"
+    )
+    monkeypatch.setitem(sys.modules, "amdsmi", smi)
+    with amd.opened("0000:03:00.0") as card:
+        assert card
+        assert card.facts() == {
+            "pcie_generation_max": 4,
+            "pcie_width_max": 16,
+            "sm_clock_max_mhz": 2600,
+            "memory_clock_max_mhz": 2600,
+        }
+        before = card.counters()
+        smi.metrics |= {"accumulation_counter": 2000, "ppt_residency_acc": 260}
+        assert card.slowed_s(before, card.counters(), 8.0) == {
+            "throttled_power_s": 2.0,
+            "throttled_thermal_s": 0.0,
+        }
+        smi.metrics = {"accumulation_counter": "N/A"}
+        assert card.counters() == card.slowed_s(before, {}, 8.0) == {}
 
 
 def test_a_build_says_what_it_is_for() -> None:

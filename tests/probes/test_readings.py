@@ -1,12 +1,12 @@
 """What the driver, the allocator and the kernel are asked, and None for what they do not tell."""
 
-import os
-import sys
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from fake_nvml import install
 
 from svdsweep.config.version import version_of
 from svdsweep.probes import nvml, vram
@@ -16,85 +16,48 @@ from svdsweep.probes.nvml import State
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
 
-class Driver:
-    """NVML of a made-up card; `mute` questions raise as they do where a device does not support them."""
-
-    NVMLError = type("NVMLError", (Exception,), {})
-    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = "sm", "memory", "gpu"
-
-    def __init__(self, mute: tuple[str, ...] = (), pids: tuple[int, ...] = (0,)) -> None:
-        self.mute = mute
-        self.pids = [os.getpid() if pid == 0 else pid for pid in pids]
-        self.asked_for = ""
-
-    def __getattr__(self, name: str) -> Any:
-        def answer(*asked: Any) -> Any:
-            if any(word in name for word in self.mute):
-                raise self.NVMLError
-            return {
-                "nvmlDeviceGetTotalEnergyConsumption": 5000,
-                "nvmlDeviceGetEnforcedPowerLimit": 700_000,
-                "nvmlDeviceGetClockInfo": {"sm": 1980, "memory": 2619}.get(asked[-1] if asked else None),
-                "nvmlDeviceGetTemperature": 60,
-                "nvmlDeviceGetCurrentClocksEventReasons": 0x4 | 0x40 | 0x1,
-                "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=3 * 2**30),
-                "nvmlDeviceGetComputeRunningProcesses": [
-                    SimpleNamespace(pid=pid, usedGpuMemory=2**30) for pid in self.pids
-                ],
-                "nvmlSystemGetDriverVersion": "999.1",
-            }.get(name)
-
-        if name == "nvmlDeviceGetHandleByUUID":
-            return lambda uuid: setattr(self, "asked_for", uuid)
-        return answer
-
-
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def install(**how: Any) -> Driver:
-        fake = Driver(**how)
-        monkeypatch.setitem(sys.modules, "pynvml", fake)
-        return fake
-
-    return install
+    return partial(install, monkeypatch)
 
 
 def test_a_card_tells_energy_clocks_throttling_and_company(driver: Any) -> None:
-    fake = driver(pids=(0, 77))
+    fake = driver(pids=(0, 77), nvmlDeviceGetCurrentClocksEventReasons=0x4 | 0x40 | 0x1)
     state = nvml.read("1234-5678")
-    assert fake.asked_for == "GPU-1234-5678"
+    assert fake.asked_for == ["GPU-1234-5678"]
     assert state == State(
         energy_j=5.0,
         power_limit_w=700.0,
         sm_clock_mhz=1980,
         memory_clock_mhz=2619,
         temperature_c=60,
+        margin_c=35,
         throttle="power cap, hardware thermal",
+        clocks_held=False,
+        pcie_generation=5,
+        pcie_width=16,
         process_gib=1.0,
         device_gib=3.0,
+        processes=2,
         other_processes=1,
         driver="999.1",
     )
 
 
-def test_a_reason_for_a_slower_clock_is_told_by_its_bit_and_idling_is_none(
-    driver: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = driver()
-    words = {0: "", 1: "", 2: "", 4: "power cap", 8: "hardware slowdown", 16: ""}
+def test_a_reason_for_a_slower_clock_is_told_by_its_bit_and_idling_is_none(driver: Any) -> None:
+    words = {0: "", 1: "", 2: "", 4: "power cap", 8: "hardware slowdown", 16: "", 0x100: ""}
     words |= {0x20: "software thermal", 0x40: "hardware thermal", 0x80: "power brake"}
+    words |= {0x200: "board limit", 0x400: "reliability"}
     for bits, told in words.items():
-        monkeypatch.setattr(
-            fake, "nvmlDeviceGetCurrentClocksEventReasons", lambda _, b=bits: b, raising=False
-        )
-        assert nvml.read("x").throttle == told
+        driver(nvmlDeviceGetCurrentClocksEventReasons=bits)
+        assert (nvml.read("x").throttle, nvml.read("x").clocks_held) == (told, bits == 2)
 
 
 def test_a_card_is_asked_for_by_the_name_that_it_has(driver: Any) -> None:
     fake = driver()
     for uuid, name in (("aa", "GPU-aa"), ("GPU-aa", "GPU-aa"), ("MIG-1", "MIG-1")):
         nvml.read(uuid)
-        assert fake.asked_for == name
+        assert fake.asked_for.pop() == name
 
 
 def test_what_a_card_does_not_tell_is_none(driver: Any) -> None:
@@ -104,10 +67,8 @@ def test_what_a_card_does_not_tell_is_none(driver: Any) -> None:
     assert state.temperature_c == 60
 
 
-def test_nothing_so_far_is_a_reading_too(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = driver()
-    monkeypatch.setattr(fake, "nvmlDeviceGetTotalEnergyConsumption", lambda _: 0, raising=False)
-    monkeypatch.setattr(fake, "nvmlDeviceGetMemoryInfo", lambda _: SimpleNamespace(used=0), raising=False)
+def test_nothing_so_far_is_a_reading_too(driver: Any) -> None:
+    driver(nvmlDeviceGetTotalEnergyConsumption=0, nvmlDeviceGetMemoryInfo=SimpleNamespace(used=0))
     assert (nvml.read("x").energy_j, nvml.read("x").device_gib) == (0.0, 0.0)
 
 

@@ -103,7 +103,8 @@ def test_from_three_rounds_on_the_interval_is_that_of_the_rounds() -> None:
 
 
 def test_notes_on_times_are_not_heaped_up() -> None:
-    first = row(seconds=(2.0, 3.0), notes=["the GPU was slowed down: power cap"])
+    slowed = {"notes": ["the GPU was slowed down: power cap"], "values": {"throttle": "power cap"}}
+    first = row(seconds=(2.0, 3.0), **slowed)
     assert any("varies" in note for note in first.notes)
     both = joined(first, row(seconds=(2.0, 3.0), attempt=2))
     assert len(both.notes) == 2
@@ -182,3 +183,20 @@ def test_only_what_both_know_can_differ() -> None:
         {"gpu": "B", "torch": "1", "host": "x", "device": "cpu"},
     )
     assert differing(one, other, ("device", "host", "torch", "gpu")) == ["gpu"]
+
+
+def test_rounds_are_slowed_down_together_and_one_without_a_driver_leaves_it_unknown() -> None:
+    def watched(attempt: int, mhz: float, slowed_s: float, throttle: str) -> Row:
+        plain = row(seconds=(2.0, 2.0), attempt=attempt, values={"throttle": throttle})
+        state = {"sm_clock_mean_mhz": mhz, "throttled_s": slowed_s, "throttled_power_s": slowed_s}
+        return replace(plain, series=plain.series | {name: [value] * 2 for name, value in state.items()})
+
+    both = joined(watched(1, 2000.0, 0.0, ""), watched(2, 1000.0, 1.0, "power cap"))
+    assert both.series["throttled_s"] == [0.0, 0.0, 1.0, 1.0]
+    assert (both.values["sm_clock_mean_mhz"], both.values["throttled_pct"]) == (1500.0, 25.0)
+    assert both.values["throttle"] == "power cap"
+    assert both.notes == ["the GPU was slowed down: power cap for 25 % of the time"]
+    blind = joined(both, row(seconds=(2.0, 2.0), attempt=3))
+    assert blind.series["throttled_s"] == [0.0, 0.0, 1.0, 1.0, None, None]
+    assert (blind.values["throttled_pct"], blind.values["throttle"]) == (None, "power cap")
+    assert blind.notes == ["the GPU was slowed down: power cap"]

@@ -9,12 +9,14 @@ from bare_columns import OUTSIDE_THE_CATALOGUE, PURE_NUMBERS
 from svdsweep.metrics import CATALOGUE
 from svdsweep.probes.nvml import State
 from svdsweep.probes.stages import Timing
+from svdsweep.probes.throttling import Seen
 from svdsweep.probes.vram import Peak
 from svdsweep.store.columns import STAGES
 from svdsweep.worker.columns import (
     device_columns,
     first_run_notes,
     memory_columns,
+    throttling_columns,
     time_series,
     untimed_columns,
     with_shared,
@@ -31,6 +33,7 @@ def test_every_number_that_a_gpu_adds_has_a_unit_or_is_bare_on_purpose() -> None
     clocks = {"sm_clock_mhz": 1980, "memory_clock_mhz": 2619, "temperature_c": 60, "other_processes": 1}
     before, after = State(energy_j=1.0), State(energy_j=9.0, process_gib=3.0, device_gib=4.0, **clocks)
     values = memory_columns([timing()]).values | device_columns(before, after, [1.0], []).values
+    values |= throttling_columns([replace(timing(), seen=SLOWED)], after).values
     numbers = [name for name, value in values.items() if isinstance(value, int | float)]
     assert {"vram_reserved_peak_gib", "energy_j", "sm_clock_mhz"} <= set(numbers)
     for name in numbers:
@@ -72,17 +75,49 @@ def test_compiling_takes_what_goes_beyond_a_steady_run(
 
 def test_energy_is_that_of_one_run_and_the_cards_state_is_that_after_it() -> None:
     clocks = {"sm_clock_mhz": 1980, "memory_clock_mhz": 2619, "temperature_c": 60}
-    after = State(
-        energy_j=500.0, throttle="power cap", other_processes=2, process_gib=3, device_gib=5, **clocks
-    )
+    place = {"pcie_generation": 4, "pcie_width": 8, "process_gib": 3, "device_gib": 5}
+    after = State(energy_j=500.0, throttle="power cap", other_processes=2, **place, **clocks)
     before = State(energy_j=100.0, sm_clock_mhz=1, throttle="power brake", other_processes=7, process_gib=8)
     columns = device_columns(before, after, total_s=[1.0, 2.0, 6.0], warmup_s=[3.0])
-    seen = {"throttle": "power cap", "other_processes": 2, "vram_process_peak_gib": 3, "vram_device_gib": 5}
-    assert columns.values == {**clocks, **seen, "energy_j": 100.0}
-    assert columns.notes == [
-        "the GPU was slowed down: power cap",
-        "measured beside 2 other processes on the GPU",
-    ]
+    seen = {"other_processes": 2, "vram_process_peak_gib": 3, "vram_device_gib": 5}
+    link = {"pcie_generation": 4, "pcie_width": 8}
+    assert columns.values == {**clocks, **seen, **link, "energy_j": 100.0}
+    assert columns.notes == ["measured beside 2 other processes on the GPU"]
+
+
+SLOWED = Seen(1500.0, 2600.0, 1.0, {"throttled_power_s": 1.0}, "power cap", clocks_held=True)
+
+
+def test_throttling_in_some_run_is_a_column_a_series_and_a_note() -> None:
+    timings = [replace(timing(), seen=Seen(1980.0, 2600.0, 0.0, {"throttled_power_s": 0.0}, "")), timing()]
+    timings[1] = replace(timings[1], seen=SLOWED)
+    columns = throttling_columns(timings, State(throttle="", clocks_held=False))
+    values = {"sm_clock_mean_mhz": 1740.0, "memory_clock_mean_mhz": 2600.0, "throttled_s": 0.5}
+    values |= {"throttled_pct": 12.5, "throttled_power_s": 0.5, "throttle": "power cap", "clocks_held": True}
+    assert values.items() <= columns.values.items()
+    assert columns.values["throttled_thermal_s"] is None
+    assert columns.series["throttled_power_s"] == [0.0, 1.0]
+    assert columns.notes == ["the GPU was slowed down: power cap for 12 % of the time"]
+
+
+def test_without_a_watch_the_look_after_the_runs_tells_of_throttling() -> None:
+    columns = throttling_columns([timing()], State(throttle="power cap"))
+    assert columns.values == {"throttle": "power cap", "clocks_held": None}
+    assert columns.series == {"total_s": [4.0]}
+    assert columns.notes == ["the GPU was slowed down: power cap"]
+    nothing = throttling_columns([timing()], State())
+    assert (nothing.values["throttle"], nothing.notes) == (None, [])
+
+
+def test_a_shared_denoise_brings_its_share_of_throttling() -> None:
+    """The donor was slowed down for 1 s of 4, of which 3 are taken over; the decode for 2 of its 3."""
+    own = Timing(3.0, {"vae_decode": 3.0}, [], {"vae_decode": None}, {}, replace(SLOWED, throttled_s=2.0))
+    [merged] = with_shared([own], [replace(timing(), seen=replace(SLOWED, sm_clock_mean_mhz=1700.0))])
+    assert merged.seen
+    assert (merged.seen.throttled_s, merged.seen.by_reason_s) == (2.75, {"throttled_power_s": 1.75})
+    assert (merged.seen.sm_clock_mean_mhz, merged.seen.throttle) == (1600.0, "power cap")
+    [unwatched] = with_shared([own], [timing()])
+    assert unwatched.seen is None
 
 
 @pytest.mark.parametrize(("before_j", "after_j"), [(None, None), (None, 9.0), (9.0, None)])

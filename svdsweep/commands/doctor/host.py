@@ -6,11 +6,13 @@ from pathlib import Path
 
 import psutil
 
+from svdsweep.commands.doctor import spoilers
 from svdsweep.commands.doctor.finding import Finding, note, ok, trouble
 from svdsweep.config import Model
 from svdsweep.config.version import version_of
 from svdsweep.errors import UserError
 from svdsweep.images import ffmpeg
+from svdsweep.probes.nvml import State
 
 GIB = 2**30
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "hydra-core")
@@ -37,7 +39,7 @@ def gpus() -> list[Finding]:
 
     listed, others = installed(), [device for device in usable() if kind(device) != "cuda"]
     if others:
-        return [other_gpu(device) for device in others]
+        return [finding for device in others for finding in other_gpu(device)]
     if not listed:
         nodes = [p.name for p in Path("/dev").glob("nvidia[0-9]*")]
         if nodes:
@@ -51,14 +53,20 @@ def gpus() -> list[Finding]:
     if not uuids:
         cure = "unset CUDA_VISIBLE_DEVICES, or name an index or UUID that nvidia-smi -L lists"
         return [trouble("GPU", f"{len(listed)} installed, none visible: CUDA_VISIBLE_DEVICES={mask}", cure)]
-    return [gpu(uuid) for uuid in uuids]
+    return [finding for uuid in uuids for finding in gpu(uuid)]
 
 
-def gpu(uuid: str) -> Finding:
-    """A GPU's state now, by NVML."""
+def gpu(uuid: str) -> list[Finding]:
+    """A GPU's state now, and what spoils benchmarks on it, by NVML."""
     from svdsweep.probes import nvml
 
-    name, state = f"GPU {uuid[:12]}", nvml.read(uuid)
+    with nvml.opened(uuid) as card:
+        state, facts = (card.state(), card.facts()) if card else (State(), {})
+    return [_now(uuid, state), *spoilers.of_nvidia(uuid, state, facts)]
+
+
+def _now(uuid: str, state: State) -> Finding:
+    name = f"GPU {uuid[:12]}"
     in_use = f", {state.device_gib:.1f} GiB in use" if state.device_gib is not None else ""
     text = f"driver {state.driver}{in_use}"
     if not state.throttle:
@@ -67,12 +75,18 @@ def gpu(uuid: str) -> Finding:
     return trouble(name, f"{text}, slowed down: {state.throttle}", cure)
 
 
-def other_gpu(device: str) -> Finding:
-    """A GPU of AMD, Intel or Apple, as the system tells of it."""
-    from svdsweep.probes.devices import gpu_name, vram_gib
+def other_gpu(device: str) -> list[Finding]:
+    """A GPU of AMD, Intel or Apple, as the system tells of it, and what spoils benchmarks on AMD's."""
+    from svdsweep.probes import amd
+    from svdsweep.probes.cards import cards_of
+    from svdsweep.probes.devices import gpu_name, kind, vram_gib
 
     gib = vram_gib(device)
-    return ok(f"GPU {device}", f"{gpu_name(device)}" + (f", {gib:.1f} GiB" if gib else ""), gib)
+    found = [ok(f"GPU {device}", f"{gpu_name(device)}" + (f", {gib:.1f} GiB" if gib else ""), gib)]
+    if kind(device) == "rocm" and (seen := cards_of("rocm").get(device)):
+        with amd.opened(seen.address) as card:
+            found += spoilers.shared(device, card.state(), card.facts(), "amd-smi") if card else []
+    return found
 
 
 def packages() -> list[Finding]:
