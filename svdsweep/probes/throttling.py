@@ -1,5 +1,5 @@
 """From what was seen of the GPU in each timed run to the columns of a row, and what a row answers: was it slowed down,
-by what, for how long, and how many cycles of its clock did a run take. No torch."""
+by what and for how long. No torch."""
 
 import math
 import statistics
@@ -72,15 +72,6 @@ def throttling(values: Mapping[Any, Any]) -> Throttling | None:
         return None
     counted = [word for name, word in REASONS.items() if (_number(values.get(name)) or 0) > 0]
     return Throttling(seconds, percent, told if isinstance(told, str) and told else ", ".join(counted))
-
-
-def cycles(series: Mapping[str, Sequence[Any]]) -> list[float | None]:
-    """Cycles of the SM clock that each timed run of a row took (seconds times the mean clock over it); None for a run
-    whose clock or time is unknown. `series`: those of the row."""
-    runs, clocks = series.get("total_s", []), series.get("sm_clock_mean_mhz", [])
-    numbers = zip(map(_number, runs), map(_number, clocks), strict=False)
-    known = [s * mhz * 1e6 if s is not None and mhz is not None else None for s, mhz in numbers]
-    return known + [None] * (len(runs) - len(known))
 
 
 def state_series(seen: Sequence[Seen | None]) -> dict[str, list[float | None]]:

@@ -1,11 +1,11 @@
-"""What a row answers of its GPU: slowed down or not, by what, how long, and the cycles of each run."""
+"""What a row answers of its GPU: slowed down or not, by what and how long."""
 
 import math
 from typing import Any
 
 import pytest
 
-from svdsweep.probes.throttling import Throttling, cycles, state_values, throttling
+from svdsweep.probes.throttling import Throttling, state_values, throttling
 
 SLOWED = {
     "total_s": [10.0, 30.0],
@@ -59,10 +59,3 @@ def test_moments_at_the_power_cap_spoil_no_comparison(values: Any, matters: bool
 @pytest.mark.parametrize("values", [{}, {"throttle": None}, {"throttle": math.nan, "throttled_pct": None}])
 def test_of_what_no_card_told_a_row_says_nothing(values: Any) -> None:
     assert throttling(values) is None
-
-
-def test_cycles_are_seconds_times_the_clock_and_unknown_without_one() -> None:
-    assert cycles(SLOWED) == [2e10, 3.6e10]
-    assert cycles({"total_s": [1.0, 2.0], "sm_clock_mean_mhz": [1000, None]}) == [1e9, None]
-    assert cycles({"total_s": [1.0, 2.0]}) == [None, None]
-    assert cycles({}) == []
