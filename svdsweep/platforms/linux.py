@@ -3,11 +3,15 @@
 import ctypes
 import os
 import platform
+import re
 import signal
 import socket
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+
+OOM_KILL = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 @cache
@@ -22,11 +26,15 @@ def identity() -> str:
 
 def oom_kills() -> int | None:
     """The kernel counts them in /proc/vmstat and, for a container's limit, in memory.events of the cgroup."""
+    counts = [int(count) for path in _counters() for count in OOM_KILL.findall(_text(path))]
+    return sum(counts) if counts else None
+
+
+@cache
+def _counters() -> list[Path]:
     groups = [line for line in _lines(Path("/proc/self/cgroup")) if line.startswith("0::/")]
     events = [Path("/sys/fs/cgroup", group.removeprefix("0::/"), "memory.events") for group in groups]
-    lines = (line for path in (Path("/proc/vmstat"), *events) for line in _lines(path))
-    counts = [int(line.split()[1]) for line in lines if line.startswith("oom_kill ")]
-    return sum(counts) if counts else None
+    return [Path("/proc/vmstat"), *events]
 
 
 def out_of_memory(code: int | None, kills_before: int | None) -> str:
@@ -99,7 +107,11 @@ def _high_water_bytes(pid: str) -> int | None:
 
 
 def _lines(path: Path) -> list[str]:
+    return _text(path).splitlines()
+
+
+def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8")
     except OSError:
-        return []
+        return ""

@@ -54,8 +54,12 @@ def test_the_peak_counts_children_and_is_unknown_where_no_kernel_tells_it(root, 
 )
 def test_what_the_kernel_killed_is_counted_here_and_in_the_cgroup(monkeypatch, lines, kills):
     lines = {"/proc/self/cgroup": ["1:name=x:/c", "0::/a/b"], **lines}
-    monkeypatch.setattr(linux, "_lines", lambda path: lines.get(path.as_posix(), []))
+    monkeypatch.setattr(
+        linux, "_text", lambda path: "".join(f"{line}\n" for line in lines.get(path.as_posix(), []))
+    )
+    linux._counters.cache_clear()
     assert linux.oom_kills() == kills
+    linux._counters.cache_clear()
 
 
 @pytest.mark.parametrize(
