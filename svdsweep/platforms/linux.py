@@ -10,7 +10,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-
 OOM_KILL = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
