@@ -113,7 +113,7 @@ def _block_means(x: Tensor) -> Tensor:
     """Means of blocks of `STRIDE_PX`; those at the end are smaller where a side is no multiple."""
     if x.shape[-2] % STRIDE_PX:
         return F.avg_pool2d(x, STRIDE_PX, ceil_mode=True, count_include_pad=False)
-    lines = x.unflatten(-2, (-1, STRIDE_PX)).unbind(-2)  # whole lines first: half the time
+    lines = x.reshape(*x.shape[:2], -1, STRIDE_PX, x.shape[-1]).unbind(-2)  # whole lines first: half the time
     summed = sum(lines[1:], lines[0])
     return F.avg_pool2d(summed, (1, STRIDE_PX), ceil_mode=True, count_include_pad=False) / STRIDE_PX
 

@@ -167,8 +167,9 @@ class Footage:
             if before is not None:
                 changes.append((picture - before).abs_().mean() * 255)
             before = picture
-        found = torch.stack(singles).T.tolist()
-        return Levels(*found, torch.stack(changes).tolist() if changes else [])
+        mean, contrast, largest, sharpness, saturated = torch.stack(singles).T.tolist()
+        between = torch.stack(changes).tolist() if changes else []
+        return Levels(mean, contrast, largest, sharpness, saturated, between)
 
     @cached_property
     def changes(self) -> list[float]:

@@ -66,16 +66,19 @@ def likenesses(
                     sums[name].append(_sums(now, partner, len(strip)))
                 if pictures is None:
                     partners[name] = now
+    return {name: _means(torch.stack(those), len(strips), frames) for name, those in sums.items() if those}
+
+
+def _means(sums: Tensor, strips: int, frames: Frames) -> Likeness:
+    """What `_sums` gave for every strip of every frame, over whole frames."""
+    height, width = frames.shape[1:3]
     windows = 3 * max(0, height - SSIM_WINDOW_PX + 1) * max(0, width - SSIM_WINDOW_PX + 1)
-    found = {}
-    for name in filter(sums.get, sums):
-        squares, similar, largest = torch.stack(sums[name]).view(len(strips), -1, 3).cpu().double().unbind(2)
-        found[name] = Likeness(
-            (squares.sum(0) / (3 * height * width)).tolist(),
-            [round(255 * gap) for gap in largest.amax(0).tolist()],
-            [total / windows if windows else None for total in similar.sum(0).tolist()],
-        )
-    return found
+    squares, similar, largest = sums.view(strips, -1, 3).cpu().double().unbind(2)
+    return Likeness(
+        (squares.sum(0) / (3 * height * width)).tolist(),
+        [round(255 * gap) for gap in largest.amax(0).tolist()],
+        [total / windows if windows else None for total in similar.sum(0).tolist()],
+    )
 
 
 def _strips(height: int, device: torch.device) -> list[range]:
@@ -125,7 +128,7 @@ def blur(x: Tensor) -> Tensor:
     # on a CPU, down by a matrix, which takes a quarter of the time for a few lines, and across in channels-last memory
     down = F.pad(k, (0, h - len(k) + 1)).repeat(h - len(k) + 1)[: (h - len(k) + 1) * h].view(-1, h)
     lines = down @ x.permute(0, 2, 3, 1).reshape(n, h, w * c)
-    return F.conv2d(lines.unflatten(-1, (w, c)).permute(0, 3, 1, 2), across, groups=c)
+    return F.conv2d(lines.view(n, -1, w, c).permute(0, 3, 1, 2), across, groups=c)
 
 
 def laplacian_variance(y: Tensor) -> Tensor:
