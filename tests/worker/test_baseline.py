@@ -152,7 +152,8 @@ def test_kept_frames_come_back_as_they_were(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3), (3, 5, 7, 3), (2, 8, 8, 3)])
 def test_any_frames_come_back_and_flat_ones_are_small(shape: tuple[int, ...]) -> None:
     frames = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
-    frames[0, 0, 0] = 255, 0, 255  # a difference passes 0 and 255
+    frames[0, 0, 0] = 255, 0, 255
+    frames[0, -1, 0] = 0, 255, 0  # a difference passes 0 and 255
     assert np.array_equal(unpack(pack(frames), np.array(shape)), frames)
     assert pack(np.full((2, 64, 64, 3), 9, np.uint8)).nbytes < 2 * 64 * 64 * 3 / 7
 

@@ -51,7 +51,7 @@ def likenesses(
 
     What a frame alone gives is computed once for all of `others`: on a CPU for a few lines at a time, which stay in its
     cache (half the time), elsewhere for whole frames. Nothing waits for the device before the end."""
-    count, height, width = frames.shape[:3]
+    count, height = frames.shape[:2]
     sums: dict[str, list[Tensor]] = {name: [] for name in others}
     strips = _strips(height, device)
     for strip in strips:
