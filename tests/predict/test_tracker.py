@@ -28,7 +28,9 @@ def test_a_norm_of_permuted_frames_holds_a_copy_of_them_while_it_computes(
 def test_a_channels_last_convolution_copies_frames_that_are_not_and_answers_in_kind(
     last: bool, copies: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nn.Conv2d, "reset_parameters", lambda _: None)  # a build without CUDA draws none there
+    monkeypatch.setattr(
+        nn.Conv2d, "reset_parameters", lambda _: None
+    )  # a build without CUDA draws none there
     tracker = Tracker()
     with fake_gpu(tracker.is_weight), tracker:
         conv = nn.Conv2d(64, 64, 3, padding=1, device="cuda")
