@@ -100,7 +100,8 @@ def score(frames: "NDArray[np.uint8]", context: Context, families: Sequence[str]
     modules = [family(name) for name in families]
     total = Measurements()
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        footage = Footage(frames, torch.device(context.device))
+        others = context.others({getattr(module, "COMPARED_WITH", "") for module in modules})
+        footage = Footage(frames, torch.device(context.device), others)
         footage.check_context(context)
         for module in modules:
             try:
@@ -108,7 +109,7 @@ def score(frames: "NDArray[np.uint8]", context: Context, families: Sequence[str]
             except torch.OutOfMemoryError:
                 if footage.device.type == "cpu":
                     raise
-                footage = Footage(frames, torch.device("cpu"))
+                footage = Footage(frames, torch.device("cpu"), others)
                 part = module.score(footage, context)
                 name = module.__name__.rpartition(".")[2]
                 total.notes.append(f"metrics from {name} on ran on the CPU: no room")

@@ -1,5 +1,6 @@
 """How far a strategy's frames are from those of the baseline with the same image and seed."""
 
+import statistics
 from typing import TYPE_CHECKING
 
 from svdsweep.metrics.contract import Context, mean_known, psnr_db
@@ -9,6 +10,7 @@ from svdsweep.store.measurements import Measurements
 if TYPE_CHECKING:
     from svdsweep.metrics.shared.footage import Footage
 
+COMPARED_WITH = "baseline"
 COLUMNS = (
     Column("bit_equal_to_baseline", "", better="higher", low=0, high=1,
            help="Whether every value of every frame is the baseline's.",
@@ -28,27 +30,18 @@ COLUMNS = (
 def score(footage: "Footage", context: Context) -> Measurements:
     """Compute `COLUMNS`; nothing at all without a baseline. Series with a value a frame, which show where chunks meet:
     psnr_to_baseline_db, ssim_to_baseline."""
-    import numpy as np
-
-    from svdsweep.metrics.shared.footage import as_tensor
-    from svdsweep.metrics.shared.likeness import Windowed, squared_error, ssim
-
     if context.reference is None:
         return Measurements()
     if context.reference.shape != footage.frames.shape:
         return Measurements(notes=["the baseline has another number of frames: not compared"])
-    largest, squares, likeness = 0, [], []
-    for mine, theirs in zip(footage.frames, context.reference, strict=True):
-        largest = max(largest, int(np.abs(mine.astype(np.int16) - theirs).max()))
-        squares.append(squared_error(mine, theirs))
-        a, b = (Windowed(as_tensor(frame[None], footage.device)) for frame in (mine, theirs))
-        likeness.append(ssim(a, b))
+    alike = footage.likeness(COMPARED_WITH, context.reference)
+    largest = max(alike.largest_255)
     return Measurements(
         values={
             "bit_equal_to_baseline": largest == 0,
             "max_abs_diff_to_baseline": largest,
-            "psnr_to_baseline_db": psnr_db(sum(squares) / len(squares)),
-            "ssim_to_baseline": mean_known(likeness),
+            "psnr_to_baseline_db": psnr_db(statistics.fmean(alike.mse)),
+            "ssim_to_baseline": mean_known(alike.ssim),
         },
-        series={"psnr_to_baseline_db": [psnr_db(mse) for mse in squares], "ssim_to_baseline": likeness},
+        series={"psnr_to_baseline_db": [psnr_db(mse) for mse in alike.mse], "ssim_to_baseline": alike.ssim},
     )

@@ -49,7 +49,7 @@ def score(footage: "Footage", context: Context) -> Measurements:
         to_first = (embeddings[1:] * embeddings[0]).sum(1).clamp_min(0)
         scores.values["clip_consistency"] = float((to_previous + to_first).mean() / 2)
     if context.image is not None:
-        from svdsweep.metrics.shared.footage import as_tensor
+        from svdsweep.metrics.shared.likeness import as_tensor
 
         image = embed(context, as_tensor(context.image[None], footage.device))
         likeness = [float((e * image).sum()) for e in embeddings]

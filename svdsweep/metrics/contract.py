@@ -1,7 +1,7 @@
 """What a metric is given, and what all metrics agree on. Importable without torch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,13 @@ class Context:
     """Frames (F, H, W, 3) uint8 of the baseline job with the same seed and image."""
     nonfinite_values: int | None = None
     """NaN and infinite values before the frames became uint8."""
+
+    def others(self, asked: Set[str]) -> "dict[str, NDArray[np.uint8] | None]":
+        """What frames are compared with, of those that are `asked` for by a family's `COMPARED_WITH`: the frame
+        `before` (None), the `image` and the `baseline`."""
+        pictures = {"image": None if self.image is None else self.image[None], "baseline": self.reference}
+        there = {name: those for name, those in pictures.items() if those is not None}
+        return {name: those for name, those in {"before": None, **there}.items() if name in asked}
 
 
 def psnr_db(mse: float) -> float:

@@ -35,27 +35,14 @@ COLUMNS = (
 
 def score(footage: "Footage", context: Context) -> Measurements:
     """Compute `COLUMNS`. Series with a value a frame: contrast_255, the standard deviation of luma."""
-    from svdsweep.metrics.shared.likeness import luma
-
-    contrast: list[float | None] = []
-    flat = black = frozen = saturated = 0
-    before = None
-    for picture, frame in zip(footage.pictures(), footage.frames, strict=True):
-        y = luma(picture) * 255
-        deviation = float(y.std(correction=0))
-        contrast.append(deviation)
-        flat += deviation < FLAT_255
-        black += float(y.max()) <= BLACK_255
-        frozen += before is not None and float((picture - before).abs().mean()) * 255 < DUPLICATE_255
-        before = picture
-        saturated += ((frame == 0) | (frame == 255)).mean() > SATURATED_SHARE
+    levels = footage.levels
     return Measurements(
         values={
             "nonfinite_values": context.nonfinite_values,
-            "flat_frames": flat,
-            "black_frames": black,
-            "frozen_frames": frozen,
-            "saturated_frames": int(saturated),
+            "flat_frames": sum(contrast < FLAT_255 for contrast in levels.contrast),
+            "black_frames": sum(largest <= BLACK_255 for largest in levels.largest),
+            "frozen_frames": sum(change < DUPLICATE_255 for change in footage.changes),
+            "saturated_frames": sum(share > SATURATED_SHARE for share in levels.saturated),
         },
-        series={"contrast_255": contrast},
+        series={"contrast_255": [*levels.contrast]},
     )

@@ -15,6 +15,7 @@ SHARPNESS_FLOOR = 1e-3
 LAB_SIDE_PX = 144
 """Colour drift is a mean over the picture, for which a grid of this many points to the shorter side is enough."""
 
+COMPARED_WITH = "image"
 COLUMNS = (
     Column("first_psnr_db", "dB", better="higher", low=0, high=100, headline=3,
            help="PSNR of the first frame and the conditioning image.",
@@ -46,10 +47,8 @@ COLUMNS = (
 def score(footage: "Footage", context: Context) -> Measurements:
     """Compute `COLUMNS`; what compares with the image is None without one. Series with a value a frame: image_psnr_db,
     image_ssim, sharpness."""
-    from svdsweep.metrics.shared.likeness import laplacian_variance, luma
-
     scores = Measurements(values={column.name: None for column in COLUMNS})
-    sharpness = [laplacian_variance(luma(picture)) for picture in footage.pictures()]
+    sharpness = [*footage.levels.sharpness]
     scores.values["sharpness_mean"] = statistics.fmean(sharpness)
     scores.series["sharpness"] = sharpness
     if footage.count > 1:
@@ -61,25 +60,12 @@ def score(footage: "Footage", context: Context) -> Measurements:
     if context.image is None:
         scores.notes.append("no conditioning image: likeness to it is empty")
         return scores
-    psnr, ssim = _to_image(footage, context)
+    to_image = footage.likeness(COMPARED_WITH, context.image[None])
+    psnr, ssim = [psnr_db(mse) for mse in to_image.mse], to_image.ssim
     scores.values.update(first_psnr_db=psnr[0], first_ssim=ssim[0])
     scores.values.update(image_psnr_drift_db=drift(psnr), image_ssim_drift=drift(ssim))
     scores.series.update(image_psnr_db=psnr, image_ssim=ssim)
     return scores
-
-
-def _to_image(footage: "Footage", context: Context) -> tuple[list[float], list[float | None]]:
-    """PSNR and SSIM of every frame to the conditioning image."""
-    from svdsweep.metrics.shared.footage import as_tensor
-    from svdsweep.metrics.shared.likeness import Windowed, ssim
-
-    assert context.image is not None
-    image = Windowed(as_tensor(context.image[None], footage.device))
-    psnr, likeness = [], []
-    for picture in footage.pictures():
-        psnr.append(psnr_db(float((picture - image.x).square().mean())))
-        likeness.append(ssim(Windowed(picture), image))
-    return psnr, likeness
 
 
 def _color_drift_de(footage: "Footage") -> float | None:

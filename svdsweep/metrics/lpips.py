@@ -129,7 +129,7 @@ def distance(model: Any, a: "list[Tensor]", b: "list[Tensor]") -> float:
 
 def _distances(model: Any, footage: "Footage", context: Context) -> tuple[list[float], ...]:
     """Distances of neighbours, to the first frame, to the conditioning image and to the baseline."""
-    from svdsweep.metrics.shared.footage import as_tensor
+    from svdsweep.metrics.shared.likeness import as_tensor
 
     def of(frame: Any) -> "list[Tensor]":
         return features(model, as_tensor(frame[None], footage.device))

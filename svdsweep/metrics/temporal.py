@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DUPLICATE_255 = 0.1
 """Neighbours that differ by less than this many levels are the same frame twice."""
 
+COMPARED_WITH = "before"
 COLUMNS = (
     Column("mc_flicker_255", "levels of 255", better="lower", low=0, high=255, headline=3,
            help="Mean difference of a frame from the mean of its two neighbours laid over it by optical flow. The "
@@ -55,13 +56,13 @@ def score(footage: "Footage", context: Context) -> Measurements:
     if footage.count < 2:
         scores.notes.append("one frame: there is nothing between frames to measure")
         return scores
-    mse, ssim = _neighbours(footage)
+    before = footage.likeness(COMPARED_WITH)
     warp_mse = mean_known(footage.warp_mse)
     flicker, acceleration = _compensated(footage), _acceleration(footage)
     scores.values.update(
         adj_mae_255=statistics.fmean(footage.changes),
-        adj_psnr_db=psnr_db(statistics.fmean(mse)),
-        adj_ssim=mean_known(ssim),
+        adj_psnr_db=psnr_db(statistics.fmean(before.mse)),
+        adj_ssim=mean_known(before.ssim),
         dup_frac=statistics.fmean(change < DUPLICATE_255 for change in footage.changes),
         warp_mse=warp_mse,
         warp_psnr_db=None if warp_mse is None else psnr_db(warp_mse),
@@ -71,7 +72,7 @@ def score(footage: "Footage", context: Context) -> Measurements:
     )
     scores.series.update(
         adj_mae_255=[*footage.changes],
-        adj_ssim=ssim,
+        adj_ssim=before.ssim,
         warp_mse=footage.warp_mse,
         mc_flicker_255=flicker,
         flow_accel_px=acceleration,
@@ -83,21 +84,8 @@ def score(footage: "Footage", context: Context) -> Measurements:
     return scores
 
 
-def _neighbours(footage: "Footage") -> tuple[list[float], list[float | None]]:
-    """Mean squared difference and SSIM of each pair, at full size."""
-    from svdsweep.metrics.shared.likeness import Windowed, ssim
-
-    squares, likeness = [], []
-    for before, now in pairwise(map(Windowed, footage.pictures())):
-        squares.append(float((now.x - before.x).square().mean()))
-        likeness.append(ssim(before, now))
-    return squares, likeness
-
-
 def _luma_flicker(footage: "Footage") -> list[float | None]:
-    from svdsweep.metrics.shared.likeness import luma
-
-    level = [255 * float(luma(picture).mean()) for picture in footage.pictures()]
+    level = footage.levels.mean
     return [abs(0.5 * (a - 2 * b + c)) for a, b, c in zip(level, level[1:], level[2:], strict=False)]
 
 

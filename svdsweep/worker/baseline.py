@@ -3,6 +3,7 @@
 No torch until frames are compared: the driver asks here after every sweep."""
 
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -37,6 +38,10 @@ EQUIVALENT_MAX_ABS, EQUIVALENT_PSNR_DB = 2, 48.13
 NEAR_PSNR_DB, NEAR_SSIM = 35.0, 0.97
 EXACT = frozenset(knob.name for knob in fields(Memory) if knob.name.startswith("offload"))
 """Knobs that move weights and nothing else: not bit-equal on the same device is a fault of the strategy."""
+
+
+LARGEST_BYTES = 4 * 2**30
+"""Of kept frames, more than any video that is made here: what claims to be larger is not unpacked."""
 
 
 @dataclass(frozen=True)
@@ -162,21 +167,54 @@ def write_kept(path: Path, kept: Kept) -> None:
     """Write a run's product without loss, under a temporary name until the file is whole."""
     with renamed_when_done(path) as part, part.open("wb") as f:
         floor = np.nan if kept.noise_floor_db is None else kept.noise_floor_db
-        np.savez_compressed(
-            f, frames=kept.frames, latents=kept.latents, decoded=kept.decoded, device=kept.device, floor=floor
+        np.savez(
+            f,
+            packed=pack(kept.frames),
+            shape=kept.frames.shape,
+            latents=kept.latents,
+            decoded=kept.decoded,
+            device=kept.device,
+            floor=floor,
         )
 
 
 def read_kept(path: Path) -> Kept | None:
-    """What `write_kept` wrote; None when there is no such file, or none that can be read."""
+    """What `write_kept` wrote, here or in an earlier version; None when there is no such file, or none that can be
+    read."""
     if not is_plain(path):
         return None
     try:
         with np.load(path) as data:
             decoded, device, floor = int(data["decoded"]), str(data["device"]), float(data["floor"])
-            frames, latents = data["frames"], data["latents"]
+            latents = data["latents"]
+            frames = unpack(data["packed"], data["shape"]) if "packed" in data else data["frames"]
     except Exception:  # a stranger's archive makes its readers raise anything
         return None
     if (frames.dtype, frames.ndim, latents.dtype, latents.ndim) != (np.uint8, 4, np.float32, 5):
         return None
     return Kept(frames, latents, decoded, device, None if math.isnan(floor) else floor)
+
+
+def pack(frames: Frames) -> NDArray[np.uint8]:
+    """Frames without loss as few bytes: differences to the line above, in Huffman's code alone (zlib).
+
+    Searching for repetitions, as deflate does otherwise, takes three times as long and finds none in pictures."""
+    gaps = frames.copy()
+    gaps[:, 1:] -= frames[:, :-1]
+    coder = zlib.compressobj(1, strategy=zlib.Z_HUFFMAN_ONLY)
+    return np.frombuffer(coder.compress(gaps.data) + coder.flush(), np.uint8)
+
+
+def unpack(packed: NDArray[np.uint8], shape: NDArray[np.int64]) -> Frames:
+    """What `pack` was given. Raises ValueError or zlib.error for anything else, and unpacks no more than `shape` holds
+    and no more than `LARGEST_BYTES`."""
+    count, height, width, colours = (int(side) for side in shape)
+    size = count * height * width * colours
+    if min(count, height, width, colours) < 1 or size > LARGEST_BYTES:
+        raise ValueError(f"no frames have the shape {shape}")
+    reader = zlib.decompressobj()
+    gaps = np.frombuffer(reader.decompress(packed.data, size + 1), np.uint8)
+    frames: Frames = gaps.reshape(count, height, width, colours).copy()  # another length raises
+    for y in range(1, height):  # a quarter of the time of np.add.accumulate
+        frames[:, y] += frames[:, y - 1]
+    return frames

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import pytest
 import torch
@@ -13,6 +14,7 @@ import torch
 from svdsweep.config import Gpu, Image, Job, Memory, Metrics, Model
 from svdsweep.grid.expand import expand
 from svdsweep.memory.apply import prepare
+from svdsweep.metrics import Context, score
 from svdsweep.models.load import load_pipeline
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Slot
@@ -229,3 +231,15 @@ def test_a_smaller_card_runs_out_of_memory_and_says_where(run: Run) -> None:
 def test_as_many_frames_are_decoded_at_once_as_fit(run: Run) -> None:
     row = run(replace(JOB, baseline="", decode_chunk_size="auto"))
     assert row.values["decode_frames"] == 4
+
+
+def test_fast_metrics_of_the_gpu_are_those_of_the_cpu():
+    frames, reference = np.random.default_rng(0).integers(0, 256, (2, 5, 96, 160, 3), dtype=np.uint8)
+    frames[:] = np.arange(160, dtype=np.uint8)[:, None] + frames // 8  # a picture with some grain
+    at = {
+        d: score(frames, Context(frames[0], 4, d, reference=reference), Metrics().families)
+        for d in ("cpu", "cuda")
+    }
+    for name, value in at["cpu"].values.items():
+        near = isinstance(value, float)
+        assert at["cuda"].values[name] == (pytest.approx(value, rel=1e-3, abs=1e-3) if near else value), name

@@ -11,7 +11,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 from svdsweep.metrics import Context, score
 from svdsweep.metrics.clip import _device_of, embed
-from svdsweep.metrics.shared.footage import as_tensor
+from svdsweep.metrics.shared.likeness import as_tensor
 
 HERE = Surface("textured")
 

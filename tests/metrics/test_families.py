@@ -62,6 +62,18 @@ def test_a_drift_is_the_mean_of_the_last_fifth_less_the_first(values, truth):
     assert drift(values) == truth
 
 
+def test_families_that_run_together_say_what_each_says_alone():
+    rng = np.random.default_rng(0)
+    frames, reference = rng.integers(0, 256, (2, 4, 16, 24, 3), dtype=np.uint8)
+    context = Context(image=reference[0], reference=reference)
+    families = ["temporal", "fidelity", "baseline", "defects"]
+    together = score(frames, context, families)
+    for name in families:
+        alone = score(frames, context, [name])
+        assert {key: together.values[key] for key in alone.values} == alone.values
+        assert {key: together.series[key] for key in alone.series} == alone.series
+
+
 def test_no_family_is_no_number():
     assert score(FRAMES, Context(), []) == Measurements()
 

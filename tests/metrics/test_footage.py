@@ -8,7 +8,8 @@ from clips import Surface, pan
 from svdsweep.errors import UserError
 from svdsweep.metrics import Context
 from svdsweep.metrics.shared import footage as module
-from svdsweep.metrics.shared.footage import Footage, as_tensor
+from svdsweep.metrics.shared.footage import Footage
+from svdsweep.metrics.shared.likeness import as_tensor
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 8, 12, 3), dtype=np.uint8)
 

@@ -11,8 +11,16 @@ from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from svdsweep.metrics import Context, score
-from svdsweep.metrics.shared.footage import as_tensor
-from svdsweep.metrics.shared.likeness import Windowed, lab, laplacian_variance, luma, ssim
+from svdsweep.metrics.shared.likeness import (
+    LINES_AT_ONCE,
+    Windowed,
+    as_tensor,
+    lab,
+    laplacian_variance,
+    likenesses,
+    luma,
+    similarity,
+)
 
 HERE = Surface("textured")
 
@@ -117,17 +125,37 @@ def test_the_baseline_is_compared_frame_by_frame_whichever_is_brighter():
 
 @pytest.mark.parametrize(("side", "known"), [(10, False), (11, True)])
 def test_ssim_needs_a_whole_window(side, known):
-    pictures = torch.rand(2, 1, 3, side, 32, generator=torch.Generator().manual_seed(0))
-    a, b = map(Windowed, pictures)
-    assert (ssim(a, b) is not None) is known
-    assert a.mean.shape == ((1, 3, 1, 22) if known else (1, 3, 0, 0))
+    frames = np.random.default_rng(0).integers(0, 256, (2, side, 32, 3), dtype=np.uint8)
+    for turned in (frames, frames.swapaxes(1, 2)):
+        found = likenesses(turned, {"before": None}, torch.device("cpu"))["before"]
+        assert (found.ssim == [None]) is not known
+        assert found.mse == pytest.approx([np.square(np.diff(frames / 255, axis=0)).mean()])
+    mean = Windowed(as_tensor(frames[:1], torch.device("cpu"))).mean
+    assert mean.shape == ((1, 3, 1, 22) if known else (1, 3, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "height", [LINES_AT_ONCE, LINES_AT_ONCE + 1, LINES_AT_ONCE + 12, 2 * LINES_AT_ONCE + 7]
+)
+def test_a_picture_that_is_compared_in_strips_is_compared_as_a_whole(height):
+    first, *rest = frames = np.random.default_rng(height).integers(0, 256, (3, height, 16, 3), dtype=np.uint8)
+    frames[1] = first
+    frames[2, -1, -1, -1] ^= 255  # the last value of all is seen, too
+    others = {"before": None, "image": frames[1:2], "baseline": frames[::-1].copy()}
+    found = likenesses(frames, others, torch.device("cpu"))
+    pairs = {"before": [*pairwise(frames)], "image": [(f, first) for f in frames]}
+    for name, of in {**pairs, "baseline": [(frames[0], rest[1]), (first, first), (rest[1], first)]}.items():
+        assert found[name].ssim == pytest.approx([oracle(*pair) for pair in of], abs=1e-5)
+        gaps = [np.abs(a.astype(float) - b) for a, b in of]
+        assert found[name].mse == pytest.approx([np.square(gap / 255).mean() for gap in gaps], rel=1e-5)
+        assert found[name].largest_255 == [gap.max() for gap in gaps]
 
 
 def test_ssim_of_dark_and_faint_pictures_is_that_of_scikit_image():
     """Where the constants of the formula weigh most."""
     frames = np.random.default_rng(0).integers(0, [[[[3]]], [[[6]]]], (2, 16, 24, 3), dtype=np.uint8)
     a, b = (Windowed(as_tensor(frame[None], torch.device("cpu"))) for frame in frames)
-    assert ssim(a, b) == pytest.approx(oracle(*frames), abs=1e-5)
+    assert float(similarity(a, b).mean()) == pytest.approx(oracle(*frames), abs=1e-5)
 
 
 def test_luma_weighs_the_colours_by_bt_601():
@@ -140,7 +168,7 @@ def test_sharpness_is_the_variance_of_the_laplacian():
     y = np.random.default_rng(0).random((9, 14)).astype(np.float32)
     kernel = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
     truth = correlate(255 * y.astype(float), kernel)[1:-1, 1:-1].var()
-    assert laplacian_variance(torch.from_numpy(y)[None, None]) == pytest.approx(truth, rel=1e-4)
+    assert float(laplacian_variance(255 * torch.from_numpy(y)[None, None])) == pytest.approx(truth, rel=1e-4)
 
 
 def test_lab_is_that_of_scikit_image():

@@ -18,7 +18,9 @@ from svdsweep.worker.baseline import (
     compare,
     compare_missing,
     judged,
+    pack,
     read_kept,
+    unpack,
     waiting_path,
     write_kept,
 )
@@ -145,6 +147,36 @@ def test_kept_frames_come_back_as_they_were(tmp_path: Path) -> None:
         assert np.array_equal(again.latents, LATENTS)
         assert (again.decoded, again.device, again.noise_floor_db) == (4, "card", floor)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (3, 5, 7, 3), (2, 8, 8, 3)])
+def test_any_frames_come_back_and_flat_ones_are_small(shape: tuple[int, ...]) -> None:
+    frames = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    frames[0, 0, 0] = 255, 0, 255
+    frames[0, -1, 0] = 0, 255, 0  # a difference passes 0 and 255
+    assert np.array_equal(unpack(pack(frames), np.array(shape)), frames)
+    assert pack(np.full((2, 64, 64, 3), 9, np.uint8)).nbytes < 2 * 64 * 64 * 3 / 7
+
+
+def test_frames_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    np.savez_compressed(
+        tmp_path / "a.npz", frames=FRAMES, latents=LATENTS, decoded=4, device="card", floor=np.nan
+    )
+    kept = read_kept(tmp_path / "a.npz")
+    assert kept is not None
+    assert np.array_equal(kept.frames, FRAMES)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(4, 32, 32, 4), (4, 32, 31, 3), (-4, 32, -32, 3), (0, 32, 32, 3), (2**20, 2**20, 2**20, 3), (4, 32)],
+)
+def test_packed_frames_that_claim_another_size_are_not_unpacked(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    odd = {"decoded": 4, "device": "card", "floor": 1.0, "latents": LATENTS}
+    np.savez(tmp_path / "a.npz", packed=pack(FRAMES), shape=shape, **odd)
+    assert read_kept(tmp_path / "a.npz") is None
 
 
 def test_frames_lie_where_a_later_version_looks_for_them() -> None:

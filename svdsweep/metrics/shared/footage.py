@@ -1,8 +1,8 @@
 """A clip and what several families derive from it, each thing computed once and only when asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from svdsweep.errors import UserError
 from svdsweep.metrics.contract import Context, masked_mean
 from svdsweep.metrics.shared import flow
-from svdsweep.metrics.shared.likeness import luma
+from svdsweep.metrics.shared.likeness import Frames, Likeness, as_tensor, laplacian_variance, likenesses, luma
 
 FLOW_SIDE_PX = 288
 """Flow and warps are computed with the shorter side at most this long."""
@@ -22,17 +22,42 @@ COVERED = 0.3
 PAIRS_AT_ONCE = 4
 
 
+@dataclass(frozen=True)
+class Levels:
+    """What the levels of 255 of frames tell, a value a frame."""
+
+    mean: list[float]
+    """Of luma, as are contrast and largest."""
+    contrast: list[float]
+    """Standard deviation."""
+    largest: list[float]
+    sharpness: list[float]
+    """See `laplacian_variance`."""
+    saturated: list[float]
+    """Share of the values at 0 or 255."""
+    changes: list[float]
+    """Mean absolute difference of each frame but the first and the one before."""
+
+
 class Footage:
     """Frames (F, H, W, 3), uint8 RGB, and what is derived from them, as tensors on `device`.
 
     Only the reduced clip, its flow and its warps are kept (about 8 MiB a frame at 576×1024); frames of full size are
     made one at a time."""
 
-    def __init__(self, frames: NDArray[np.uint8], device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        device: torch.device | None = None,
+        others: Mapping[str, Frames | None] | None = None,
+    ) -> None:
         if problem := _what_is_wrong(frames):
             raise UserError(problem)
         self.frames = frames
         self.device = device or torch.device("cpu")
+        self.others = others or {}
+        """What its families will ask the likeness to: see `likeness`."""
+        self._likenesses: dict[str, Likeness] = {}
         self.count, self.height, self.width = (int(n) for n in frames.shape[:3])
 
     @property
@@ -129,14 +154,34 @@ class Footage:
         ]
 
     @cached_property
+    def levels(self) -> Levels:
+        """Brightness, contrast, sharpness and change of the frames, at full size."""
+        singles, changes, before = [], [], None
+        for picture in self.pictures():
+            y = luma(picture) * 255
+            ends = (picture == 0) | (picture == 1)
+            share = ends.count_nonzero() / ends.numel()
+            singles.append(
+                torch.stack([y.mean(), y.std(correction=0), y.max(), laplacian_variance(y), share])
+            )
+            if before is not None:
+                changes.append((picture - before).abs_().mean() * 255)
+            before = picture
+        mean, contrast, largest, sharpness, saturated = torch.stack(singles).T.tolist()
+        between = torch.stack(changes).tolist() if changes else []
+        return Levels(mean, contrast, largest, sharpness, saturated, between)
+
+    @cached_property
     def changes(self) -> list[float]:
         """Mean absolute difference of neighbours in levels of 255, at full size."""
-        return [float(np.abs(b.astype(np.int16) - a).mean()) for a, b in pairwise(self.frames)]
+        return self.levels.changes
 
-
-def as_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """uint8 (N, H, W, 3) as float32 (N, 3, H, W) in 0–1, in channels-last memory."""
-    return torch.tensor(frames, device=device).permute(0, 3, 1, 2).float() / 255
+    def likeness(self, to: str, pictures: Frames | None = None) -> Likeness:
+        """Likeness of the frames to `pictures` of that name (see `likenesses`), computed together with that to all of
+        `others`."""
+        if to not in self._likenesses:
+            self._likenesses = likenesses(self.frames, {**self.others, to: pictures}, self.device)
+        return self._likenesses[to]
 
 
 def _what_is_wrong(frames: NDArray[np.uint8]) -> str:
