@@ -184,7 +184,7 @@ def judged(job: Job, slot: Slot, value: str) -> Row:
         case "full":
             raise OSError(errno.ENOSPC, "No space left on device", str(slot.folder / "videos" / "x.mp4"))
         case "exit":
-            time.sleep(0.5)  # the next job has begun
+            time.sleep(0.3)  # the next job has begun
             os._exit(3)
         case _:
             time.sleep(float(value))

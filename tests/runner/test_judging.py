@@ -33,7 +33,7 @@ def test_a_judge_that_cannot_write_stops_the_sweep(folder):
 
 
 def test_a_death_of_two_is_blamed_on_neither_and_each_runs_again_by_itself(folder):
-    assert done(folder, "judge exit", "sleep 1.5", "") == [(0, "crashed"), (1, "ok"), (2, "ok")]
+    assert done(folder, "judge exit", "sleep 0.8", "") == [(0, "crashed"), (1, "ok"), (2, "ok")]
     assert sorted(ran(folder).values()) == [1, 2, 2]
     assert {row.attempt for row in stored(folder)} == {1}
 
