@@ -6,6 +6,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
+from filenames import spelled_here
 
 from svdsweep.analysis.reproduce import command
 from svdsweep.errors import UserError
@@ -57,7 +58,7 @@ def files(tmp_path, monkeypatch):
     """Files of all these names in the working folder."""
     monkeypatch.chdir(tmp_path)
     made = []
-    for name in NAMES:
+    for name in spelled_here(*NAMES):
         try:
             (tmp_path / name).write_bytes(b"")
             made.append(name)

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from filenames import spelled_here
 from hypothesis import strategies as st
 from PIL import Image as Pictures
 
@@ -32,8 +33,8 @@ NAMES = (
     *("a b", "=x", "schema", "crc32"),
 )
 FILES = (
-    *("a-1.jsonl", "\n.jsonl", "-rf.jsonl", "=x.jsonl", "$(id).jsonl", "%2e%2e.jsonl", "é😀.jsonl"),
-    *("x" * 240 + ".jsonl", "..jsonl", ".jsonl"),
+    *("a-1.jsonl", "\n.jsonl", "-rf.jsonl", "=x.jsonl", "$(id).jsonl", "%2e%2e.jsonl"),
+    *("x" * 240 + ".jsonl", "..jsonl", ".jsonl", *spelled_here("é😀.jsonl")),
 )
 
 LETTERS = st.text("ab1 .$=\\\0\x1b\u202e😀\"'/_-", max_size=6)

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from checkpoints import ENCODER, FILES, POINTER, UNET, VAE, linked, read, replace, set_json, shard, write
+from filenames import spelled_here
 
 from svdsweep.config import Model
 from svdsweep.errors import UserError
@@ -15,7 +16,7 @@ from svdsweep.models.locate import doubts_about, judged, resolve
 def folder(tmp_path):
     resolve.cache_clear()
     doubts_about.cache_clear()
-    return linked(tmp_path.resolve() / "a pipeline ü")
+    return linked(tmp_path.resolve() / spelled_here("a pipeline ü", "a pipeline")[0])
 
 
 def refusal(source, **settings):
