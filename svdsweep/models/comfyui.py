@@ -1,7 +1,8 @@
 """Where ComfyUI keeps checkpoints, so that `model.source=comfyui:svd_xt` finds one by its name."""
 
 import os
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from svdsweep.errors import UserError, nearest, some
 from svdsweep.models.layout import PICKLES
@@ -20,26 +21,27 @@ def found(source: str) -> str:
     if not source.startswith(PREFIX):
         return source
     name, folder = source.removeprefix(PREFIX), _checkpoints(source)
-    paths = {
-        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
-    }
-    for endings in (ENDS, PICKLES):  # a pickle is refused by its own sentence, where there is nothing better
-        names = {
-            path: (path, path.removesuffix(end)) for end in endings for path in paths if path.endswith(end)
-        }
-        exact = [path for path, full in names.items() if name in full]
-        by_name = [path for path, full in names.items() if name in [one.rpartition("/")[2] for one in full]]
-        if len(one := exact or by_name) == 1:
-            return str(paths[one[0]])
-        if one:
-            which = " or ".join(f"{PREFIX}{path}" for path in one)
-            raise UserError(f"model.source={source}: {folder} has several of that name. Say which: {which}.")
+    paths = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    fitting = _named(name, paths, ENDS) or _named(name, paths, PICKLES)  # a pickle has its own refusal
+    if len(fitting) == 1:
+        return str(folder / fitting[0])
+    if fitting:
+        which = " or ".join(PREFIX + path for path in fitting)
+        raise UserError(f"model.source={source}: {folder} has several of that name. Say which: {which}.")
     there = [path for path in paths if path.endswith(ENDS)]
     listed = some(there, NAMES_TOLD) or "no safetensors file"
-    stems = [path.rpartition("/")[2].rpartition(".")[0] for path in there]
+    close = nearest(name, [PurePosixPath(path).stem for path in there])
     raise UserError(
-        f"model.source={source}: {folder} has no checkpoint of that name. There is: {listed}.{nearest(name, stems)}"
+        f"model.source={source}: {folder} has no checkpoint of that name. There is: {listed}.{close}"
     )
+
+
+def _named(name: str, paths: Sequence[str], endings: tuple[str, ...]) -> list[str]:
+    """The checkpoints of a name: a path in the folder or, where there is none, the name of a file; endings may be left
+    out."""
+    files = [PurePosixPath(path) for path in paths if path.endswith(endings)]
+    whole = [str(file) for file in files if name in (str(file), str(file.with_suffix("")))]
+    return whole or [str(file) for file in files if name in (file.name, file.stem)]
 
 
 def _checkpoints(source: str) -> Path:

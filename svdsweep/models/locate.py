@@ -84,10 +84,8 @@ def _local(model: Model) -> Path | None:
             return path.resolve()
         if path.is_dir():
             raise UserError(f"model.source={path.resolve()}: {mistaken.of_folder(path.resolve())}")
-        if path.is_file() and is_single(path):
-            return Path(absolute(path))
         if path.is_file():
-            raise UserError(f"{said}: {mistaken.of_file(path.resolve())}")
+            return _file(path, said)
         broken = path.is_symlink()
     except OSError as e:
         raise unreadable(model.source, e) from e
@@ -103,6 +101,13 @@ def _local(model: Model) -> Path | None:
         f"{said}: there is no such folder, and a hub id has the form organisation/name. "
         f"{mistaken.ALLOWED}{mistaken.beside(path)}"
     )
+
+
+def _file(path: Path, said: str) -> Path:
+    """A single file that is read, from the root. Raises UserError with what any other is, and OSError."""
+    if not is_single(path):
+        raise UserError(f"{said}: {mistaken.of_file(path.resolve())}")
+    return Path(absolute(path))
 
 
 def _checked_fingerprint(place: Path, model: Model) -> str:

@@ -66,11 +66,10 @@ def _of_names(folder: Path, names: Sequence[str]) -> str:
         return "it holds an adapter (LoRA) alone. Merge it into the UNet, save the whole pipeline, and give that."
     if parts := [name for name in names if name in CONFIGS]:
         return f"it holds {', '.join(parts)}. Copy {INDEX} from the model it was made from ({BASE})."
-    if single := _single_files(folder):
-        return (
-            f"no {INDEX} there, but {', '.join(single)}; a file that holds all of SVD is given by its own path: "
-            f"model.source={folder / single[0]}"
-        )
+    if files := _single_files(folder):
+        whole = next((file for file in files if file.endswith(".safetensors")), "svd_xt.safetensors")
+        give = f"A file with all of SVD is given by its own path: model.source={folder / whole}"
+        return f"it holds {', '.join(files)}. {give}"
     return f"there is: {some(names, FEW) or 'nothing at all'}. {ALLOWED}"
 
 

@@ -8,7 +8,7 @@ from svdsweep.models.architectures import architecture, svd
 from svdsweep.models.contents import AGAIN, PLAIN_TYPES, STORED, as_first, as_shape, read_weights
 from svdsweep.models.headers import Tensor
 from svdsweep.models.layout import BASE, INDEX, WEIGHTS, Fault, Judged
-from svdsweep.models.original import NOT_READ, UNET, VAE, Origin, origins
+from svdsweep.models.original import NOT_READ, OWN_ENCODER, UNET, VAE, Origin, origins
 
 WHOLE = (
     "A single file is read where it holds all of SVD in Stability's layout (UNet, VAE and image encoder, as "
@@ -43,16 +43,10 @@ def look(path: Path, shapes: str) -> Judged:
         judged.faults.extend(_of_network(path.name, part, wanted, there))
         judged.stored[part] = {there[name].dtype for name in wanted.keys() & there.keys()}
         read |= wanted.keys()
-    own_encoder = any(name.startswith("conditioner.embedders.3.encoder.encoder.") for name in there)
-    beside = (f"{VAE}encoder.",) if own_encoder else ()
-    spare = [
-        name
-        for name in there
-        if name not in read and not NOT_READ.match(name) and not name.startswith(beside)
-    ]
-    if spare and not judged.faults:
+    judged.faults.extend(_of_types(path.name, judged.stored))
+    if not judged.faults and (spare := _spare(there, read)):
         what = f"{path.name} holds {len(spare)} tensors beside those of SVD ({as_first(spare)})"
-        judged.faults.append(Fault(what, f"Nothing is left out unread, so that no weight is lost. {WHOLE}"))
+        judged.faults.append(Fault(what, f"No weight is passed over in silence. {WHOLE}"))
     return judged
 
 
@@ -70,18 +64,32 @@ def is_single(path: Path) -> bool:
 def _of_network(
     name: str, part: str, wanted: Mapping[str, Origin], there: Mapping[str, Tensor]
 ) -> list[Fault]:
-    """Whether a network's tensors are in the file, each of its shape, in a type that is read."""
+    """Whether a network's tensors are in the file, each of its shape."""
     own = wanted.keys() & there.keys()
     faults = []
     if lacking := wanted.keys() - own:
         what = f"{name} lacks {len(lacking)} of the {len(wanted)} tensors of the {part} ({as_first(lacking)})"
-        faults.append(Fault(what, f"{AGAIN} {WHOLE}"))
+        faults.append(Fault(what, f"{AGAIN} {WHOLE}" if own else WHOLE))
     if misshapen := next((key for key in sorted(own) if there[key].shape != wanted[key].shape), None):
         shapes = f"{as_shape(there[misshapen].shape)} where SVD has {as_shape(wanted[misshapen].shape)}"
         faults.append(Fault(f"{name} holds {misshapen} as {shapes}", f"It is another model's. {OF_PICTURES}"))
-    if strange := {there[key].dtype for key in own}.difference(STORED):
-        faults.append(Fault(f"{name} stores the {part} as {', '.join(sorted(strange))}", PLAIN_TYPES))
     return faults
+
+
+def _of_types(name: str, stored: Mapping[str, set[str]]) -> list[Fault]:
+    """Whether all networks are stored in types that are read."""
+    strange = set().union(*stored.values()).difference(STORED)
+    parts = ", ".join(part for part, types in stored.items() if types & strange)
+    return [Fault(f"{name} stores {parts} as {', '.join(sorted(strange))}", PLAIN_TYPES)] if strange else []
+
+
+def _spare(there: Collection[str], read: Collection[str]) -> list[str]:
+    """The tensors that are neither read nor known to be of no use."""
+    double = (
+        (f"{VAE}encoder.",) if _begin(there, f"{OWN_ENCODER}encoder.") else ()
+    )  # there are two, one is read
+    known = [name for name in there if NOT_READ.match(name) or name.startswith(double)]
+    return sorted(set(there) - set(read) - set(known))
 
 
 def _another_kind(name: str, there: Mapping[str, Tensor], shapes: str) -> Fault | None:

@@ -24,7 +24,9 @@ def written(
 ) -> Path:
     """Write the networks (`unet`, `vae`, `image_encoder`) of an architecture into one file, as Stability did or as
     ComfyUI saves a checkpoint (whose VAE has no `quant_conv`: it is left out)."""
-    named = {f"{IMAGE_ENCODER}visual_projection.weight"} if comfyui else {f"{OWN_ENCODER}encoder.conv_in.weight"}
+    named = (
+        {f"{IMAGE_ENCODER}visual_projection.weight"} if comfyui else {f"{OWN_ENCODER}encoder.conv_in.weight"}
+    )
     tensors = {} if comfyui else {name: torch.zeros(size) for name, size in BESIDE.items()}
     for part, network in networks.items():
         own = network.state_dict()
