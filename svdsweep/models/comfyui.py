@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from glob import glob
 from pathlib import Path, PurePosixPath
 
 from svdsweep.errors import UserError, nearest, some
@@ -21,7 +22,8 @@ def found(source: str) -> str:
     if not source.startswith(PREFIX):
         return source
     name, folder = source.removeprefix(PREFIX), _checkpoints(source)
-    paths = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    below = glob("**/*", root_dir=folder, recursive=True)  # follows links to folders, as ComfyUI does
+    paths = sorted(Path(path).as_posix() for path in below if (folder / path).is_file())
     fitting = _named(name, paths, ENDS) or _named(name, paths, PICKLES)  # a pickle has its own refusal
     if len(fitting) == 1:
         return str(folder / fitting[0])

@@ -73,33 +73,29 @@ def single_file_pipeline(path: Path, shape: Architecture, dtype: torch.dtype) ->
     Each tensor is a view of the mapped file, or converted from it to `dtype` by itself: no second copy ever exists."""
     networks = on_meta(shape)
     with safe_open(path, framework="pt") as file:
-        names = set(file.keys())
         for part, network in networks.items():
-            found = origins(part, getattr(shape, part), names)
+            own = network.state_dict()
             weights = {
-                name: _tensor(file.get_tensor(origin.name), origin).to(dtype)
-                for name, origin in found.items()
+                name: _part(file.get_tensor(origin.name), origin).view(own[name].shape).to(dtype)
+                for name, origin in origins(part, getattr(shape, part), set(file.keys())).items()
             }
             if (
                 part == "vae" and "quant_conv.weight" not in weights
-            ):  # a file of ComfyUI's: its encoder goes without
-                size = 2 * shape.vae["latent_channels"]
-                weights["quant_conv.weight"] = torch.eye(size, dtype=dtype)[:, :, None, None]
-                weights["quant_conv.bias"] = torch.zeros(size, dtype=dtype)
+            ):  # the encoder of a file of ComfyUI's has none
+                latent = 2 * shape.vae["latent_channels"]
+                weights["quant_conv.weight"] = torch.eye(latent, dtype=dtype)[:, :, None, None]
+                weights["quant_conv.bias"] = torch.zeros(latent, dtype=dtype)
             network.load_state_dict(weights, assign=True)
             for module in network.modules():
                 _number_positions(module, torch.device("cpu"))
     return _assembled(networks, shape)
 
 
-def _tensor(stored: torch.Tensor, origin: Origin) -> torch.Tensor:
-    """A tensor of diffusers' from that of the file: a third of its rows, transposed, or a matrix where the original has
-    a convolution of 1×1."""
+def _part(stored: torch.Tensor, origin: Origin) -> torch.Tensor:
+    """A tensor of diffusers' in that of the file: a third of its rows, or transposed, or all of it as it is."""
     if origin.third is not None:
         return stored.chunk(3)[origin.third]
-    if origin.transposed:
-        return stored.t().contiguous()
-    return stored.flatten(1) if ".attn_1." in origin.name and stored.dim() == 4 else stored
+    return stored.t().contiguous() if origin.transposed else stored
 
 
 def random_pipeline(
@@ -117,6 +113,7 @@ def random_pipeline(
 
 
 def _assembled(networks: dict[str, torch.nn.Module], shape: Architecture) -> StableVideoDiffusionPipeline:
+    """A pipeline of its networks, with the scheduler and the feature extractor of an architecture."""
     return StableVideoDiffusionPipeline(
         **networks,
         scheduler=EulerDiscreteScheduler(**shape.scheduler),
@@ -156,7 +153,5 @@ def _number_positions(module: torch.nn.Module, device: torch.device) -> None:
     """Give a module of the meta device its only kind of buffer, the numbers of an image encoder's positions."""
     for name, buffer in list(module.named_buffers(recurse=False)):
         if name != "position_ids":
-            raise RuntimeError(
-                f"{type(module).__name__}.{name}: an unknown buffer, which no weights can fill"
-            )
+            raise RuntimeError(f"{type(module).__name__}.{name}: an unknown buffer, which no file fills")
         module._buffers[name] = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)

@@ -32,11 +32,12 @@ def resolve(model: Model) -> Model:
         return dataclasses.replace(model, source="", revision=None, variant=None)
     if place := _local(model):
         judge(place, model)
-        source = model.source if model.source == "embedded" else absolute(comfyui.found(model.source))
-        variant = None if place.is_file() else model.variant
-        return dataclasses.replace(
-            model, source=source, variant=variant, revision=_checked_fingerprint(place, model)
-        )
+        pinned = dataclasses.replace(model, revision=_checked_fingerprint(place, model))
+        if place.is_file():
+            return dataclasses.replace(pinned, source=str(place), variant=None)
+        if model.source == "embedded":
+            return pinned
+        return dataclasses.replace(pinned, source=absolute(model.source))
     return dataclasses.replace(model, revision=cached_commit(model) or commit_on_hub(model))
 
 

@@ -18,7 +18,7 @@ GGUF = (
     "(memory.unet_weights=fp8, int8_weight_only). Give the safetensors that it was made from."
 )
 TO_SAFETENSORS = (
-    'If you trust it, this makes safetensors of it, without running what is in it: `python -c "import sys, torch; from '
+    'This makes safetensors of it without running what is in it: `python -c "import sys, torch; from '
     "safetensors.torch import save_file; d = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
     "d = d.get('state_dict', d); save_file({{k: v.contiguous() for k, v in d.items() if torch.is_tensor(v)}}, "
     "'NEW.safetensors')\" {path}`, then model.source=NEW.safetensors."

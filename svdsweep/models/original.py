@@ -22,8 +22,8 @@ NOT_READ = re.compile(
     r"|conditioner\.embedders\.3\.encoder\.(decoder|post_quant_conv)\."
     r"|conditioner\.embedders\.0\.open_clip\.model\.visual\.vision_model\.embeddings\.position_ids"
 )
-"""What such files hold beside the networks: a mean of the weights over the training, which Stability's program does
-not run either, what is left of open_clip's text encoder, the decoder beside the picture's encoder."""
+"""What such files hold beside the networks: means of the weights over the training, which Stability's program does not
+run either, what is left of open_clip's text encoder, the decoder beside the picture's encoder."""
 
 RESNET = (
     ("spatial_res_block.", ""),

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from svdsweep.models.architectures import architecture, svd
 from svdsweep.models.contents import AGAIN, PLAIN_TYPES, STORED, as_first, as_shape, read_weights
@@ -21,6 +20,7 @@ UNET_ALONE = (
     "To use it, put its weights into the folder of the model that it was trained from "
     f"(`hf download {BASE} --local-dir NEW`, NEW/unet/), under diffusers' names, and give model.source=NEW."
 )
+MERGE = "Merge it into the UNet, save the whole pipeline, and give that."
 CONV_IN = f"{UNET}input_blocks.0.0.weight"
 ENDS = (".safetensors", ".sft")
 """How the names of files end that are read."""
@@ -85,11 +85,10 @@ def _of_types(name: str, stored: Mapping[str, set[str]]) -> list[Fault]:
 
 def _spare(there: Collection[str], read: Collection[str]) -> list[str]:
     """The tensors that are neither read nor known to be of no use."""
-    double = (
-        (f"{VAE}encoder.",) if _begin(there, f"{OWN_ENCODER}encoder.") else ()
-    )  # there are two, one is read
-    known = [name for name in there if NOT_READ.match(name) or name.startswith(double)]
-    return sorted(set(there) - set(read) - set(known))
+    known = {name for name in there if NOT_READ.match(name)}
+    if _begin(there, f"{OWN_ENCODER}encoder."):  # of the two encoders in such a file, this one is read
+        known |= {name for name in there if name.startswith(f"{VAE}encoder.")}
+    return sorted(set(there) - set(read) - known)
 
 
 def _another_kind(name: str, there: Mapping[str, Tensor], shapes: str) -> Fault | None:
@@ -112,13 +111,10 @@ def _another_kind(name: str, there: Mapping[str, Tensor], shapes: str) -> Fault 
     return None
 
 
-def _without_unet(there: Mapping[str, Any]) -> tuple[str, str]:
+def _without_unet(there: Collection[str]) -> tuple[str, str]:
     """What a file is that has no UNet under the original's name, and what to do."""
     if any("lora" in key.lower() for key in there):
-        return (
-            "is an adapter (LoRA), by its names",
-            "Merge it into the UNet, save the whole pipeline, and give that.",
-        )
+        return "is an adapter (LoRA), by its names", MERGE
     if _begin(there, "down_blocks.", "input_blocks."):
         return "holds a UNet alone", UNET_ALONE
     if _begin(there, VAE, "encoder.", "decoder."):

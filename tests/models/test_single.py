@@ -266,6 +266,15 @@ class TestComfyUI:
         assert "comfyui:a/svd.safetensors or comfyui:b/svd.safetensors" in self.refusal("svd")
         assert resolve(Model(source="comfyui:b/svd")).source.endswith("svd.safetensors")
 
+    def test_a_folder_that_is_a_link_is_looked_into(self, tmp_path):
+        try:
+            (self.folder / "c").symlink_to(tmp_path / "disk", target_is_directory=True)
+        except OSError as e:
+            pytest.skip(f"no links here: {e}")
+        (tmp_path / "disk").mkdir()
+        (self.folder / "svd_xt.safetensors").rename(tmp_path / "disk" / "svd_xt.safetensors")
+        assert resolve(Model(source="comfyui:svd_xt")).revision
+
     def test_what_is_not_there_is_told_with_what_is(self, monkeypatch):
         assert "There is: a/svd.safetensors, b/svd.safetensors, svd_xt.safetensors. Did you mean svd_xt?" in (
             self.refusal("sdv_xt")
