@@ -245,45 +245,47 @@ def test_svd_at_full_size_comes_back_bit_by_bit_from_memory_that_is_the_files(tm
     path.unlink()
 
 
-class TestComfyUI:
-    @pytest.fixture(autouse=True)
-    def here(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
-        self.folder = tmp_path / "models" / "checkpoints"
-        for name in ("svd_xt", "a/svd", "b/svd"):
-            path = self.folder / f"{name}.safetensors"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            hollow(path, shapes(SVD))
-        (self.folder / "old.ckpt").touch()
+@pytest.fixture
+def checkpoints(tmp_path, monkeypatch):
+    """ComfyUI's folder of checkpoints with three of them, two of one name, and a pickle."""
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    folder = tmp_path / "models" / "checkpoints"
+    for name in ("svd_xt", "a/svd", "b/svd"):
+        path = folder / f"{name}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hollow(path, shapes(SVD))
+    (folder / "old.ckpt").touch()
+    return folder
 
-    @pytest.mark.parametrize("name", ["svd_xt", "svd_xt.safetensors"])
-    def test_a_checkpoint_is_found_by_its_name(self, name):
-        found = resolve(Model(source=f"comfyui:{name}"))
-        assert found == resolve(Model(source=str(self.folder / "svd_xt.safetensors")))
-        assert resolve(found) == found
 
-    def test_a_name_that_is_there_twice_is_told_apart_by_its_folder(self):
-        assert "comfyui:a/svd.safetensors or comfyui:b/svd.safetensors" in self.refusal("svd")
-        assert resolve(Model(source="comfyui:b/svd")).source.endswith("svd.safetensors")
+@pytest.mark.parametrize("name", ["svd_xt", "svd_xt.safetensors"])
+def test_a_checkpoint_of_comfyuis_is_found_by_its_name(checkpoints, name):
+    found = resolve(Model(source=f"comfyui:{name}"))
+    assert found == resolve(Model(source=str(checkpoints / "svd_xt.safetensors")))
+    assert resolve(found) == found
 
-    def test_a_folder_that_is_a_link_is_looked_into(self, tmp_path):
-        try:
-            (self.folder / "c").symlink_to(tmp_path / "disk", target_is_directory=True)
-        except OSError as e:
-            pytest.skip(f"no links here: {e}")
-        (tmp_path / "disk").mkdir()
-        (self.folder / "svd_xt.safetensors").rename(tmp_path / "disk" / "svd_xt.safetensors")
-        assert resolve(Model(source="comfyui:svd_xt")).revision
 
-    def test_what_is_not_there_is_told_with_what_is(self, monkeypatch):
-        assert "There is: a/svd.safetensors, b/svd.safetensors, svd_xt.safetensors. Did you mean svd_xt?" in (
-            self.refusal("sdv_xt")
-        )
-        assert "a pickle, which is never read" in self.refusal("old")
-        monkeypatch.setenv("COMFYUI_PATH", str(self.folder / "a"))
-        assert "holds no models/checkpoints/" in self.refusal("svd_xt")
-        monkeypatch.delenv("COMFYUI_PATH")
-        assert "Set the environment variable COMFYUI_PATH" in self.refusal("svd_xt")
+@pytest.mark.usefixtures("checkpoints")
+def test_a_name_that_comfyui_has_twice_is_told_apart_by_its_folder():
+    assert "comfyui:a/svd.safetensors or comfyui:b/svd.safetensors" in refusal("comfyui:svd")
+    assert resolve(Model(source="comfyui:b/svd")).source.endswith("svd.safetensors")
 
-    def refusal(self, name):
-        return refusal(f"comfyui:{name}")
+
+def test_a_folder_of_comfyuis_that_is_a_link_is_looked_into(checkpoints, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (checkpoints / "svd_xt.safetensors").rename(tmp_path / "disk" / "svd_xt.safetensors")
+    try:
+        (checkpoints / "c").symlink_to(tmp_path / "disk", target_is_directory=True)
+    except OSError as e:
+        pytest.skip(f"no links here: {e}")
+    assert resolve(Model(source="comfyui:svd_xt")).revision
+
+
+def test_what_comfyui_has_not_is_told_with_what_it_has(checkpoints, monkeypatch):
+    there = "There is: a/svd.safetensors, b/svd.safetensors, svd_xt.safetensors. Did you mean svd_xt?"
+    assert there in refusal("comfyui:sdv_xt")
+    assert "a pickle, which is never read" in refusal("comfyui:old")
+    monkeypatch.setenv("COMFYUI_PATH", str(checkpoints / "a"))
+    assert "holds no models/checkpoints/" in refusal("comfyui:svd_xt")
+    monkeypatch.delenv("COMFYUI_PATH")
+    assert "Set the environment variable COMFYUI_PATH" in refusal("comfyui:svd_xt")
