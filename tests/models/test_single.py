@@ -22,12 +22,13 @@ CPU = torch.device("cpu")
 NETWORKS = ("unet", "vae", "image_encoder")
 SVD = architecture("tiny")
 PUBLISHED = {
-    "unet": (1428, "281ec0cd2d50e45a"),
-    "vae": (374, "2ff2157eea3fc7da"),
-    "image_encoder": (392, "597069c71341cf4c"),
+    "unet": (1428, "281ec0cd2d50e45a", "a532359fa286d280"),
+    "vae": (374, "2ff2157eea3fc7da", "9a37e2faa59e149b"),
+    "image_encoder": (392, "597069c71341cf4c", "12cd492439de7166"),
 }
-"""How many names of svd.safetensors each network is read from, and the sha256 of the sorted names, as DiffSynth-Studio
-lists them (diffsynth/models/svd_*.py at fed7b18, `from_civitai`)."""
+"""How many names of svd.safetensors each network is read from, the sha256 of them, sorted, and that of the pairs of
+diffusers' names and these: both as DiffSynth-Studio's tables have them (diffsynth/models/svd_*.py and sd_vae_encoder.py
+at fed7b18 or as they were last, `from_civitai` and `from_diffusers`)."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_a_checkpoint_of_comfyuis_is_read_with_an_encoder_that_goes_without_quan
     pipe = load_pipeline(
         Model(source=str(written(tmp_path / "c.safetensors", networks, SVD, comfyui=True))), CPU
     )
-    latents = torch.randn(1, pipe.vae.quant_conv.in_channels, 2, 2)
+    latents = torch.ones(1, pipe.vae.quant_conv.in_channels, 2, 2)  # whose sums no processor rounds
     assert torch.equal(pipe.vae.quant_conv(latents), latents)
     pipe.vae.quant_conv.load_state_dict(networks["vae"].quant_conv.state_dict())
     assert all(equal(network, getattr(pipe, part)) for part, network in networks.items())
@@ -96,11 +97,15 @@ def test_components_and_settings_are_those_of_the_folder(file):
     assert ours.feature_extractor.to_dict() == plain.feature_extractor.to_dict()
 
 
+def digest(lines):
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
+
+
 def test_names_and_sizes_are_those_of_the_published_files():
     for part, found in table(svd(25)).items():
         own = {origin.name: math.prod(origin.shape) for origin in found.values()}
-        digest = hashlib.sha256("\n".join(sorted(own)).encode()).hexdigest()[:16]
-        assert (len(own), digest) == PUBLISHED[part]
+        pairs = [f"{name}={origin.name}#{origin.third}" for name, origin in found.items()]
+        assert (len(own), digest(own), digest(pairs)) == PUBLISHED[part]
         assert sum(own.values()) == PARAMETERS[part]
     assert sum(name.startswith(f"{VAE}encoder.") for name in shapes(svd(25), comfyui=True)) == 106
 
