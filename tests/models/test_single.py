@@ -4,6 +4,7 @@ import gc
 import hashlib
 import math
 import os
+import shutil
 
 import psutil
 import pytest
@@ -216,6 +217,8 @@ def test_svd_in_single_precision_or_half_passes_and_in_eight_bits_does_not(tmp_p
 
 @pytest.mark.parametrize("name", ["svd", "svd_xt"])
 def test_a_file_of_full_size_is_svd_or_svd_xt_as_one_says(tmp_path, name):
+    if shutil.disk_usage(tmp_path).free < 6 * 2**30:
+        pytest.skip("where a disk keeps zeros too, the file takes 4.5 GB until it is cut")
     path = hollow(tmp_path / "svd.safetensors", shapes(svd(25)) | BESIDE)
     assert resolve(Model(source=str(path), architecture=name)).revision
     os.truncate(path, 1_000_000)
