@@ -11,7 +11,9 @@ class Model(Checked):
 
     name: str = knob("tiny", "The preset's name.", label=True)
     source: str = knob(
-        "embedded", "Hub id, local folder in diffusers' layout, or `embedded` (the tiny model)."
+        "embedded",
+        "Hub id, local folder in diffusers' layout, single file of Stability's (svd_xt.safetensors), `comfyui:svd_xt` "
+        "(in $COMFYUI_PATH), or `embedded` (the tiny model).",
     )
     revision: str | None = knob(None, "Hub branch, tag or commit; resolved to a commit before anything runs.")
     variant: str | None = knob(
@@ -24,7 +26,9 @@ class Model(Checked):
         words=("pretrained", "random"),
     )
     architecture: str = knob(
-        "tiny", "Shape of the networks for `weights=random`.", words=("tiny", "svd", "svd_xt")
+        "tiny",
+        "Shape of the networks for `weights=random` and for single files.",
+        words=("tiny", "svd", "svd_xt"),
     )
     max_num_frames: int = knob(
         14, "Frames the model was trained for; more is allowed, with a warning.", low=1

@@ -1,12 +1,22 @@
-"""The shapes of the published networks, for `weights=random`; their parameter counts are tested.
+"""The shapes of the published networks and the embedded ones, for weights that come without config files.
 
-UNet and scheduler are those of the published config files; VAE and image encoder agree with those in every size."""
+UNet and scheduler are those of the published config files; VAE and image encoder agree with those in every size.
+Their parameter counts are tested."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+TINY = Path(__file__).resolve().parent / "tiny" / "weights"
 PARAMETERS = {"unet": 1_524_623_082, "vae": 97_742_847, "image_encoder": 632_076_800}
 """Parameters of each network, in SVD and SVD-XT alike."""
+
+NOT_SIZES = (
+    *("architectures", "dtype", "torch_dtype"),
+    *("model_type", "transformers_version", "image_processor_type"),
+)
+"""What the config files of transformers hold beside the arguments of a network."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +86,20 @@ FEATURE_EXTRACTOR = {"crop_size": {"height": 224, "width": 224}, "size": {"short
 def svd(num_frames: int) -> Architecture:
     """The networks of SVD (14 frames) and SVD-XT (25 frames), which differ in nothing else."""
     return Architecture({**UNET, "num_frames": num_frames}, VAE, IMAGE_ENCODER, SCHEDULER, FEATURE_EXTRACTOR)
+
+
+def architecture(name: str) -> Architecture:
+    """`svd`, `svd_xt`, or `tiny` (the embedded model's, read from its own config files)."""
+    if name != "tiny":
+        return svd(num_frames=25 if name == "svd_xt" else 14)
+    networks = {part: _config(TINY / part / "config.json") for part in ("unet", "vae", "image_encoder")}
+    return Architecture(
+        **networks,
+        scheduler=_config(TINY / "scheduler" / "scheduler_config.json"),
+        feature_extractor=_config(TINY / "feature_extractor" / "preprocessor_config.json"),
+    )
+
+
+def _config(path: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {k: v for k, v in settings.items() if not k.startswith("_") and k not in NOT_SIZES}

@@ -136,7 +136,7 @@ def read_weights(folder: Path, name: str) -> dict[str, Tensor] | Fault:
         owners |= dict.fromkeys(read, shard)
     if strayed := [key for key in {**shards, **owners} if owners.get(key) != shards.get(key)]:
         what = (
-            f"{name} and its shards disagree on {len(strayed)} of {len(shards)} tensors ({_first(strayed)})"
+            f"{name} and its shards disagree on {len(strayed)} of {len(shards)} tensors ({as_first(strayed)})"
         )
         return Fault(
             what, "Copy or download the index and its shards again, all from one place.", FETCH_AGAIN
@@ -157,14 +157,14 @@ def of_tensors(part: str, name: str, there: Mapping[str, Tensor], configs: Mappi
     misshapen = next((key for key in sorted(own) if there[key].shape != wanted[key]), None)
     faults = []
     if lacking:
-        what = f"{name} lacks {len(lacking)} of the {len(wanted)} tensors {asked} ({_first(lacking)})"
+        what = f"{name} lacks {len(lacking)} of the {len(wanted)} tensors {asked} ({as_first(lacking)})"
         faults.append(Fault(what, SAVE_WHOLE, FETCH_AGAIN))
     if spare:
-        what = f"{name} holds {len(spare)} tensors beside those {asked} ({_first(spare)})"
+        what = f"{name} holds {len(spare)} tensors beside those {asked} ({as_first(spare)})"
         faults.append(Fault(what, SAVE_WHOLE, FETCH_AGAIN))
     if misshapen:
         shapes = (
-            f"{_shape(there[misshapen].shape)} where {CONFIGS[part]} asks for {_shape(wanted[misshapen])}"
+            f"{as_shape(there[misshapen].shape)} where {CONFIGS[part]} asks for {as_shape(wanted[misshapen])}"
         )
         faults.append(Fault(f"{name} holds {misshapen} as {shapes}", SAVE_WHOLE, FETCH_AGAIN))
     if strange:
@@ -235,13 +235,15 @@ def _another_network(part: str, name: str, there: Mapping[str, Tensor], configs:
         what = f"every tensor's name in {name} begins with `{prefix}`, as a wrapped or compiled network saves them"
         return Fault(what, "Save the network itself: unwrap it, then `save_pretrained`.")
     adapter = " (an adapter's, by their names)" if any("lora" in key.lower() for key in there) else ""
-    what = f"{name} holds {len(there)} tensors, none of which the {part} has ({_first(there)}){adapter}"
+    what = f"{name} holds {len(there)} tensors, none of which the {part} has ({as_first(there)}){adapter}"
     return Fault(what, SAVE_WHOLE, FETCH_AGAIN)
 
 
-def _first(names: Iterable[str]) -> str:
+def as_first(names: Iterable[str]) -> str:
+    """The first names of many, in order."""
     return some(sorted(names), NAMES_TOLD)
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def as_shape(shape: tuple[int, ...]) -> str:
+    """A shape as it is told: `3×64×64`."""
     return "×".join(map(str, shape))

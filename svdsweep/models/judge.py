@@ -1,9 +1,8 @@
-"""Whether a folder in diffusers' layout holds a whole pipeline that svdsweep runs; without torch, by headers alone.
+"""Whether a folder in diffusers' layout or a single file holds a whole pipeline that svdsweep runs; by headers alone.
 
-Local folders and snapshots in the hub's cache are judged alike, by the driver before any worker starts, and once more
-by the worker, whose machine and hour may be others."""
+Local folders, files and snapshots in the hub's cache are judged alike, by the driver before any worker starts, and
+once more by the worker, whose machine and hour may be others."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +16,35 @@ from svdsweep.models.layout import (
     INDEX,
     WEIGHTS,
     Fault,
+    Judged,
     missing,
     names_in,
     weights_of,
 )
+from svdsweep.models.single import look as look_at_file
 
 FAULTS_TOLD = 3
 HALF_PRECISION = {"F16": "float16", "BF16": "bfloat16"}
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What was found of a pipeline's folder."""
-
-    faults: list[Fault]
-    variants: dict[str, str | None] = field(default_factory=dict)
-    """By network: the variant that its weights are read from, None for the plain names."""
-    stored: dict[str, set[str]] = field(default_factory=dict)
-    """By network: in which types its weights are stored, in safetensors' words."""
-
-
 def judge(folder: Path, model: Model, hub: str = "") -> Judged:
-    """The folder judged. Raises UserError with what is wrong and what to do, in one paragraph.
+    """The folder or single file judged. Raises UserError with what is wrong and what to do, in one paragraph.
 
     `hub` is what `hf download` takes to fetch the folder, where it is a snapshot in the hub's cache."""
-    judged = look(folder, model.variant)
+    judged = look_at(folder, model)
     if judged.faults:
         raise UserError(refusal(judged.faults, model, folder, hub))
     return judged
+
+
+def look_at(place: Path, model: Model) -> Judged:
+    """All that is wrong with a model's folder or single file. Raises UserError where it cannot be looked into."""
+    if not place.is_file():
+        return look(place, model.variant)
+    try:
+        return look_at_file(place, model.architecture)
+    except OSError as e:
+        raise unreadable(place, e) from e
 
 
 def refusal(faults: list[Fault], model: Model, folder: Path, hub: str) -> str:

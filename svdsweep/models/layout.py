@@ -4,7 +4,7 @@ So it holds for a folder, a snapshot in the hub's cache, and what the hub lists 
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from svdsweep.errors import some
@@ -57,6 +57,17 @@ class Fault:
     `hf download` takes."""
     absent: bool = False
     """Something is not there, so that a download may bring it; else it is there and wrong."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found of a pipeline's folder, or of a single file."""
+
+    faults: list[Fault]
+    variants: dict[str, str | None] = field(default_factory=dict)
+    """By network: the variant that its weights are read from, None for the plain names."""
+    stored: dict[str, set[str]] = field(default_factory=dict)
+    """By network: in which types its weights are stored, in safetensors' words."""
 
 
 @dataclass(frozen=True)

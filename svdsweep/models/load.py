@@ -1,8 +1,6 @@
 """From a model's settings to a pipeline, with weights from the hub's cache, a folder or the package, or random ones."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import (
@@ -11,22 +9,19 @@ from diffusers import (
     StableVideoDiffusionPipeline,
     UNetSpatioTemporalConditionModel,
 )
+from safetensors import safe_open
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from svdsweep.config import Model
-from svdsweep.models.architectures import Architecture, svd
-from svdsweep.models.locate import TINY, judged
+from svdsweep.models.architectures import Architecture, architecture
+from svdsweep.models.locate import judged
+from svdsweep.models.original import Origin, origins
 
 NETWORKS = {
     "unet": UNetSpatioTemporalConditionModel,
     "vae": AutoencoderKLTemporalDecoder,
     "image_encoder": CLIPVisionModelWithProjection,
 }
-NOT_SIZES = (
-    *("architectures", "dtype", "torch_dtype"),
-    *("model_type", "transformers_version", "image_processor_type"),
-)
-"""What the config files of transformers hold beside the arguments of a network."""
 
 
 def load_pipeline(
@@ -48,22 +43,12 @@ def load_pipeline(
     return pipe
 
 
-def architecture(name: str) -> Architecture:
-    """`svd`, `svd_xt`, or `tiny` (the embedded model's, read from its own config files)."""
-    if name != "tiny":
-        return svd(num_frames=25 if name == "svd_xt" else 14)
-    networks = {part: _config(TINY / part / "config.json") for part in ("unet", "vae", "image_encoder")}
-    return Architecture(
-        **networks,
-        scheduler=_config(TINY / "scheduler" / "scheduler_config.json"),
-        feature_extractor=_config(TINY / "feature_extractor" / "preprocessor_config.json"),
-    )
-
-
 def pretrained_pipeline(model: Model, dtype: torch.dtype) -> StableVideoDiffusionPipeline:
-    """A pipeline with the weights of its folder, on the host. Raises UserError unless each tensor of each network is
-    in the folder's files: diffusers and transformers only warn, and draw what is missing at random."""
+    """A pipeline with the weights of its folder or single file, on the host. Raises UserError unless each tensor of
+    each network is in the files: diffusers and transformers only warn, and draw what is missing at random."""
     folder, read = judged(model)
+    if folder.is_file():
+        return single_file_pipeline(folder, architecture(model.architecture), dtype)
     networks = {
         part: kind.from_pretrained(
             folder / part,
@@ -82,6 +67,37 @@ def pretrained_pipeline(model: Model, dtype: torch.dtype) -> StableVideoDiffusio
     )
 
 
+def single_file_pipeline(path: Path, shape: Architecture, dtype: torch.dtype) -> StableVideoDiffusionPipeline:
+    """A pipeline with the weights of a single file in Stability's layout, on the host; the file was judged.
+
+    Each tensor is a view of the mapped file, or converted from it to `dtype` by itself: no second copy ever exists."""
+    networks = on_meta(shape)
+    with safe_open(path, framework="pt") as file:
+        for part, network in networks.items():
+            own = network.state_dict()
+            weights = {
+                name: _part(file.get_tensor(origin.name), origin).view(own[name].shape).to(dtype)
+                for name, origin in origins(part, getattr(shape, part), set(file.keys())).items()
+            }
+            if (
+                part == "vae" and "quant_conv.weight" not in weights
+            ):  # the encoder of a file of ComfyUI's has none
+                latent = 2 * shape.vae["latent_channels"]
+                weights["quant_conv.weight"] = torch.eye(latent, dtype=dtype)[:, :, None, None]
+                weights["quant_conv.bias"] = torch.zeros(latent, dtype=dtype)
+            network.load_state_dict(weights, assign=True)
+            for module in network.modules():
+                _number_positions(module, torch.device("cpu"))
+    return _assembled(networks, shape)
+
+
+def _part(stored: torch.Tensor, origin: Origin) -> torch.Tensor:
+    """A tensor of diffusers' in that of the file: a third of its rows, or transposed, or all of it as it is."""
+    if origin.third is not None:
+        return stored.chunk(3)[origin.third]
+    return stored.t().contiguous() if origin.transposed else stored
+
+
 def random_pipeline(
     shape: Architecture, dtype: torch.dtype, device: torch.device, drawn_on: torch.device | None = None
 ) -> StableVideoDiffusionPipeline:
@@ -93,6 +109,11 @@ def random_pipeline(
     generator = torch.Generator(drawn_on or device).manual_seed(0)
     for network in networks.values():
         fill(network, dtype, device, generator)
+    return _assembled(networks, shape)
+
+
+def _assembled(networks: dict[str, torch.nn.Module], shape: Architecture) -> StableVideoDiffusionPipeline:
+    """A pipeline of its networks, with the scheduler and the feature extractor of an architecture."""
     return StableVideoDiffusionPipeline(
         **networks,
         scheduler=EulerDiscreteScheduler(**shape.scheduler),
@@ -125,13 +146,12 @@ def fill(
             else:
                 new = torch.full(old.shape, 1.0 if name == "weight" else 0.0, dtype=dtype, device=device)
             module._parameters[name] = torch.nn.Parameter(new.to(device), requires_grad=False)
-        for name, buffer in list(module.named_buffers(recurse=False)):
-            if name != "position_ids":
-                own = f"{type(module).__name__}.{name}"
-                raise RuntimeError(f"{own}: an unknown buffer, which random weights cannot fill")
-            module._buffers[name] = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)
+        _number_positions(module, device)
 
 
-def _config(path: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {k: v for k, v in settings.items() if not k.startswith("_") and k not in NOT_SIZES}
+def _number_positions(module: torch.nn.Module, device: torch.device) -> None:
+    """Give a module of the meta device its only kind of buffer, the numbers of an image encoder's positions."""
+    for name, buffer in list(module.named_buffers(recurse=False)):
+        if name != "position_ids":
+            raise RuntimeError(f"{type(module).__name__}.{name}: an unknown buffer, which no file fills")
+        module._buffers[name] = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)

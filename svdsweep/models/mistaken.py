@@ -1,6 +1,7 @@
 """What people give where a pipeline's folder is meant, and what to give instead: files, parts, folders around one."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -8,11 +9,19 @@ from pathlib import Path
 from svdsweep.errors import nearest, some
 from svdsweep.models.layout import BASE, CONFIGS, INDEX, PICKLES
 
-ALLOWED = f"Allowed is `embedded`, a folder in diffusers' layout (with {INDEX}), or a hub id such as {BASE}."
-SINGLE = (
-    "A single file is not read, only diffusers' layout (a folder with model_index.json, unet/, vae/, image_encoder/, "
-    f"scheduler/ and feature_extractor/): Stability's own weights are on the hub in it ({BASE}, as model=svd_xt takes "
-    "them), and diffusers' scripts/convert_svd_to_diffusers.py writes it from a file."
+ALLOWED = (
+    f"Allowed is `embedded`, a folder in diffusers' layout (with {INDEX}), a single file with all of SVD "
+    f"(svd_xt.safetensors), or a hub id such as {BASE}."
+)
+GGUF = (
+    "GGUF is not read: its weights are of fewer bits, which svdsweep makes itself as it loads "
+    "(memory.unet_weights=fp8, int8_weight_only). Give the safetensors that it was made from."
+)
+TO_SAFETENSORS = (
+    'This makes safetensors of it without running what is in it: `python -c "import sys, torch; from '
+    "safetensors.torch import save_file; d = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
+    "d = d.get('state_dict', d); save_file({{k: v.contiguous() for k, v in d.items() if torch.is_tensor(v)}}, "
+    "'NEW.safetensors')\" {path}`, then model.source=NEW.safetensors."
 )
 UNET_ALONE = (
     "To use it: copy the folder of the model that it was trained from (`hf download {base} --local-dir NEW`), put "
@@ -28,9 +37,10 @@ def of_file(path: Path) -> str:
         if (folder / INDEX).is_file():
             return f"that is a file of a pipeline; give its folder: model.source={folder}"
     if path.suffix in PICKLES:
-        return f"that is a pickle, which is never read: it may run any code. {SINGLE}"
-    if path.suffix in (".safetensors", ".gguf", ".sft"):
-        return SINGLE
+        cure = TO_SAFETENSORS.format(path=shlex.quote(str(path)))
+        return f"that is a pickle, which is never read: it may run any code. {cure}"
+    if path.suffix == ".gguf":
+        return GGUF
     return f"that is a file. {ALLOWED}"
 
 
@@ -56,8 +66,10 @@ def _of_names(folder: Path, names: Sequence[str]) -> str:
         return "it holds an adapter (LoRA) alone. Merge it into the UNet, save the whole pipeline, and give that."
     if parts := [name for name in names if name in CONFIGS]:
         return f"it holds {', '.join(parts)}. Copy {INDEX} from the model it was made from ({BASE})."
-    if single := _single_files(folder):
-        return f"it holds {', '.join(single)}. {SINGLE}"
+    if files := _single_files(folder):
+        whole = next((file for file in files if file.endswith(".safetensors")), "svd_xt.safetensors")
+        give = f"A file with all of SVD is given by its own path: model.source={folder / whole}"
+        return f"it holds {', '.join(files)}. {give}"
     return f"there is: {some(names, FEW) or 'nothing at all'}. {ALLOWED}"
 
 

@@ -13,7 +13,7 @@ from svdsweep.config import PER_RUN, Job
 from svdsweep.config.keys import canonical, digest
 from svdsweep.config.version import version_of
 from svdsweep.memory.per_run import is_guided, steps_of
-from svdsweep.models.locate import TINY
+from svdsweep.models.architectures import TINY
 from svdsweep.predict.prediction import Prediction
 from svdsweep.store.files import renamed_when_done
 

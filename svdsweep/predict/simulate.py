@@ -15,7 +15,8 @@ from transformers import CLIPImageProcessor
 from svdsweep.config import Job, Memory
 from svdsweep.memory.apply import prepare
 from svdsweep.memory.per_run import is_guided, steps_of
-from svdsweep.models.load import architecture, on_meta
+from svdsweep.models.architectures import architecture
+from svdsweep.models.load import on_meta
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB, Kernel, Prediction, Stage
 from svdsweep.predict.repeats import Repeated, shortened_loops

@@ -7,10 +7,13 @@ from types import SimpleNamespace
 import fake_nvml
 import pytest
 from broken_ffmpeg import WITHOUT_THE_ENCODER, needs_sh, put_in_place
+from original_files import hollow, shapes
 
 from svdsweep import cli
 from svdsweep.commands.doctor import device, finding, host, rates, text
+from svdsweep.config import Model
 from svdsweep.models import locate
+from svdsweep.models.architectures import architecture
 from svdsweep.predict import here
 from svdsweep.probes import devices
 
@@ -261,6 +264,19 @@ def test_a_half_downloaded_model_is_a_trouble(monkeypatch, tmp_path):
     found = {f.name: f for f in host.weights()}
     assert found["model svd_xt"].state == "trouble"
     assert "hf download" in found["model svd_xt"].cure
+
+
+def test_a_checkpoint_of_comfyuis_of_a_presets_name_would_run(monkeypatch, tmp_path):
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    preset = Model(name="svd_xt", source="nobody/has-this")
+    assert host.weights_of("model svd_xt", preset).state == "note"
+    (tmp_path / "models" / "checkpoints").mkdir(parents=True)
+    file = hollow(tmp_path / "models" / "checkpoints" / "svd_xt.safetensors", shapes(architecture("tiny")))
+    finding = host.weights_of("model svd_xt", preset)
+    assert (finding.state, finding.found) == (
+        "ok",
+        f"would run now with model.source=comfyui:svd_xt, from {file}",
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_a_trouble(monkeypatch, tmp_path):

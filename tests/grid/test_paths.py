@@ -13,7 +13,7 @@ from svdsweep.errors import UserError
 from svdsweep.grid.expand import expand
 from svdsweep.grid.paths import as_typed
 from svdsweep.grid.presets import configs
-from svdsweep.models.locate import TINY
+from svdsweep.models.architectures import TINY
 from svdsweep.store.files import absolute
 
 NAMES = (

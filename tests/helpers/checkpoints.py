@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from svdsweep.models.locate import TINY
+from svdsweep.models.architectures import TINY
 
 UNET, VAE = "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"
 ENCODER = "image_encoder/model.safetensors"

@@ -14,7 +14,8 @@ from svdsweep.config import Memory
 from svdsweep.grid.expand import expand
 from svdsweep.memory import compile
 from svdsweep.memory.apply import KNOBS
-from svdsweep.models.load import architecture, on_meta
+from svdsweep.models.architectures import architecture
+from svdsweep.models.load import on_meta
 
 CPU = torch.device("cpu")
 CONF = Path(__file__).parents[2] / "conf" / "memory"

@@ -7,8 +7,8 @@ from diffusers import StableVideoDiffusionPipeline
 
 from svdsweep.config import Model
 from svdsweep.errors import UserError
-from svdsweep.models.architectures import PARAMETERS
-from svdsweep.models.load import architecture, load_pipeline, on_meta
+from svdsweep.models.architectures import PARAMETERS, architecture
+from svdsweep.models.load import load_pipeline, on_meta
 
 CPU = torch.device("cpu")
 

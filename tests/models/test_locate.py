@@ -8,7 +8,8 @@ import pytest
 
 from svdsweep.config import Model
 from svdsweep.errors import UserError
-from svdsweep.models.locate import TINY, folder_of, resolve
+from svdsweep.models.architectures import TINY
+from svdsweep.models.locate import folder_of, resolve
 
 
 @pytest.fixture

@@ -69,19 +69,19 @@ GIVEN = {
     "a single file": (
         lambda _: touched("svd_xt.safetensors"),
         "svd_xt.safetensors",
-        ["A single file is not", "hub"],
+        ["svd_xt.safetensors is empty (0 bytes)", "again"],
     ),
     "a pickle": (
         lambda _: touched("svd.ckpt"),
         "svd.ckpt",
-        ["a pickle, which is never read", "diffusers' layout"],
+        ["a pickle, which is never read", "weights_only=True", "svd.ckpt`, then model.source="],
     ),
-    "a GGUF": (lambda _: touched("svd.gguf"), "svd.gguf", ["A single file is not read"]),
+    "a GGUF": (lambda _: touched("svd.gguf"), "svd.gguf", ["GGUF is not read"]),
     "another file": (lambda _: touched("notes.txt"), "notes.txt", ["that is a file. Allowed is"]),
     "folders of files": (
         lambda _: touched("ComfyUI/checkpoints/svd_xt.safetensors"),
         "ComfyUI",
-        ["it holds checkpoints/svd_xt.safetensors. A single file is not read"],
+        ["it holds checkpoints/svd_xt.safetensors", "given by its own path", "svd_xt.safetensors"],
     ),
     "a trainer's": (
         trained("unet"),

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from svdsweep.models.load import architecture, on_meta
+from svdsweep.models.architectures import architecture
+from svdsweep.models.load import on_meta
 from svdsweep.models.tensors import expected
 
 TINY, SVD = architecture("tiny"), architecture("svd")

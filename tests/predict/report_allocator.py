@@ -14,7 +14,8 @@ import torch
 from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 
-from svdsweep.models.load import architecture, on_meta, random_pipeline
+from svdsweep.models.architectures import architecture
+from svdsweep.models.load import on_meta, random_pipeline
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import MIB
 from svdsweep.predict.tracker import Tracker

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch.distributed._tools.mem_tracker import MemTracker
 
-from svdsweep.models.load import architecture, on_meta
+from svdsweep.models.architectures import architecture
+from svdsweep.models.load import on_meta
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import MIB
 from svdsweep.predict.simulate import quiet

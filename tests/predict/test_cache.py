@@ -142,7 +142,8 @@ def test_every_module_that_a_simulation_runs_through_makes_another_folder() -> N
     sources = {
         path.relative_to(cache.PACKAGE) for pattern in cache.SOURCES for path in cache.PACKAGE.glob(pattern)
     }
-    where = ("contents", "headers", "hub", "judge", "layout", "locate", "mistaken", "tensors")
+    folders = ("contents", "headers", "hub", "judge", "layout", "locate", "mistaken", "tensors")
+    where = (*folders, "comfyui", "original", "single")
     assert modules - sources == {
         Path("errors.py"),
         Path("store/files.py"),

@@ -9,7 +9,8 @@ from foreseen import under
 from svdsweep.config import Job
 from svdsweep.grid.expand import expand
 from svdsweep.memory.apply import prepare
-from svdsweep.models.load import architecture, on_meta
+from svdsweep.models.architectures import architecture
+from svdsweep.models.load import on_meta
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB, MIB, Stage
 from svdsweep.predict.repeats import shortened_loops

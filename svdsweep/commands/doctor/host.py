@@ -1,5 +1,6 @@
 """The host: driver and GPUs as the driver sees them, packages, ffmpeg, weights, disk and memory. No torch."""
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -127,6 +128,8 @@ def weights_of(name: str, model: Model) -> Finding:
     try:
         folder_of(model)
     except UserError:
+        if file := _in_comfyui(model):
+            return ok(name, f"would run now with model.source=comfyui:{model.name}, from {file}")
         cure = f"accept the licence on the hub, hf auth login, hf download {model.source}; or model.weights=random"
         return note(name, "its weights are not on this machine", f"{cure} for VRAM and latency without them")
     try:
@@ -135,6 +138,16 @@ def weights_of(name: str, model: Model) -> Finding:
         found, _, cure = str(e).partition(". ")
         return trouble(name, found, cure)
     return ok(name, f"would run now, from {folder}")
+
+
+def _in_comfyui(model: Model) -> Path | None:
+    """The whole checkpoint of a preset's name among ComfyUI's, if there is one."""
+    from svdsweep.models.locate import judged
+
+    try:
+        return judged(dataclasses.replace(model, source=f"comfyui:{model.name}"))[0]
+    except UserError:
+        return None
 
 
 def disk(runs_dir: Path) -> Finding:
