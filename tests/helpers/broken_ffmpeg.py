@@ -16,7 +16,9 @@ exec "$REAL" "$@"
 """Killed as soon as there is something in its file; of a small video that may be a moment too late."""
 KILLED_AT_ONCE = 'case "$*" in *rawvideo*) kill -9 $$;; esac; exec "$REAL" "$@"'
 LIMITED = 'ulimit -f 8; exec "$REAL" "$@"'
-WITHOUT_THE_ENCODER = 'exec "$REAL" $(echo "$@" | sed s/libx264/libx999/g)'
+WITHOUT_THE_ENCODER = (
+    'for word; do shift; [ "$word" = libx264 ] && word=libx999; set -- "$@" "$word"; done; exec "$REAL" "$@"'
+)
 HEARS_HALF = 'case "$*" in *rawvideo*) head -c 150000 | "$REAL" "$@";; *) exec "$REAL" "$@";; esac'
 TELLS_HALF = '"$REAL" "$@" 2>/dev/null | head -c 40000; kill -9 $$'
 

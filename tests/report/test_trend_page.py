@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from functools import partial
+from pathlib import Path
 
 import made_up
 import pytest
@@ -48,7 +49,7 @@ def test_each_strategy_has_a_table_with_the_oldest_sweep_first(nights, capsys):
     title, header, *lines = compiled.splitlines()
     assert title.startswith("compile, ")
     assert header.split() == list(trend.HEADER)
-    assert [line.split()[0].rpartition("/")[2] for line in lines] == list(NIGHTS)
+    assert [Path(line.split("  ")[0]).name for line in lines] == list(NIGHTS)
     assert "2026-11-05 10:00" in lines[1]
     assert "no difference seen, against" in lines[1]
     assert lines[2].endswith("the first on this machine")
