@@ -148,6 +148,7 @@ def test_the_camera_pans_over_a_photograph_that_was_not_trained_on(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_sixteen_held_out_images_move_as_the_model_card_says() -> None:
     shares = [range(first, evaluate.NUM_IMAGES, 2) for first in range(2)]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
