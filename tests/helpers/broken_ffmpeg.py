@@ -17,7 +17,7 @@ exec "$REAL" "$@"
 KILLED_AT_ONCE = 'case "$*" in *rawvideo*) kill -9 $$;; esac; exec "$REAL" "$@"'
 LIMITED = 'ulimit -f 8; exec "$REAL" "$@"'
 WITHOUT_THE_ENCODER = (
-    'for word; do shift; [ "$word" = libx264 ] && word=libx999; set -- "$@" "$word"; done; exec "$REAL" "$@"'
+    'for word; do shift; set -- "$@" "$(echo "$word" | sed s/libx264/libx999/g)"; done; exec "$REAL" "$@"'
 )
 HEARS_HALF = 'case "$*" in *rawvideo*) head -c 150000 | "$REAL" "$@";; *) exec "$REAL" "$@";; esac'
 TELLS_HALF = '"$REAL" "$@" 2>/dev/null | head -c 40000; kill -9 $$'
