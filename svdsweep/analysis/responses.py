@@ -41,7 +41,7 @@ def response(table: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
     data = table[["memory"]].assign(
         others=[
             ", ".join(f"{name}={value}" for name, value in zip(others, values, strict=True))
-            for values in table[others].itertuples(index=False)
+            for values in table[others].to_numpy(dtype=object)
         ],
         value=table[axis],
         at=[position(v, n) for v, n in zip(table[axis], table["num_frames"], strict=True)],
