@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import pynvml
 import pytest
 from fake_nvml import install
 
@@ -105,6 +106,9 @@ def test_a_part_of_a_card_has_the_clocks_and_counters_of_the_whole(
     assert set(counters()) == COUNTED
 
 
+@pytest.mark.skipif(
+    not hasattr(pynvml, "nvmlDeviceGetMarginTemperature"), reason="an older nvidia-ml-py has no such question"
+)
 def test_degrees_until_the_slowdown_are_told_by_the_newer_cards_themselves(driver: Any) -> None:
     driver(nvmlDeviceGetMarginTemperature=8)
     assert nvml.read("x").margin_c == 8
