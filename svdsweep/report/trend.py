@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from svdsweep.analysis.trend import Point, Trend
+from svdsweep.errors import some
 from svdsweep.report import trend_plots, words
 from svdsweep.report.markdown import cell
 from svdsweep.report.markdown import table as markdown_table
@@ -69,8 +70,7 @@ def page(found: Sequence[Trend], above: float | None) -> str:
     """The trends as one HTML file; it tells the gate where there is one."""
     lines = [(trend, [(cells(p), p) for p in trend.points]) for trend in found]
     names = list(dict.fromkeys(trend.strategy for trend in found))
-    more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
-    title = f"Trend of {', '.join(names[:NAMED_AT_MOST])}{more}"
+    title = f"Trend of {some(names, NAMED_AT_MOST)}"
     plots = trend_plots.draw_all(found, lambda p: f"{p.sweep}, {date(p)}, {p.machine}; {verdict(p)}")
     facts = {"header": HEADER, "numbers": NUMBERS, "trends": lines, "plots": plots, "above": above}
     return document("trend.html.jinja", title=title, **facts)
