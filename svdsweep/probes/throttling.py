@@ -7,14 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from svdsweep.store.columns import LIMITS
 from svdsweep.store.measurements import Measurements
 
-REASONS = {
-    "throttled_power_s": "power cap",
-    "throttled_thermal_s": "thermal",
-    "throttled_reliability_s": "reliability",
-    "throttled_board_limit_s": "board limit",
-}
+REASONS = {column: word for column, (word, _) in LIMITS.items()}
 """The driver's counters of slowed-down time, by the column that tells their seconds in a run."""
 CLOCKS = ("sm_clock_mean_mhz", "memory_clock_mean_mhz")
 PER_RUN = (*CLOCKS, "throttled_s", *REASONS)

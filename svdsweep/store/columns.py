@@ -28,11 +28,13 @@ DETAILS = {
     for part, kind in sorted(PARTS.items(), key=lambda item: item[0] != "memory")
 }
 """Column and name of every setting of a job's parts that is no label, the strategy's first."""
-LIMITS = (
-    *(("power", "power cap"), ("thermal", "temperature")),
-    *(("reliability", "limit of voltage for reliability"), ("board_limit", "board's limit")),
-)
-"""What slows a GPU down, in the names of columns and in words."""
+LIMITS = {
+    "throttled_power_s": ("power cap", "power cap"),
+    "throttled_thermal_s": ("thermal", "temperature"),
+    "throttled_reliability_s": ("reliability", "limit of voltage for reliability"),
+    "throttled_board_limit_s": ("board limit", "board's limit"),
+}
+"""What slows a GPU down, by the column of its seconds: in a word, as rows tell it, and as its column is described."""
 OF_THEIR_OWN = ("model.dtype", "model.weights", "image.fit")
 """Settings that stand beside the name of their part, not behind it."""
 _COLUMNS = "_columns"
@@ -80,7 +82,10 @@ MEASURED = (
     Column("memory_clock_mean_mhz", "MHz", "Clock of the GPU's memory, the mean over the timed runs."),
     Column("throttled_pct", "%", "Share of the timed runs in which the GPU was slowed down.", headline=2),
     Column("throttled_s", "s", "Seconds of one run in which the GPU was slowed down."),
-    *(Column(f"throttled_{r}_s", "s", f"Those by its {words}, as the driver counts.") for r, words in LIMITS),
+    *(
+        Column(name, "s", f"Those by its {words}, as the driver counts.")
+        for name, (_, words) in LIMITS.items()
+    ),
     Column("predicted_vram_gib", "GiB", "VRAM in tensors, the peak that was predicted."),
 )
 """What every job measures beside the metrics of its frames. Only the whole has a better end: its parts describe."""
