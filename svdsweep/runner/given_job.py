@@ -27,6 +27,8 @@ class GivenJob:
         self._phase = ""
         self._vram_peak_gib: float | None = None
         self._ram_peak_gib: float | None = None
+        self.deadline = float("inf")
+        """When its frames must have been judged (`time.monotonic`), if that is done beside another job."""
         self.took_s = 0.0
         """How long the device had it, once that is over."""
         self._since = time.monotonic()

@@ -106,7 +106,7 @@ def serve(driver: Connection) -> None:
         job, attempt, alone = driver.recv()
         send("taken")
         asked = _Asked(job, attempt, slot.folder)
-        answer = asked.answer(partial(work, job, attempt, partial(_report, send, job.key)))
+        answer = asked.answer(partial(work, job, attempt, partial(send, "phase", job.key)))
         if judging:  # one at a time, so that its memory is bounded and rows come in order
             judging.join()
         if callable(answer) and not alone:
@@ -115,10 +115,6 @@ def serve(driver: Connection) -> None:
             judging.start()
         else:
             send(*(asked.judged(answer) if callable(answer) else answer))
-
-
-def _report(send: Callable[..., None], key: str, phase: str, vram_peak_gib: float | None = None) -> None:
-    send("phase", key, phase, vram_peak_gib)
 
 
 @dataclass(frozen=True)

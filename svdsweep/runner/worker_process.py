@@ -62,9 +62,10 @@ class WorkerProcess:
         """The system closes it when this process dies, however it does, and the worker ends itself."""
         self._ready = self._spoilt = False
         self._failed_starts = 0
-        self._deadline = self._judged_by = float("inf")
+        self._deadline = float("inf")
         self._log_from = 0
-        self._idle_since = self.took_s = 0.0
+        self._idle_since = 0.0
+        self.took_s = 0.0
         """How long the device had the job of the last row."""
 
     @property
@@ -119,7 +120,7 @@ class WorkerProcess:
             return self._hear(message)
         if dead:
             return self._died(self._process)
-        if time.monotonic() > min(self._deadline, self._judged_by):
+        if time.monotonic() > min([self._deadline, *(given.deadline for given in self._in_hand())]):
             return self._late()
         for given in self._in_hand():
             given.look(self._process.pid)
@@ -129,7 +130,7 @@ class WorkerProcess:
         """Kill the process and all that it has started; a job under way is forgotten, and what it was writing goes."""
         was_busy = bool(self._in_hand())
         self._rest()
-        self.judged, self._judged_by = None, float("inf")
+        self.judged = None
         if self._process is not None:
             self._process.kill_family()
             if was_busy:
@@ -175,7 +176,7 @@ class WorkerProcess:
                     self.watch.reached(self.name, phase, vram_peak_gib)
             case ("free",) if self.given:
                 self.given.ran()
-                self.judged, self._judged_by = self.given, self._deadline
+                self.judged, self.given.deadline = self.given, self._deadline
                 self._rest()
             case ("row", key, text) if given := self._given(key):
                 return self._answered(given, Row.from_plain(orjson.loads(text)))
@@ -187,7 +188,7 @@ class WorkerProcess:
         unusable = row.status == "failed" and SPOILT.search(row.error)
         self._spoilt = self._spoilt or row.status == "oom" or bool(unusable)
         if given is self.judged:
-            self.judged, self._judged_by = None, float("inf")
+            self.judged = None
         else:
             self._rest()
         return self._ended(given, given.answered(row))
@@ -232,7 +233,7 @@ class WorkerProcess:
     def _late(self) -> Row | None:
         """The process is not ready, or has not answered, in time."""
         in_hand = self._in_hand()
-        late = in_hand[:1] if time.monotonic() > self._judged_by else in_hand[-1:]
+        late = [given for given in in_hand if time.monotonic() > given.deadline] or in_hand[-1:]
         self.stop()
         for given in late:
             self.returned = [other.job for other in in_hand if other is not given]
