@@ -43,6 +43,12 @@ class Sweep:
         """The sweep's name: its manifest's, else its folder's."""
         return str(self.manifest.get("name") or self.folder.resolve().name)
 
+    @property
+    def remark(self) -> str:
+        """The note and the tags that the user gave it; empty if none."""
+        note, tags = str(self.manifest.get("note") or ""), map(str, self.manifest.get("tags", []))
+        return " · ".join(filter(None, [note, *tags]))
+
     @cached_property
     def ok(self) -> pd.DataFrame:
         """The jobs that ended well."""

@@ -60,7 +60,9 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
     refuse_links(grid.folder, f"rows/{store.path.name}")
     check_writable(grid.folder)
     keys = [job.key for job in grid.jobs]
-    write_manifest(grid.folder, Manifest(grid.name, settings, config_dir, grid.axes, keys))
+    write_manifest(
+        grid.folder, Manifest(grid.name, settings, config_dir, grid.axes, keys, grid.tags, grid.note)
+    )
     if grid.runner.skip_predicted_oom:
         todo = without_foreseen_oom(todo, grid, store)
     for model in {job.model for job in todo}:

@@ -15,6 +15,12 @@ class Config(Job):
     name: str | None = knob(
         None, "Name of the sweep; default: the preset's, or `sweep-` and a hash of the grid."
     )
+    tags: list[str] = knob(
+        [], "Words to find the sweep by, as in `[rtx4070,night]`; kept until others are given."
+    )
+    note: str = knob(
+        "", "What the sweep is for; kept until another is given, shown on its page and by `svdsweep list`."
+    )
     runs_dir: str = knob("runs", "Folder of all sweeps.")
     runner: Runner = field(default_factory=Runner)
 

@@ -26,7 +26,7 @@ from svdsweep.grid.presets import Configs, configs, converted
 from svdsweep.metrics import family
 from svdsweep.store.labels import told_apart
 
-SWEEP_SETTINGS = ("name", "runs_dir", "runner")
+SWEEP_SETTINGS = ("name", "tags", "note", "runs_dir", "runner")
 """Settings, and groups of them, that hold for the sweep as a whole; no job knows them."""
 DEVICES = "runner.devices"
 NAME_AT_MOST = 200
@@ -43,6 +43,8 @@ class Grid:
     runner: Runner
     runs_dir: Path
     given_name: str | None = None
+    tags: list[str] = field(default_factory=list)
+    note: str = ""
     warnings: list[str] = field(default_factory=list)
 
     @cached_property
@@ -71,6 +73,8 @@ def expand(arguments: Sequence[str], config_dir: str | None = None) -> Grid:
         runner=config.runner,
         runs_dir=Path(os.path.expanduser(config.runs_dir)),
         given_name=_checked_name(config.name) or "-".join(asked.experiment_names) or None,
+        tags=config.tags,
+        note=config.note,
         warnings=[*_left_out(asked.of_jobs), *doubts_of(jobs, list(axes), same)],
     )
 

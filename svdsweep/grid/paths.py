@@ -7,8 +7,8 @@ from svdsweep.config.rules import in_quotes, literal
 from svdsweep.store.files import there
 
 SWEPT = ("image", "image.path", "model.source")
-SINGLE = ("runs_dir", "metrics.weights_dir")
-"""Paths of which a sweep has one: a comma belongs to the name."""
+SINGLE = ("runs_dir", "metrics.weights_dir", "note")
+"""Paths, and a sentence, of which a sweep has one: a comma belongs to it."""
 HYDRA_READS = re.compile(r"[\w./+@-]*", re.ASCII)
 """Text that Hydra's grammar takes for what it is."""
 FUNCTION = re.compile(r"(choice|shuffle|sort|glob|str|extend_list)\(.*\)", re.DOTALL)

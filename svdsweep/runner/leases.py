@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,10 +19,27 @@ from svdsweep.store.places import is_plain, read_plain
 FOLDER = "claims"
 """Where the lease files are, in the sweep's folder; each is named by its job's key, or key.number."""
 
+QUIET_S = 60
+"""A driver of another machine gives a sign of life at least this often, unless `runner.claim_stale_s` is longer."""
+
 
 def under_way(folder: Path) -> int:
     """How many jobs of a sweep drivers have taken, also those of drivers that are dead."""
     return len({path.stem for path in (folder / FOLDER).glob("[!.]*") if is_plain(path)})
+
+
+def is_run_now(folder: Path) -> bool:
+    """Whether a driver is at a sweep: one of this machine that lives, or one of another whose last sign of life is no
+    older than `QUIET_S` by this machine's clock."""
+    here = processes.own()["machine"]
+    for path in (folder / FOLDER).glob("[!.]*"):
+        if is_plain(path):
+            owner = _content(path)
+            lives = processes.lives(owner) if owner.get("machine") == here else None
+            with contextlib.suppress(OSError):
+                if lives or (lives is None and time.time() - path.stat().st_mtime < QUIET_S):
+                    return True
+    return False
 
 
 @dataclass(frozen=True)

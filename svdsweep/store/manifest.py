@@ -1,5 +1,6 @@
 """`sweep.json`: the command, the axes and the keys of a sweep, for those who follow or read it."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ import orjson
 
 from svdsweep.config.version import __version__
 from svdsweep.store.files import renamed_when_done
-from svdsweep.store.places import read_plain
+from svdsweep.store.places import files_in, is_plain, read_plain
 from svdsweep.store.secrets import masked
 
 FILE = "sweep.json"
@@ -26,13 +27,18 @@ class Manifest:
     config_dir: str | None
     axes: Mapping[str, Sequence[str]]
     keys: Sequence[str]
+    tags: Sequence[str] = ()
+    note: str = ""
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `sweep.json` into a sweep's folder."""
+    """Write `sweep.json` into a sweep's folder; tags and note that are not given stay what they were."""
     written_at = datetime.now(UTC).isoformat(timespec="seconds")
     settings = [masked(setting) for setting in manifest.settings]
     facts = asdict(manifest) | {"settings": settings, "svdsweep": __version__, "written_at": written_at}
+    with contextlib.suppress(OSError, ValueError):
+        before = read_manifest(folder)
+        facts |= {name: before[name] for name in ("tags", "note") if before.get(name) and not facts[name]}
     with renamed_when_done(folder / FILE) as part:
         part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8", newline="\n")
 
@@ -42,7 +48,15 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
 
     Raises OSError and ValueError where it cannot be read."""
     plain = orjson.loads(read_plain(folder / FILE))
-    kinds = {"name": str, "settings": list, "axes": dict, "keys": list}
+    kinds = {
+        "name": str,
+        "settings": list,
+        "axes": dict,
+        "keys": list,
+        "tags": list,
+        "note": str,
+        "written_at": str,
+    }
     facts = plain if isinstance(plain, dict) else {}
     return {name: value for name, value in facts.items() if isinstance(value, kinds.get(name, object))}
 
@@ -53,3 +67,14 @@ def wanted_keys(folder: Path) -> set[str] | None:
         return {str(key) for key in read_manifest(folder)["keys"]}
     except (OSError, ValueError, KeyError):
         return None
+
+
+def sweeps_in(folder: Path) -> list[Path]:
+    """The sweeps' folders in a folder, sorted by name; no link among them."""
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    return [path for path in inside if is_sweep(path)]
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder holds a manifest or rows."""
+    return is_plain(folder / FILE) or bool(files_in(folder, "rows"))

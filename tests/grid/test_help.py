@@ -63,7 +63,7 @@ def test_settings_are_a_table_of_one_part():
     assert (
         f"| `width` | the model's | {allowed} | Width of the video. `auto`: by the picture's shape. |" in own
     )
-    assert len(own) == 2 + 13
+    assert len(own) == 2 + 15
 
 
 def test_presets_are_a_table_of_what_their_files_begin_with(tmp_path):

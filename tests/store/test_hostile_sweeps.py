@@ -200,6 +200,9 @@ VERBS = {
     "merge": ["merge", "{s}", "{good}", "--into", "{out}/merged", "--prefer", "last"],
     "export": ["export", "{s}", "--to", "vbench", "--into", "{out}/vbench"],
     "plan": ["plan", "name=s", "runs_dir={s}/..", "seed=0,1"],
+    "list": ["list", "s", "--in", "{s}/.."],
+    "show": ["show", KEPT[0].key, "--in", "{s}"],
+    "clean": ["clean", "{s}", "--kinds", "logs,waiting,strays,baselines,videos", "--yes"],
     "report": ["report", "{s}"],
 }
 """Every verb that reads sweeps, by a name of its own."""
@@ -242,7 +245,9 @@ def attack(folder, cases, verbs):
 
 def test_no_hostile_sweep_stops_a_verb_or_leads_it_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    attack(tmp_path / "attack", 18, ["seeds", "compare", "watch", "check", "merge", "export"])
+    attack(
+        tmp_path / "attack", 24, ["seeds", "compare", "watch", "check", "merge", "export", "show", "clean"]
+    )
 
 
 @pytest.mark.by_hand
