@@ -20,16 +20,17 @@ LINES = 60
 SHORT = {"vram_allocated_peak_gib": "vram_gib", "host_ram_peak_gib": "ram_gib", "decode_chunk_size": "chunk"}
 
 
-def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    """Columns padded to their widest cell, two blanks apart; one longer than `LINES` says how much it leaves out."""
+def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: Sequence[bool], more: int = 0) -> str:
+    """Columns padded to their widest cell, two blanks apart; one longer than `LINES` says how much it leaves out, with
+    the `more` lines that the caller has left out."""
     shown = [[on_one_line(c) for c in line] for line in [header, *lines[:LINES]]]
     widths = [max(len(line[i]) for line in shown) for i in range(len(header))]
     text = []
     for line in shown:
         cells = zip(line, widths, right, strict=True)
         text.append("  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in cells).rstrip())
-    if len(lines) > LINES:
-        text.append(f"… and {len(lines) - LINES} more")
+    if left_out := max(0, len(lines) - LINES) + more:
+        text.append(f"… and {left_out} more")
     return "\n".join(text)
 
 

@@ -1,12 +1,13 @@
 """Was the GPU slowed down while a sweep ran? A sentence for the report; rows tell it each for itself."""
 
 from svdsweep.analysis.sweep import Sweep
-from svdsweep.probes.throttling import throttling, words_of
+from svdsweep.probes.throttling import TOLD_BY, throttling, words_of
 
 
 def throttled_of_sweep(sweep: Sweep) -> list[str]:
     """A sentence on the jobs whose timed runs were slowed down for long enough to matter; none where none was."""
-    jobs = [(line["memory"], throttling(line)) for line in sweep.ok.to_dict("records")]
+    told = sweep.ok[[name for name in ("memory", *TOLD_BY) if name in sweep.ok]]
+    jobs = [(line["memory"], throttling(line)) for line in told.to_dict("records")]
     slowed = [(name, told) for name, told in jobs if told and told.matters]
     if not slowed:
         return []

@@ -102,10 +102,11 @@ def table_of_jobs(plan: Plan) -> str:
     jobs = plan.grid.jobs
     asked = varying(jobs) or ["motion_bucket_id", "seed"]
     numbers = {key: i for i, key in enumerate(dict.fromkeys(job.pipeline_key for job in jobs), 1)}
-    columns = [asked_for(job) for job in jobs]
+    shown = jobs[:LINES]
+    columns = [asked_for(job) for job in shown]
     more = ["predicted_gib"] * bool(plan.predicted) + ["fits"] * any(plan.fits.values())
     lines = []
-    for job, settings in zip(jobs, columns, strict=True):
+    for job, settings in zip(shown, columns, strict=True):
         prediction = plan.predicted.get(job.key)
         peak = cell(prediction.peak_gib if prediction else None)
         facts = {"predicted_gib": peak, "fits": plan.fits.get(job.key) or "-"}
@@ -113,7 +114,7 @@ def table_of_jobs(plan: Plan) -> str:
         lines.append([*line, *(facts[name] for name in more), plan.state[job.key]])
     header = ["job", *(SHORT.get(n, n) for n in asked), "pipeline", *more, "state"]
     right = [False, *(is_number(columns, n) for n in asked), True, *(True for _ in more), False]
-    return table(header, lines, right)
+    return table(header, lines, right, len(jobs) - len(shown))
 
 
 def pipelines(jobs: Sequence[Job]) -> list[str]:

@@ -69,7 +69,7 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
         fetch(model)
     try:
         if todo:
-            made = run_jobs(todo, load_worker, grid.runner, grid.folder, watch)
+            made = run_jobs(todo, load_worker, grid.runner, store, watch)
             doubts = {note for row in made for note in row.notes if note.startswith(CPU_INSTEAD)}
             for doubt in doubts:
                 say(f"warning: {doubt}")

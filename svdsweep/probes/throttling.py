@@ -18,7 +18,8 @@ PER_RUN = (*CLOCKS, "throttled_s", *REASONS)
 MATTERS_PCT = 2.0
 """A run that was slowed down for less of its time is hardly longer: at half the clock, by this share. Any GPU touches
 its power cap for moments."""
-
+TOLD_BY = ("throttle", "throttled_s", "throttled_pct", *REASONS)
+"""The columns that say whether the runs of a row were slowed down."""
 SLOWED = "the GPU was slowed down: "
 """How the note of a row begins that tells of it."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from svdsweep.config import Job, Runner
 from svdsweep.runner.contract import Batch, Engine, Watch
-from svdsweep.store.rows import Row
+from svdsweep.store.rows import Row, Store
 from svdsweep.worker.contract import Load
 
 if TYPE_CHECKING:  # the type checker holds the engines against their contract
@@ -16,14 +16,14 @@ if TYPE_CHECKING:  # the type checker holds the engines against their contract
     ENGINES: tuple[Engine, ...] = (local, ray, slurm)
 
 
-def run_jobs(jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch) -> Iterator[Row]:
+def run_jobs(jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch) -> Iterator[Row]:
     """Run jobs that are still to be done on the engine `options.name`, each once; a row is stored before it is yielded.
 
-    `folder` is the sweep's; jobs that its rows already settle are left out. The engine chooses the order: baselines
+    `store` is the sweep's; jobs that its rows already settle are left out. The engine chooses the order: baselines
     first, then the longest groups of equal settings. Two drivers may share a folder; neither yields the other's rows.
     Raises KeyboardInterrupt after a drain, UserError when nothing can run or nothing can be written."""
     engine: Engine = import_module(f"svdsweep.runner.{options.name}")
-    return engine.run(jobs, load, options, folder, watch)
+    return engine.run(jobs, load, options, store, watch)
 
 
 def batch_of(folder: Path) -> Batch | None:

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from svdsweep.config import Job, Runner
-from svdsweep.store.rows import Row
+from svdsweep.store.rows import Row, Store
 from svdsweep.worker.contract import Load
 
 TICK_S = 0.5
@@ -45,9 +44,10 @@ class Engine(Protocol):
     """A module of this folder that `runner=` names."""
 
     def run(
-        self, jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch
+        self, jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch
     ) -> Iterator[Row]:
-        """Run jobs, each once, and yield each row when it is stored; see `svdsweep.runner.run_jobs`."""
+        """Run jobs, each once, and yield each row when it is stored; see `svdsweep.runner.run_jobs`. What the store has
+        read of the sweep is not read again: the engine asks it for `rows`, and for what is new by its `tail`."""
         ...
 
 

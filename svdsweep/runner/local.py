@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
-from pathlib import Path
 
 from svdsweep.config import Job, Runner
 from svdsweep.errors import UserError
@@ -11,15 +10,15 @@ from svdsweep.runner.contract import TICK_S, Watch
 from svdsweep.runner.queue import Queue, open_queue
 from svdsweep.runner.worker_main import name_of
 from svdsweep.runner.worker_process import WorkerProcess
-from svdsweep.store.rows import Row
+from svdsweep.store.rows import Row, Store
 from svdsweep.worker.contract import Load, Slot
 
 
 def run(
-    jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch, signals: bool = True
+    jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch, signals: bool = True
 ) -> Iterator[Row]:
     """Run jobs on this machine's devices; see `run_jobs`. `signals=False` leaves Ctrl-C and its like to the caller."""
-    folder, load_name = folder.resolve(), name_of(load)
+    folder, load_name = store.folder.resolve(), name_of(load)
     devices = discover(options.devices)
     if options.workers_per_device > 1 and devices != ["cpu"]:
         raise UserError(
@@ -29,7 +28,7 @@ def run(
     devices = [device for device in devices for _ in range(options.workers_per_device)]
     threads = max(1, cores() // len(devices))
     unasked = devices[0] == "cpu" and options.devices.strip() == "auto"
-    with open_queue(jobs, options, folder, watch, signals) as queue:
+    with open_queue(jobs, options, store, watch, signals) as queue:
         devices = devices[: queue.jobs]
         workers = [
             WorkerProcess(

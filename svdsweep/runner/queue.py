@@ -20,7 +20,7 @@ from svdsweep.runner.waiting import Waiting
 from svdsweep.runner.worker_main import UNWRITABLE
 from svdsweep.runner.worker_process import Unwritable
 from svdsweep.store.files import clear_unfinished
-from svdsweep.store.rows import Row, Store, Tail, last_rows
+from svdsweep.store.rows import Row, Store
 
 LOOK_S = 1.0
 """Seconds between two looks at the jobs that other drivers hold, and between two estimates of the time left."""
@@ -28,16 +28,17 @@ LOOK_S = 1.0
 
 @contextmanager
 def open_queue(
-    jobs: Sequence[Job], options: Runner, folder: Path, watch: Watch, signals: bool = True
+    jobs: Sequence[Job], options: Runner, store: Store, watch: Watch, signals: bool = True
 ) -> Iterator["Queue"]:
-    """The queue of a sweep's folder; leases are released and signals restored at the end.
+    """The queue of a sweep; leases are released and signals restored at the end.
 
     Raises KeyboardInterrupt after a drain that the user asked for, and Stopped when the folder cannot be written."""
+    folder = store.folder.resolve()
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         clear_unfinished(folder)  # of workers that died with their driver
         with Leases(folder, options.claim_stale_s) as leases, Signals(signals) as stop_signals:
-            yield Queue(jobs, options, folder, watch, leases, stop_signals)
+            yield Queue(jobs, options, store, watch, leases, stop_signals)
             if stop_signals.asked:
                 raise KeyboardInterrupt
     except OSError as e:
@@ -55,12 +56,11 @@ class Queue:
     """The jobs of one driver: leased when given out, released when their row is stored."""
 
     def __init__(
-        self, jobs: Sequence[Job], options: Runner, folder: Path, watch: Watch, leases: Leases, stop: Signals
+        self, jobs: Sequence[Job], options: Runner, store: Store, watch: Watch, leases: Leases, stop: Signals
     ) -> None:
         self._options, self._watch, self._leases, self._stop_signals = options, watch, leases, stop
-        self._store = Store(folder)
-        self._tail = Tail(folder, but=self._store.path.name)
-        rows_by_key = last_rows(self._tail.new())
+        self._store, rows_by_key = store, store.rows()
+        self._tail = store.tail(but=store.path.name)
         self._attempts = {key: row.attempt for key, row in rows_by_key.items()}
         todo = pending(jobs, rows_by_key, options)
         leases.clear(rows_by_key.keys() - {job.key for job in todo})

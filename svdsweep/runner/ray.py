@@ -20,7 +20,7 @@ from svdsweep.runner.ray_head import Head
 from svdsweep.runner.worker_main import name_of
 from svdsweep.runner.worker_process import STARTS, Unwritable
 from svdsweep.store.files import renamed_when_done
-from svdsweep.store.rows import Row
+from svdsweep.store.rows import Row, Store
 from svdsweep.store.secrets import masked
 from svdsweep.worker.contract import Load
 
@@ -48,14 +48,14 @@ class _Actor:
     """When it last answered."""
 
 
-def run(jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch) -> Iterator[Row]:
+def run(jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch) -> Iterator[Row]:
     """Run jobs on a Ray cluster's actors; see `run_jobs`. Actors that die are replaced, machines that join get work."""
     if options.devices not in ("auto", "cpu"):
         raise UserError(
             f"runner.devices={options.devices}: under runner=ray it is auto or cpu, for Ray gives the GPUs."
         )
-    folder = folder.resolve()
-    with open_queue(jobs, options, folder, watch) as queue:
+    folder = store.folder.resolve()
+    with open_queue(jobs, options, store, watch) as queue:
         if not queue.jobs:
             return
         token = f".seen-{uuid.uuid4().hex}"

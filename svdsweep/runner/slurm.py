@@ -28,7 +28,7 @@ from svdsweep.runner.signals import Signals
 from svdsweep.runner.worker_main import name_of
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.places import read_plain
-from svdsweep.store.rows import Row, Store, Tail
+from svdsweep.store.rows import Row, Store
 from svdsweep.worker.contract import Load
 
 QUEUE_EVERY = 6
@@ -48,10 +48,11 @@ class Shard:
 
     def __call__(self) -> int:
         """Run what is left of the shard; returns the number of rows written."""
-        attempts = {key: row.attempt for key, row in Store(self.folder).rows().items()}
+        store = Store(self.folder)
+        attempts = {key: row.attempt for key, row in store.rows().items()}
         left = [job for job in self.jobs if attempts.get(job.key, 0) <= self.before.get(job.key, 0)]
         load, options = resolve_name(self.load), replace(self.options, name="local")
-        rows = local.run(left, load, options, self.folder, Lines(sys.stdout), signals=False)
+        rows = local.run(left, load, options, store, Lines(sys.stdout), signals=False)
         return sum(1 for _ in rows)
 
     def checkpoint(self) -> Any:
@@ -61,12 +62,11 @@ class Shard:
         return DelayedSubmission(self)
 
 
-def run(jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: Watch) -> Iterator[Row]:
+def run(jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch) -> Iterator[Row]:
     """Submit the jobs (or come back to the array that runs already) and yield the rows as the shards store them.
 
     The driver may be closed: the shards go on, and the same command, or `svdsweep watch`, comes back to them."""
-    folder = folder.resolve()
-    rows_by_key = Store(folder).rows()
+    folder, rows_by_key = store.folder.resolve(), store.rows()
     todo = pending(jobs, rows_by_key, options)
     if not todo:
         return
@@ -79,22 +79,22 @@ def run(jobs: Sequence[Job], load: Load, options: Runner, folder: Path, watch: W
                 watch.told(
                     f"Array {array} of this sweep is in the queue; watching it before anything is submitted."
                 )
-                yield from _follow(array, folder, options.slurm.poll_s, awaited, watch, stop_signals)
+                yield from _follow(array, store, options.slurm.poll_s, awaited, watch, stop_signals)
             if todo := [job for job in todo if job.key in awaited]:
                 array = _submit(todo, name_of(load), options, folder, awaited)
                 watch.told(f"Submitted array {array}; its logs are in {folder / 'slurm'}.")
-                yield from _follow(array, folder, options.slurm.poll_s, awaited, watch, stop_signals)
+                yield from _follow(array, store, options.slurm.poll_s, awaited, watch, stop_signals)
     finally:
         watch.closed()
 
 
 def _follow(
-    array: str, folder: Path, poll_s: float, awaited: dict[str, int], watch: Watch, stop_signals: Signals
+    array: str, store: Store, poll_s: float, awaited: dict[str, int], watch: Watch, stop_signals: Signals
 ) -> Iterator[Row]:
     """Yield the rows of the awaited jobs until all are there or the array is over; Ctrl-C ends it and no shard.
 
     `awaited` has the attempts stored before, by the keys of the jobs; those that get a row leave it."""
-    tail, state, over = Tail(folder), None, False
+    tail, state, over = store.tail(), None, False
     for looks in count():
         for row in tail.new():
             if row.key in awaited and row.attempt > awaited[row.key]:
@@ -105,8 +105,8 @@ def _follow(
             return
         if over:
             watch.told(
-                f"Array {array} has ended and left {len(awaited)} jobs undone; the logs in {folder / 'slurm'} tell "
-                "why. The same command submits them again."
+                f"Array {array} has ended and left {len(awaited)} jobs undone; the logs in {store.folder / 'slurm'} "
+                "tell why. The same command submits them again."
             )
             return
         if stop_signals.asked:

@@ -136,8 +136,20 @@ def union(rows: Iterable[Iterable[str]]) -> list[str]:
 
 def varying(jobs: Iterable[Job]) -> list[str]:
     """The columns in which jobs differ, as a short table shows them."""
-    asked = [asked_for(job) for job in jobs]
-    return differing({name: [job[name] for job in asked] for name in asked_for(Job())})
+    jobs, columns = list(jobs), list(asked_for(Job()))
+    fields = {name: [getattr(job, name) for job in jobs] for name in {c.partition(".")[0] for c in columns}}
+    several = {name for name, values in fields.items() if len(set(map(id, values))) > 1}
+    return differing(
+        {c: _column(c, fields[name]) for c in columns if (name := c.partition(".")[0]) in several}
+    )
+
+
+def _column(column: str, values: Sequence[Any]) -> Sequence[Scalar]:
+    """A column of `asked_for`, from what some jobs have in its field."""
+    part, _, setting = column.partition(".")
+    if part not in PARTS:
+        return values
+    return [_details(part, value)[column] if setting else value.name for value in values]
 
 
 def differing(columns: Mapping[str, Sequence[object]]) -> list[str]:

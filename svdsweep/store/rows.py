@@ -1,15 +1,14 @@
 """Rows in, union out: the outcome of every job, appended to one file a writer and never rewritten."""
 
-import dataclasses
 import json
 import os
 import socket
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import orjson
 
@@ -97,7 +96,7 @@ class Row:
 
 def _fields(part: Any) -> dict[str, Any]:
     """The fields of a dataclass, as they are: `dataclasses.asdict` would copy all that is in them."""
-    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+    return {name: getattr(part, name) for name in part.__dataclass_fields__}
 
 
 def _of_kind(kind: type[T], value: Any, default: T) -> T:
@@ -117,8 +116,8 @@ class Store:
         self.path = folder / "rows" / f"{writer or f'{socket.gethostname()}-{os.getpid()}'}.jsonl"
         self.faults = Faults()
         """What the last reading met beside rows."""
-        self._read: dict[Path, tuple[tuple[int, int], list[Row], Faults]] = {}
-        """What each file held, with its size and time of change: who resumes a sweep reads its old rows once."""
+        self._read: dict[Path, _Read] = {}
+        """What each file held: who resumes a sweep reads its old rows once."""
 
     def append(self, row: Row) -> None:
         """Write a row and wait until it is on the disk. Raises OSError when it cannot be."""
@@ -138,13 +137,19 @@ class Store:
         before, self._read = self._read, {}
         for path in _row_files(self.folder):
             status = path.stat()
-            stamp, faults = (status.st_size, status.st_mtime_ns), Faults()
-            known = before.get(path)
-            if known is None or known[0] != stamp:
-                known = stamp, list(_rows_in(path, faults)), faults
+            stamp, known = (status.st_size, status.st_mtime_ns), before.get(path)
+            if known is None or known.stamp != stamp:
+                known = _Read(stamp)
+                known.rows += _rows_in(path, known.faults, known.end)
             self._read[path] = known
-        self.faults = sum((faults for _, _, faults in self._read.values()), Faults())
-        return last_rows(row for _, rows, _ in self._read.values() for row in rows)
+        self.faults = sum((read.faults for read in self._read.values()), Faults())
+        return last_rows(row for read in self._read.values() for row in read.rows)
+
+    def tail(self, but: str = "") -> "Tail":
+        """What is new since `rows` was called, less what the caller writes to the file `but`."""
+        tail = Tail(self.folder, but)
+        tail.goes_on_from({path: read.end for path, read in self._read.items()})
+        return tail
 
 
 def last_rows(rows: Iterable[Row]) -> dict[str, Row]:
@@ -189,6 +194,24 @@ class Faults:
         rows = "1 row" if self.unreadable == 1 else f"{self.unreadable} rows"
         more = f" and {self.unreadable - len(self.places)} more" if self.unreadable > len(self.places) else ""
         return f"{rows} could not be read: {', '.join(self.places)}{more}"
+
+
+@dataclass
+class _End:
+    """How far a file was read: the bytes and the number of its whole lines, for the last may be under way."""
+
+    size: int = 0
+    lines: int = 0
+
+
+@dataclass
+class _Read:
+    """What a file of rows held when its size and time of change (`stamp`) were these."""
+
+    stamp: tuple[int, int]
+    rows: list[Row] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
+    end: _End = field(default_factory=_End)
 
 
 def rows_of(lines: Iterable[bytes], faults: Faults, place: str = "", before: int = 0) -> Iterator[Row]:
@@ -239,7 +262,7 @@ def read_rows(folder: Path, faults: Faults | None = None) -> Iterator[Row]:
     """Every readable row of a sweep, all attempts, a later file's after an earlier one's; `faults` are added to."""
     faults = faults or Faults()
     for path in _row_files(folder):
-        yield from _rows_in(path, faults)
+        yield from _rows_in(path, faults, _End())
 
 
 def _row_files(folder: Path) -> list[Path]:
@@ -247,10 +270,19 @@ def _row_files(folder: Path) -> list[Path]:
     return sorted(files_in(folder, "rows"), key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
-def _rows_in(path: Path, faults: Faults) -> Iterator[Row]:
+def _rows_in(path: Path, faults: Faults, end: _End) -> Iterator[Row]:
+    """The rows of a file; `end` is moved to the end of its whole lines."""
     with path.open("rb", buffering=READ_AT_ONCE) as file:
-        lines = iter(partial(file.readline, LONGEST_LINE), b"")
-        yield from rows_of(lines, faults, f"rows/{path.name}")
+        yield from rows_of(_lines_in(file, end), faults, f"rows/{path.name}")
+
+
+def _lines_in(file: BinaryIO, end: _End) -> Iterator[bytes]:
+    at = 0
+    for line in iter(partial(file.readline, LONGEST_LINE), b""):
+        at += len(line)
+        if line.endswith(b"\n"):
+            end.size, end.lines = at, end.lines + 1
+        yield line
 
 
 class Tail:
@@ -260,23 +292,26 @@ class Tail:
     def __init__(self, folder: Path, but: str = "") -> None:
         self.folder, self.but = folder, but
         self.faults = Faults()
-        self._read_to: dict[Path, tuple[int, int]] = {}
-        """How many bytes and lines of each file were read."""
+        self._read_to: dict[Path, _End] = {}
         self._looked = False
+
+    def goes_on_from(self, ends: Mapping[Path, _End]) -> None:
+        """Take what lies before the ends of these files as seen, and this as the first look."""
+        self._read_to, self._looked = {path: replace(end) for path, end in ends.items()}, True
 
     def new(self) -> Iterator[Row]:
         """The rows that have been added; lines that are none are passed over, and counted in `faults`."""
         for path in files_in(self.folder, "rows"):
             if path.name == self.but and self._looked:
                 continue
-            start, count = self._read_to.setdefault(path, (0, 0))
-            if path.stat().st_size <= start:
+            end = self._read_to.setdefault(path, _End())
+            if path.stat().st_size <= end.size:
                 continue
             with path.open("rb") as f:
-                f.seek(start)
+                f.seek(end.size)
                 data = f.read()
-            whole = data[: data.rfind(b"\n") + 1]
+            whole, count = data[: data.rfind(b"\n") + 1], end.lines
             lines = whole.split(b"\n")[:-1]
-            self._read_to[path] = start + len(whole), count + len(lines)
+            end.size, end.lines = end.size + len(whole), count + len(lines)
             yield from rows_of(lines, self.faults, f"rows/{path.name}", count)
         self._looked = True

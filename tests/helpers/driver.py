@@ -10,6 +10,7 @@ import psutil
 from svdsweep.config import Runner, Slurm
 from svdsweep.runner import run_jobs
 from svdsweep.runner.progress import Lines
+from svdsweep.store.rows import Store
 
 
 def main() -> int:
@@ -21,7 +22,7 @@ def main() -> int:
         plan["options"]["slurm"] = Slurm(**plan["options"]["slurm"])
     options = Runner(**{"devices": "cpu", "workers_per_device": 2, **plan["options"]})
     try:
-        for row in run_jobs(jobs, fakes.load, options, Path(plan["folder"]), Lines(sys.stderr)):
+        for row in run_jobs(jobs, fakes.load, options, Store(Path(plan["folder"])), Lines(sys.stderr)):
             print(row.job.seed, row.status, flush=True)
     except KeyboardInterrupt:
         return 130

@@ -18,7 +18,7 @@ import pytest
 from svdsweep.config import Runner
 from svdsweep.runner import run_jobs
 from svdsweep.runner.contract import Watch
-from svdsweep.store.rows import read_rows
+from svdsweep.store.rows import Store, read_rows
 
 HERE = Path(__file__).parent
 EMULATED = pytest.mark.skipif(sys.platform != "linux", reason="Windows is emulated on Linux")
@@ -49,7 +49,7 @@ def cpu(workers=2, **options):
 
 def sweep(folder, jobs, options=None, load=fakes.load, watch=None):
     """Run jobs in this process; the rows in the order of their arrival."""
-    return list(run_jobs(jobs, load, options or cpu(), folder, watch or Watch()))
+    return list(run_jobs(jobs, load, options or cpu(), Store(folder), watch or Watch()))
 
 
 def stored(folder):

@@ -36,7 +36,7 @@ def measured(count: int, folder: Path) -> dict[str, object]:
     jobs = expand([f"seed=range({count})"]).jobs
     expand_s = seconds()
     before = time.process_time()
-    rows = sum(1 for _ in run_jobs(jobs, fakes.load_noop, cpu(2), folder, Watch()))
+    rows = sum(1 for _ in run_jobs(jobs, fakes.load_noop, cpu(2), Store(folder), Watch()))
     assert rows == count
     run_cpu_s, run_s, run_gib = time.process_time() - before, seconds(), published.peak_gib()
     found = list(Store(folder).rows().values())

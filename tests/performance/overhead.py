@@ -32,6 +32,7 @@ from svdsweep.images import open_image
 from svdsweep.models.load import load_pipeline
 from svdsweep.runner import run_jobs
 from svdsweep.runner.contract import Watch
+from svdsweep.store.rows import Store
 from svdsweep.worker import load_worker
 from svdsweep.worker.media import write_contact_sheet, write_video
 
@@ -103,7 +104,7 @@ def swept(jobs: list[Job], folder: Path, workers: int = 1) -> float:
     """Seconds a job of a sweep, from the first row of the last worker to begin on."""
     runner = expand(["runner.devices=cpu", f"runner.workers_per_device={workers}"]).runner
     ends, begun = [], set()
-    for row in run_jobs(jobs, load_worker, runner, folder, Watch()):
+    for row in run_jobs(jobs, load_worker, runner, Store(folder), Watch()):
         begun.add(row.provenance["worker"])
         if len(begun) == workers:
             ends.append(time.perf_counter())

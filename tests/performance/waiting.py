@@ -21,6 +21,7 @@ from svdsweep.config import Job
 from svdsweep.grid.expand import expand
 from svdsweep.runner import run_jobs
 from svdsweep.runner.contract import Watch
+from svdsweep.store.rows import Store
 
 PRESETS = {"quick": "quick", "quick, nothing beside": "quick", "standard": "standard"}
 SHORT = 0.1
@@ -41,7 +42,7 @@ def measured(name: str, count: int, devices: int, seconds: float, size: tuple[st
     beside = "false" if "nothing" in name else "true"
     asked = ["runner.devices=cpu", f"runner.workers_per_device={devices}", f"runner.judge_beside={beside}"]
     with tempfile.TemporaryDirectory() as folder:
-        rows = list(run_jobs(jobs, sleeping_gpu.load, expand(asked).runner, Path(folder), Watch()))
+        rows = list(run_jobs(jobs, sleeping_gpu.load, expand(asked).runner, Store(Path(folder)), Watch()))
         idle_s, busy_s = sleeping_gpu.waited(Path(folder))
     assert {row.status for row in rows} == {"ok"}, [row.error for row in rows]
     judging = [float(row.values["judge_s"] or 0) for row in rows]

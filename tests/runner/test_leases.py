@@ -226,7 +226,7 @@ def test_a_lease_that_a_dead_driver_left_on_a_job_with_a_row_goes(folder, claims
 
 
 def test_a_lease_goes_whose_driver_stored_the_row_and_died_while_another_waited(tmp_path):
-    with open_queue([fakes.job(0)], cpu(), tmp_path, Heard()) as queue:
+    with open_queue([fakes.job(0)], cpu(), Store(tmp_path), Heard()) as queue:
         path = tmp_path / "claims" / fakes.job(0).key
         path.write_text(json.dumps(LIVING), encoding="utf-8")
         assert queue.take("w-1") is None

@@ -26,6 +26,7 @@ from svdsweep.config import Runner
 from svdsweep.errors import UserError
 from svdsweep.runner import local
 from svdsweep.runner.worker_main import environment
+from svdsweep.store.rows import Store
 from svdsweep.worker.contract import Slot
 
 pytestmark = pytest.mark.timeout(90)
@@ -110,7 +111,9 @@ def pool(folder, monkeypatch):
         monkeypatch.setattr(local, "discover", lambda wanted: asked.get(wanted, wanted.split(",")))
         monkeypatch.setattr(local._Pool, "run", lambda pool: iter(pool.workers))
         options = Runner(devices=devices, **options)
-        return list(local.run([fakes.job(i) for i in range(jobs)], fakes.load, options, folder, Heard()))
+        return list(
+            local.run([fakes.job(i) for i in range(jobs)], fakes.load, options, Store(folder), Heard())
+        )
 
     return made
 

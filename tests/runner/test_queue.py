@@ -37,7 +37,7 @@ def test_rows_from_elsewhere_are_told_with_the_first_row_that_says_where_it_come
     store = Store(tmp_path, "earlier")
     for job, torch in zip(grid, (None, "2.7", "2.6"), strict=False):
         store.append(Row(job, "ok", provenance={"torch": torch}))
-    with open_queue(grid, cpu(), tmp_path, heard, signals=False) as queue:
+    with open_queue(grid, cpu(), Store(tmp_path), heard, signals=False) as queue:
         for torch in (None, "2.7", "2.6"):  # the third is another device of this run, not another run
             queue.keep(answered(queue.take("a"), provenance={"torch": torch, "gpu": None}), 1.0, 1, [])
     (told,) = heard.texts
@@ -47,7 +47,7 @@ def test_rows_from_elsewhere_are_told_with_the_first_row_that_says_where_it_come
 def test_a_second_device_of_a_run_makes_no_strangers_of_the_rows_before(tmp_path):
     grid, heard = [fakes.job(seed) for seed in range(3)], Heard()
     Store(tmp_path, "earlier").append(Row(grid[0], "ok", provenance={"gpu": "A"}))
-    with open_queue(grid, cpu(), tmp_path, heard, signals=False) as queue:
+    with open_queue(grid, cpu(), Store(tmp_path), heard, signals=False) as queue:
         for gpu in "AB":
             queue.keep(answered(queue.take("a"), provenance={"gpu": gpu}), 1.0, 1, [])
     assert heard.texts == []
@@ -56,7 +56,7 @@ def test_a_second_device_of_a_run_makes_no_strangers_of_the_rows_before(tmp_path
 @pytest.mark.parametrize("status", STATUSES)
 def test_fail_fast_stops_at_a_fault_and_at_no_finding(tmp_path, status):
     grid, heard = [fakes.job(0), fakes.job(1)], Heard()
-    with open_queue(grid, cpu(fail_fast=True), tmp_path, heard, signals=False) as queue:
+    with open_queue(grid, cpu(fail_fast=True), Store(tmp_path), heard, signals=False) as queue:
         row = Row(queue.take("a"), status, provenance={"worker": "a"})
         queue.keep(row, seconds=1.0, workers=1, under_way=[])
         is_fault = status in ("failed", "crashed", "timeout")
@@ -70,7 +70,7 @@ def test_fail_fast_stops_at_a_fault_and_at_no_finding(tmp_path, status):
 def test_a_measurement_that_is_asked_for_again_is_not_joined_with_the_old(tmp_path, options, kept):
     job = replace(fakes.job(0), measure=Measure(rounds=3))
     Store(tmp_path, "earlier").append(Row(job, "ok", values={"total_s": 9.0}, series={"total_s": [9.0]}))
-    with open_queue([job], cpu(**options), tmp_path, Heard(), signals=False) as queue:
+    with open_queue([job], cpu(**options), Store(tmp_path), Heard(), signals=False) as queue:
         row = Row(queue.take("a"), "ok", values={"total_s": 1.0}, series={"total_s": [1.0]})
         queue.keep(replace(row, provenance={"worker": "a"}), seconds=1.0, workers=1, under_way=[])
     assert last_rows(stored(tmp_path))[job.key].series["total_s"] == kept
@@ -168,7 +168,7 @@ def test_attempts_are_counted_on_and_a_job_that_is_done_leaves_the_queue(tmp_pat
     grid = [fakes.job(seed) for seed in range(3)]
     Store(tmp_path, "earlier").append(Row(grid[0], "failed", attempt=1))
     Store(tmp_path, "earlier").append(Row(grid[1], "ok", attempt=1))
-    with open_queue(grid, cpu(attempts=2), tmp_path, Heard(), signals=False) as queue:
+    with open_queue(grid, cpu(attempts=2), Store(tmp_path), Heard(), signals=False) as queue:
         assert (queue.jobs, len(queue), queue.waiting) == (2, 2, 2)
         assert [queue.attempt(job) for job in grid] == [2, 2, 1]
         taken = queue.take("a")
@@ -188,9 +188,9 @@ def test_a_job_that_another_driver_holds_is_left_to_it_until_its_row_is_there(tm
     grid = [fakes.job(seed) for seed in range(3)]
     first, second = Heard(), Heard()
     Store(tmp_path, "earlier").append(Row(grid[0], "failed", attempt=3))
-    with open_queue(grid, cpu(attempts=9), tmp_path, first, signals=False) as one:
+    with open_queue(grid, cpu(attempts=9), Store(tmp_path), first, signals=False) as one:
         here = one.take("a")
-        with open_queue(grid, cpu(attempts=9), tmp_path, second, signals=False) as other:
+        with open_queue(grid, cpu(attempts=9), Store(tmp_path), second, signals=False) as other:
             other._tail.but = ""  # both drivers are this process and have one file of rows
             assert [other.take("b") for _ in range(3)] == [grid[1], grid[2], None]
             assert (len(other), other.waiting) == (1, 0)
@@ -204,7 +204,7 @@ def test_a_job_that_another_driver_holds_is_left_to_it_until_its_row_is_there(tm
 def test_a_job_whose_row_came_between_a_look_and_its_lease_is_not_run_again_and_held_by_nobody(tmp_path):
     job, heard = fakes.job(0), Heard()
     Store(tmp_path, "earlier").append(Row(job, "failed", attempt=3))
-    with open_queue([job], cpu(attempts=9), tmp_path, heard, signals=False) as queue:
+    with open_queue([job], cpu(attempts=9), Store(tmp_path), heard, signals=False) as queue:
         Store(tmp_path, "meanwhile").append(Row(job, "failed", attempt=2))
         assert (queue.take("a"), len(queue), heard.jobs_elsewhere) == (None, 0, 1)
         assert not (tmp_path / "claims" / job.key).exists()
@@ -214,8 +214,8 @@ def test_a_job_whose_row_came_between_a_look_and_its_lease_is_not_run_again_and_
 def test_a_drained_queue_awaits_no_job_of_another_driver(tmp_path):
     grid = [fakes.job(seed) for seed in range(2)]
     with (
-        open_queue(grid, cpu(), tmp_path, Heard(), signals=False) as one,
-        open_queue(grid, cpu(fail_fast=True), tmp_path, Heard(), signals=False) as other,
+        open_queue(grid, cpu(), Store(tmp_path), Heard(), signals=False) as one,
+        open_queue(grid, cpu(fail_fast=True), Store(tmp_path), Heard(), signals=False) as other,
     ):
         one.take("a")
         here = other.take("b")
@@ -226,7 +226,7 @@ def test_a_drained_queue_awaits_no_job_of_another_driver(tmp_path):
 
 def test_fail_fast_stops_at_a_round_that_failed_too(tmp_path):
     job = replace(fakes.job(0), measure=Measure(rounds=3))
-    with open_queue([job], cpu(fail_fast=True), tmp_path, Heard(), signals=False) as queue:
+    with open_queue([job], cpu(fail_fast=True), Store(tmp_path), Heard(), signals=False) as queue:
         queue.keep(answered(queue.take("a"), series={"total_s": [1.0]}), seconds=1.0, workers=1, under_way=[])
         assert (queue.stopped, queue.next_round()) == (False, 1)
         queue.keep(answered(queue.take("a"), "failed", attempt=2), seconds=1.0, workers=1, under_way=[])
@@ -237,7 +237,7 @@ def test_the_rounds_of_a_measurement_are_due_until_all_are_there_and_the_watch_h
     job, more = replace(fakes.job(0), measure=Measure(rounds=2)), []
     heard = Heard()
     heard.added = more.append
-    with open_queue([job], cpu(), tmp_path, heard, signals=False) as queue:
+    with open_queue([job], cpu(), Store(tmp_path), heard, signals=False) as queue:
         for number, seconds in ((1, 4.0), (2, 2.0)):
             taken = queue.take("a")
             row = answered(taken, attempt=queue.attempt(taken), series={"total_s": [seconds]})
@@ -251,7 +251,7 @@ def test_the_rounds_of_a_measurement_are_due_until_all_are_there_and_the_watch_h
 
 def test_a_drained_queue_begins_no_round_and_takes_nothing_back(tmp_path):
     grid = [replace(fakes.job(seed), measure=Measure(rounds=2)) for seed in range(3)]
-    with open_queue(grid, cpu(fail_fast=True), tmp_path, Heard(), signals=False) as queue:
+    with open_queue(grid, cpu(fail_fast=True), Store(tmp_path), Heard(), signals=False) as queue:
         good, bad, given = (queue.take(name) for name in "abc")
         queue.keep(answered(good, series={"total_s": [1.0]}), seconds=1.0, workers=1, under_way=[])
         queue.keep(answered(bad, "failed"), seconds=1.0, workers=1, under_way=[])
@@ -263,7 +263,9 @@ def test_the_watch_hears_the_time_left_of_what_waits_and_what_is_under_way(tmp_p
     monkeypatch.setattr("svdsweep.runner.queue.LOOK_S", -1.0)
     heard, left = Heard(), []
     heard.finished = lambda worker, row, left_s: left.append((worker, left_s))
-    with open_queue([fakes.job(seed) for seed in range(4)], cpu(), tmp_path, heard, signals=False) as queue:
+    with open_queue(
+        [fakes.job(seed) for seed in range(4)], cpu(), Store(tmp_path), heard, signals=False
+    ) as queue:
         done, other = queue.take("a"), queue.take("b")
         row = answered(done, values={"load_s": 4.0})
         queue.keep(row, seconds=10.0, workers=3, under_way=[other])

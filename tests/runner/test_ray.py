@@ -25,7 +25,7 @@ from svdsweep.runner import ray_head, run_jobs
 from svdsweep.runner.ray_actor import Answer, Keeper
 from svdsweep.runner.ray_head import Head
 from svdsweep.runner.worker_process import STARTS, Unwritable
-from svdsweep.store.rows import Row
+from svdsweep.store.rows import Row, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = Runner(name="ray", devices="cpu", timeout_s=20, ray=Ray(cpus_per_actor=1))
@@ -33,7 +33,7 @@ OPTIONS = Runner(name="ray", devices="cpu", timeout_s=20, ray=Ray(cpus_per_actor
 
 def test_gpus_by_name_are_refused(folder):
     with pytest.raises(UserError, match="auto or cpu"):
-        list(run_jobs([fakes.job()], fakes.load, Runner(name="ray", devices="0"), folder, Heard()))
+        list(run_jobs([fakes.job()], fakes.load, Runner(name="ray", devices="0"), Store(folder), Heard()))
 
 
 def test_room_is_what_the_scarcest_resource_leaves():
@@ -235,7 +235,7 @@ def cluster(folder, monkeypatch):
 def test_every_fault_on_ray_is_the_same_row_as_on_the_local_pool(cluster, folder):
     acts = ["", "", "raise", "kill", "exit 3", "oom", "", "strange", "", "", "", ""]
     jobs = [fakes.job(i, does) for i, does in enumerate(acts)]
-    rows = list(run_jobs(jobs, fakes.load, OPTIONS, folder, Heard()))
+    rows = list(run_jobs(jobs, fakes.load, OPTIONS, Store(folder), Heard()))
     status = {row.job.seed: row.status for row in rows}
     wrong = {2: "failed", 3: "crashed", 4: "crashed", 5: "oom", 7: "failed"}
     assert status == dict.fromkeys(range(12), "ok") | wrong
@@ -243,7 +243,7 @@ def test_every_fault_on_ray_is_the_same_row_as_on_the_local_pool(cluster, folder
     crashed = next(row for row in rows if row.job.seed == 3)
     assert crashed.phase == "denoise"
     assert "working on 3" in crashed.error
-    assert len(list(run_jobs(jobs, fakes.load, OPTIONS, folder, Heard()))) == 4
+    assert len(list(run_jobs(jobs, fakes.load, OPTIONS, Store(folder), Heard()))) == 4
 
 
 @pytest.mark.slow
@@ -251,7 +251,7 @@ def test_every_fault_on_ray_is_the_same_row_as_on_the_local_pool(cluster, folder
 def test_a_machine_joins_and_another_dies_in_mid_sweep(cluster, folder):
     jobs = [fakes.job(i, "sleep 1.0") for i in range(24)]
     heard, rows, second = Heard(), [], None
-    for row in run_jobs(jobs, fakes.load, OPTIONS, folder, heard):
+    for row in run_jobs(jobs, fakes.load, OPTIONS, Store(folder), heard):
         rows.append(row)
         if len(rows) == 2:
             second = cluster.add_node(num_cpus=2)
@@ -265,7 +265,7 @@ def test_a_machine_joins_and_another_dies_in_mid_sweep(cluster, folder):
     assert 1 <= statuses["crashed"] <= 2
     assert statuses["ok"] == 24 - statuses["crashed"]
     assert any("is lost" in text for text in heard.texts)
-    done = list(run_jobs(jobs, fakes.load, OPTIONS, folder, Heard()))
+    done = list(run_jobs(jobs, fakes.load, OPTIONS, Store(folder), Heard()))
     assert {row.status for row in done} == {"ok"}
     assert len(done) == statuses["crashed"]
 
@@ -276,7 +276,7 @@ def test_an_actor_that_is_killed_costs_its_own_job_and_is_replaced(cluster, fold
     jobs = [fakes.job(i, "sleep 0.5") for i in range(8)]
     killed = []
     rows = []
-    for row in run_jobs(jobs, fakes.load, OPTIONS, folder, Heard()):
+    for row in run_jobs(jobs, fakes.load, OPTIONS, Store(folder), Heard()):
         rows.append(row)
         if len(rows) == 2:
             wait_for(lambda: len(ran(folder)) > len(rows))
@@ -374,7 +374,11 @@ def test_overhead_on_ray(cluster, folder):
     times = []
     for n in (1, 301):
         began = time.perf_counter()
-        list(run_jobs([fakes.job(i) for i in range(n)], fakes.load_noop, OPTIONS, folder / str(n), Heard()))
+        list(
+            run_jobs(
+                [fakes.job(i) for i in range(n)], fakes.load_noop, OPTIONS, Store(folder / str(n)), Heard()
+            )
+        )
         times.append(time.perf_counter() - began)
     print(
         f"first row after {times[0]:.2f} s, then {1000 * (times[1] - times[0]) / 300:.2f} ms a job on two actors"
@@ -387,7 +391,7 @@ def test_files_come_home_where_the_machines_share_none(cluster, folder, monkeypa
     monkeypatch.setattr(engine.uuid, "uuid4", lambda: type("Token", (), {"hex": "unseen"}))
     monkeypatch.setattr(engine.Path, "touch", lambda self: None)
     jobs = [fakes.job(i, "video") for i in range(3)]
-    rows = list(run_jobs(jobs, fakes.load, OPTIONS, folder, Heard()))
+    rows = list(run_jobs(jobs, fakes.load, OPTIONS, Store(folder), Heard()))
     assert {row.status for row in rows} == {"ok"}
     for job in jobs:
         assert (folder / "videos" / f"{job.key}.mp4").read_bytes() == job.key.encode() * 1000
@@ -399,7 +403,7 @@ def test_files_come_home_where_the_machines_share_none(cluster, folder, monkeypa
 def test_a_ray_of_ones_own_starts_and_ends_with_the_sweep_and_refuses_a_bad_load(folder, monkeypatch):
     pytest.importorskip("ray", reason="ray is not installed")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *filter(None, sys.path)]))
-    assert len(list(run_jobs([fakes.job()], fakes.load, OPTIONS, folder, Heard()))) == 1
+    assert len(list(run_jobs([fakes.job()], fakes.load, OPTIONS, Store(folder), Heard()))) == 1
     with pytest.raises(UserError, match=r"No worker comes up.*weights are gone"):
-        list(run_jobs([fakes.job(1)], fakes.load_never, OPTIONS, folder, Heard()))
+        list(run_jobs([fakes.job(1)], fakes.load_never, OPTIONS, Store(folder), Heard()))
     wait_for(lambda: not family(folder))

@@ -148,7 +148,7 @@ def test_a_driver_comes_back_to_its_array_and_submits_only_what_that_left(tmp_pa
         [],
         [Row(j, "ok") for j in queued.jobs[1:]],
     ]
-    rows = list(run_jobs(queued.jobs, fakes.load, Runner(name="slurm"), tmp_path, queued.heard))
+    rows = list(run_jobs(queued.jobs, fakes.load, Runner(name="slurm"), Store(tmp_path), queued.heard))
     assert [(row.job.seed, row.attempt) for row in rows] == [(0, 2), (1, 1), (2, 1)]
     assert [(seeds, load) for seeds, load, _ in queued.submitted] == [([1, 2], "fakes:load")]
     assert queued.heard.texts[:4] == [
@@ -167,19 +167,19 @@ def test_what_no_array_has_is_submitted_with_the_attempts_so_far(tmp_path, queue
     queued.array, queued.states = array, [[]] * bool(array)  # the earlier array is over
     queued.states.append(["PENDING Priority", "PENDING Priority"])
     queued.steps = [[Row(job, "ok", attempt=3) for job in queued.jobs]]
-    rows = run_jobs(queued.jobs, fakes.load, Runner(name="slurm"), tmp_path, queued.heard)
+    rows = run_jobs(queued.jobs, fakes.load, Runner(name="slurm"), Store(tmp_path), queued.heard)
     assert [row.job.seed for row in rows] == [0, 1, 2]
     before = {job.key: attempts for job, attempts in zip(queued.jobs, (0, 0, 2), strict=True)}
     assert queued.submitted == [([0, 1, 2], "fakes:load", before)]
     assert "Array 78: 2 pending priority" in queued.heard.texts
-    assert list(run_jobs(queued.jobs, fakes.load, Runner(name="slurm"), tmp_path, queued.heard)) == []
+    assert list(run_jobs(queued.jobs, fakes.load, Runner(name="slurm"), Store(tmp_path), queued.heard)) == []
     assert len(queued.submitted) == 1
 
 
 def test_without_slurm_it_is_refused_in_a_sentence(folder, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="needs SLURM's commands"):
-        list(run_jobs([fakes.job()], fakes.load, Runner(name="slurm"), folder, Heard()))
+        list(run_jobs([fakes.job()], fakes.load, Runner(name="slurm"), Store(folder), Heard()))
 
 
 @pytest.fixture(scope="module")
@@ -214,11 +214,11 @@ def options(shard_count=2, **asked):
 def test_an_array_gives_every_row_whatever_its_jobs_do(folder, on_slurm):
     acts = ["", "", "raise", "kill", "exit 3", "oom", "", "", "", "", "", ""]
     jobs = [fakes.job(i, does) for i, does in enumerate(acts)]
-    rows = list(run_jobs(jobs, fakes.load, options(), folder, Heard()))
+    rows = list(run_jobs(jobs, fakes.load, options(), Store(folder), Heard()))
     assert Counter(row.status for row in rows) == {"ok": 8, "failed": 1, "crashed": 2, "oom": 1}
     assert set(ran(folder).values()) == {1}
     assert len(list((folder / "rows").iterdir())) == 2
-    again = list(run_jobs(jobs, fakes.load, options(), folder, Heard()))
+    again = list(run_jobs(jobs, fakes.load, options(), Store(folder), Heard()))
     assert sorted((row.job.seed, row.attempt) for row in again) == [(2, 2), (3, 2), (4, 2)]
 
 
@@ -228,7 +228,8 @@ def test_overhead_on_slurm(folder, on_slurm):
     began = time.perf_counter()
     jobs = [fakes.job(i) for i in range(1000)]
     times = [
-        time.perf_counter() - began for _ in run_jobs(jobs, fakes.load_noop, options(1), folder, Heard())
+        time.perf_counter() - began
+        for _ in run_jobs(jobs, fakes.load_noop, options(1), Store(folder), Heard())
     ]
     each = 1000 * (times[-1] - times[0]) / len(jobs)
     print(f"first row after {times[0]:.2f} s, then {each:.2f} ms a job in one shard")
@@ -239,7 +240,7 @@ def test_overhead_on_slurm(folder, on_slurm):
 def test_a_preempted_shard_is_requeued_and_goes_on_where_it_was(folder, on_slurm):
     jobs = [fakes.job(i, "wait go" if i == 4 else "") for i in range(8)]
     heard = Heard()
-    rows = run_jobs(jobs, fakes.load, options(1), folder, heard)
+    rows = run_jobs(jobs, fakes.load, options(1), Store(folder), heard)
     seen = [next(rows) for _ in range(4)]
     wait_for(lambda: len(ran(folder)) == 5)
     subprocess.run(["scancel", "--signal=USR2", submitted(folder)], check=True)
@@ -263,7 +264,7 @@ def test_a_closed_driver_comes_back_to_its_array_and_a_killed_shard_is_told(fold
     assert driver.wait(20) == 130
     heard = Heard()
     jobs = [fakes.job(i, "wait go") for i in range(2)]
-    rows = run_jobs(jobs, fakes.load, options(1), folder, heard)
+    rows = run_jobs(jobs, fakes.load, options(1), Store(folder), heard)
     threading.Timer(1, kill_all_at_once, [folder]).start()
     assert next(rows).status == "ok"
     assert [row.status for row in rows] == ["ok"]

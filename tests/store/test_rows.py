@@ -371,6 +371,24 @@ def test_rows_are_followed_in_whole_lines(tmp_path):
     assert [r.job.seed for r in tail.new()] == [7]
 
 
+def test_what_a_store_has_read_is_not_followed_again_and_a_line_under_way_then_is(tmp_path):
+    store, other = Store(tmp_path, "a"), Store(tmp_path, "b")
+    for seed, writer in ((1, store), (2, other)):
+        writer.append(row(seed))
+    line = row(3).to_json().encode() + b"\n"
+    with other.path.open("ab") as f:
+        f.write(line[:30])
+    assert len(store.rows()) == 2
+    every, others = store.tail(), store.tail(but="a.jsonl")
+    assert [*every.new(), *others.new()] == []
+    with other.path.open("ab") as f:
+        f.write(line[30:] + b"torn\n")
+    store.append(row(4))
+    assert [r.job.seed for r in every.new()] == [4, 3]
+    assert [r.job.seed for r in others.new()] == [3]
+    assert others.faults.places == ["rows/b.jsonl line 3 (torn, or no JSON)"]
+
+
 def test_of_the_file_that_the_follower_writes_only_what_was_there_at_first_is_news(tmp_path):
     own, other = (Store(tmp_path, name) for name in ("a", "b"))
     own.append(row(1))
