@@ -12,10 +12,11 @@ from svdsweep.analysis.table import comparison, first_measured, timed_runs
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.probes.latency import ROUND
+from svdsweep.store.faults import Faults
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import read_manifest
 from svdsweep.store.places import files_in, may_be_named, strange
-from svdsweep.store.rows import SCHEMA, Faults, Row, last_rows, read_rows
+from svdsweep.store.rows import SCHEMA, Row, last_rows, read_rows
 
 VRAM_PEAKS = ("vram_allocated_peak_gib", "vram_reserved_peak_gib")
 """Peaks that two jobs can be compared by; that of the process holds what libraries and earlier jobs left, too."""

@@ -37,14 +37,19 @@ def best_values(rows: Sequence[Row], columns: Mapping[str, Column]) -> dict[str,
     """The headline columns in which any job has a value, each with the value worth a star. Of memory, VRAM where a
     GPU counted it, else the host's; throttling only where it matters."""
     tables = [{**row.provenance, **row.values} for row in rows]
+    well = [t for t, row in zip(tables, rows, strict=True) if row.status == "ok"]
+    shown = _headlines(tables, columns)
+    return {name: best_value([t.get(name) for t in well], columns[name]) for name in shown}
+
+
+def _headlines(tables: Sequence[Mapping[str, Scalar]], columns: Mapping[str, Column]) -> list[str]:
     known = headlines(union([[column.name for column in MEASURED], *tables]), 2, columns)
     names = [n for n in known if any(t.get(n) is not None for t in tables)]
     if "vram_allocated_peak_gib" in names and "host_ram_peak_gib" in names:
         names.remove("host_ram_peak_gib")
     if "throttled_pct" in names and not any((told := throttling(t)) and told.matters for t in tables):
         names.remove("throttled_pct")
-    well = [t for t, row in zip(tables, rows, strict=True) if row.status == "ok"]
-    return {name: best_value([t.get(name) for t in well], columns[name]) for name in names}
+    return names
 
 
 def best_value(well: Sequence[Scalar], column: Column) -> float | None:

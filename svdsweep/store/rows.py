@@ -15,6 +15,7 @@ import orjson
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.store.defects import defect
+from svdsweep.store.faults import Faults
 from svdsweep.store.kinds import LARGEST, PARTS, NoRow, Scalar, judged_job, judged_series, judged_values
 from svdsweep.store.places import files_in
 
@@ -30,8 +31,6 @@ FINAL = ("ok", "defective", "oom", "rejected")
 CHECK = "crc32"
 """The last member of a line: the CRC-32 of the line without it, as `json.dumps` writes that."""
 BEFORE_CHECK = f', "{CHECK}": "'.encode()
-PLACES_TOLD = 3
-"""So many of the lines that are no rows are told by their place."""
 READ_AT_ONCE = 2**17
 """Bytes; a row has some ten thousand, and by default fewer are read at once."""
 LONGEST_LINE = 64 * 2**20
@@ -163,37 +162,6 @@ def last_rows(rows: Iterable[Row]) -> dict[str, Row]:
         if rival is None or (row.attempt, row.final) >= (rival.attempt, rival.final):
             best[row.key] = row
     return best
-
-
-@dataclass
-class Faults:
-    """What a reader met in the row files beside rows as this version writes them."""
-
-    unreadable: int = 0
-    """Lines that are no row here (torn, altered, of wrong kinds, or of a newer version): passed over."""
-    other_schema: int = 0
-    """Rows of an older schema: read, and what they lack is empty."""
-    places: list[str] = field(default_factory=list, compare=False)
-    """Where the first of the unreadable lines are, and what is wrong with them."""
-
-    def passed_over(self, place: str, why: str) -> None:
-        """Count a line that is no row."""
-        self.unreadable += 1
-        if len(self.places) < PLACES_TOLD:
-            self.places.append(f"{place} ({why})")
-
-    def __add__(self, other: "Faults") -> "Faults":
-        """Those of two readings, in this order."""
-        places = [*self.places, *other.places][:PLACES_TOLD]
-        return Faults(self.unreadable + other.unreadable, self.other_schema + other.other_schema, places)
-
-    def __str__(self) -> str:
-        """A sentence about what could not be read; empty where all could."""
-        if not self.unreadable:
-            return ""
-        rows = "1 row" if self.unreadable == 1 else f"{self.unreadable} rows"
-        more = f" and {self.unreadable - len(self.places)} more" if self.unreadable > len(self.places) else ""
-        return f"{rows} could not be read: {', '.join(self.places)}{more}"
 
 
 @dataclass

@@ -15,8 +15,9 @@ import orjson
 import pytest
 
 from svdsweep.config import Job, Memory
+from svdsweep.store.faults import Faults
 from svdsweep.store.kinds import NoRow
-from svdsweep.store.rows import Faults, Row, Store, Tail, read_rows, rows_of
+from svdsweep.store.rows import Row, Store, Tail, read_rows, rows_of
 
 STRANGE = 'it said "}, "provenance": {" and , "seed": 3, "memory": {\n\\"}, "notes": ["\u2028'
 ROWS = {
