@@ -32,7 +32,6 @@ def raw_series(rows: Iterable[Row]) -> pd.DataFrame:
     """Repeats, steps and per-frame values in long form: key, name, run, index, value; `run` is known where each run has
     several values, as steps have."""
     series: list[tuple[str, str, int | None]] = []
-    index: list[int] = []
     value: list[float | None] = []
     lengths: list[int] = []
     for row in rows:
@@ -41,12 +40,13 @@ def raw_series(rows: Iterable[Row]) -> pd.DataFrame:
             for run, values in enumerate(whole) if nested else [(None, whole)]:
                 series.append((row.key, name, run))
                 lengths.append(len(values))
-                index += range(len(values))
                 value += values
     kinds = {"key": "str", "name": "str", "run": "Int64"}
     named = pd.DataFrame(series, columns=[*kinds]).astype(kinds)
-    long = named.take(np.repeat(np.arange(len(series)), lengths)).reset_index(drop=True)
-    long = long.assign(index=np.array(index, int), value=np.array(value, float))
+    counts = np.array(lengths, int)
+    index = np.arange(len(value)) - np.repeat(counts.cumsum() - counts, counts)
+    long = named.take(np.repeat(np.arange(len(series)), counts)).reset_index(drop=True)
+    long = long.assign(index=index, value=np.array(value, float))
     return long.dropna(subset="value", ignore_index=True)
 
 

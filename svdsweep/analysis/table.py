@@ -23,7 +23,7 @@ DRAWS = ("seed", "image")
 """What is averaged over, and what pairs are matched by."""
 
 
-def table_of(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def table_of(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """One line a record; its columns stand in the order in which they first appear, and what a record lacks is NaN.
 
     The table is built by column, some records at a time: a dictionary a line would take seven times the room."""
@@ -32,8 +32,10 @@ def table_of(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     while some := list(islice(records, RECORDS_AT_ONCE)):
         for name in dict.fromkeys(chain.from_iterable(some)):
             columns.setdefault(name, [math.nan] * number)
-        for name, values in columns.items():
-            values += [record.get(name, math.nan) for record in some]
+        missing = dict.fromkeys(columns, math.nan)
+        lines = [(missing | record).values() for record in some]
+        for column, values in zip(columns.values(), zip(*lines, strict=True), strict=True):
+            column += values
         number += len(some)
     return pd.DataFrame(columns)
 

@@ -39,7 +39,8 @@ def is_plain(path: Path) -> bool:
 
 def files_in(folder: Path, place: str) -> list[Path]:
     """The plain files of a place of `ENDINGS` in a sweep's folder, sorted by name."""
-    return sorted(folder / place / name for name, plain in _entries(folder, place) if plain)
+    where = folder / place
+    return sorted(where / name for name, plain in _entries(folder, place) if plain)
 
 
 def file_of(folder: Path, place: str, key: str) -> Path | None:
@@ -77,11 +78,14 @@ def strange(folder: Path) -> list[str]:
 
 def _entries(folder: Path, place: str) -> list[tuple[str, bool]]:
     """The names in a place with its ending, and whether each is a plain file; none of a place that is a link."""
-    if _link_on(folder, place) or not (folder / place).is_dir():
+    if _link_on(folder, place):
         return []
-    with os.scandir(folder / place) as entries:
-        own = [entry for entry in entries if entry.name.endswith(ENDINGS[place])]
-        return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in own]
+    try:
+        with os.scandir(folder / place) as entries:
+            own = [entry for entry in entries if entry.name.endswith(ENDINGS[place])]
+            return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in own]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def refuse_links(folder: Path, *files: str) -> None:
@@ -98,4 +102,4 @@ def refuse_links(folder: Path, *files: str) -> None:
 def _link_on(folder: Path, place: str) -> bool:
     """Whether a place of a sweep is, or lies behind, a link."""
     parts = place.split("/")
-    return any((folder / "/".join(parts[:count])).is_symlink() for count in range(1, len(parts) + 1))
+    return any(os.path.islink(os.path.join(folder, *parts[:count])) for count in range(1, len(parts) + 1))
