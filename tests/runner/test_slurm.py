@@ -104,8 +104,8 @@ def test_a_shard_runs_what_was_not_tried_since_the_array_was_submitted(tmp_path,
     for job, attempt in zip(jobs[:3], (2, 3, 1), strict=True):
         store.append(Row(job, "failed", attempt=attempt))
 
-    def run(left, load, options, folder, watch, signals):
-        heard.extend([[job.seed for job in left], load, options, folder, signals])
+    def run(left, load, options, store, watch, signals):
+        heard.extend([[job.seed for job in left], load, options, store.folder, signals])
         return iter(left)
 
     monkeypatch.setattr(engine.local, "run", run)
