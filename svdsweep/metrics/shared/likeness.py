@@ -130,8 +130,8 @@ def blur(x: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _windows(colours: int, height: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The Gaussian window as the kernels of a convolution (colours, 1, 1, 11) and as the matrix that takes `height` lines
-    to those of the valid region."""
+    """The Gaussian window as the kernels of a convolution (colours, 1, 1, 11) and as the matrix that takes `height`
+    lines to those of the valid region."""
     ramp = torch.arange(SSIM_WINDOW_PX, dtype=torch.float64) - SSIM_WINDOW_PX // 2
     window = torch.exp(-(ramp**2) / (2 * 1.5**2))
     k = (window / window.sum()).to(device, dtype)
