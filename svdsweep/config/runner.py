@@ -87,8 +87,8 @@ class Runner(Checked):
     )
     judge_beside: bool = knob(
         True,
-        "A GPU begins its next job while the frames of the last are judged on the CPU, where a job is timed once "
-        "(`measure=quick`).",
+        "A GPU begins its next job while the frames of the last are judged on the CPU: all of a job that is timed once "
+        "(`measure=quick`), else what comes before its timed runs.",
     )
     order_seed: int | None = knob(
         None,

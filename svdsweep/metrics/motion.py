@@ -82,7 +82,8 @@ def _speeds(footage: "Footage") -> tuple[list[float | None], list[float | None]]
     mean, top = [], []
     for speed, mask, covered in zip(footage.speed_px, footage.masks[0], footage.covered, strict=True):
         speeds = speed[mask]
-        fastest = speeds.sort(descending=True).values[: max(1, int(TOP * len(speeds)))]
+        # unsorted: a sixth of the time
+        fastest = speeds.topk(min(len(speeds), max(1, int(TOP * len(speeds)))), sorted=False).values
         mean.append(float(speeds.mean()) if covered else None)
         top.append(float(fastest.mean()) if covered else None)
     return mean, top

@@ -8,7 +8,7 @@ from svdsweep.analysis.sweep import Sweep
 from svdsweep.metrics import CATALOGUE, Column, catalogue, headlines
 from svdsweep.report.drawing import Plot, looks
 from svdsweep.report.setting_plots import heatmaps, responses
-from svdsweep.report.strategy_plots import pareto, repeats, stage_memory, stage_times
+from svdsweep.report.strategy_plots import job_times, pareto, repeats, stage_memory, stage_times
 
 VALUES_AT_MOST = 30
 """A setting with more values is no axis: seeds, for one."""
@@ -27,6 +27,7 @@ def draw_all(sweep: Sweep, strategies: Sequence[Strategy]) -> list[Plot]:
     drawn = [
         pareto(sweep, strategies, look),
         stage_times(sweep, strategies),
+        job_times(sweep, strategies),
         stage_memory(sweep, strategies),
         *(responses(sweep, a, [*metrics, *ALONG.get(a, [])], look) for a in axes[:AXES_AT_MOST]),
         heatmaps(sweep, axes[0], axes[1], metrics) if len(axes) > 1 else None,

@@ -17,6 +17,13 @@ from svdsweep.report.words import MEMORY_WORDS, shown
 from svdsweep.store.columns import STAGES
 
 BARS_AT_MOST = 30
+PARTS = {
+    "load_s": "load",
+    "compile_s": "compile",
+    "warmup_s": "warm-up",
+    "idle_s": "waiting for the framework",
+}
+"""What a job costs beside its run, by its columns."""
 POINTS_AT_MOST = 400
 """Repeats drawn for a strategy; more are thinned evenly."""
 
@@ -87,6 +94,25 @@ def stage_times(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
     return Plot("stage_times", "Where the time goes", caption, figure, tips)
 
 
+def job_times(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
+    """What a job costs its device beside the run itself, stacked, a bar a strategy: loading, compiling, warming up, and
+    waiting for the framework."""
+    columns = {column: part for column, part in PARTS.items() if column in sweep.ok}
+    if "idle_s" not in columns:
+        return None
+    values = sweep.ok[[*columns]].apply(numeric).astype(float).fillna(0.0)
+    means = _by_strategy(sweep, strategies, values.rename(columns=columns), "mean")
+    figure, tips = _bars(means, "job_times", "a job, mean", CATALOGUE["total_s"].unit, stacked=True)
+    judging_s = numeric(sweep.ok["judge_s"]).mean() if "judge_s" in sweep.ok else None
+    caption = (
+        "Means over the jobs. Waiting is the framework's own part, from the end of a run to the next: judging, writing "
+        "and reading, as far as they are not done beside the next job."
+        + (f" Judging takes {shown(float(judging_s))} s a job in all." if judging_s else "")
+        + _left_out(strategies)
+    )
+    return Plot("job_times", "What a job takes beside its run", caption, figure, tips)
+
+
 def stage_memory(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
     """Which stage needs the memory: peaks side by side, for peaks do not add up."""
     medians = _medians(sweep, strategies, "_vram_allocated_peak_gib")
@@ -104,10 +130,17 @@ def _medians(sweep: Sweep, strategies: Sequence[Strategy], ending: str) -> pd.Da
     columns = {f"{stage}{ending}": stage for stage in STAGES if f"{stage}{ending}" in sweep.ok}
     values = sweep.ok[[*columns]].apply(numeric).astype(float)
     stages = values.rename(columns=columns).dropna(axis=1, how="all")
+    return _by_strategy(sweep, strategies, stages, "median")
+
+
+def _by_strategy(
+    sweep: Sweep, strategies: Sequence[Strategy], values: pd.DataFrame, how: str
+) -> pd.DataFrame:
+    """The median or mean of each column, a line a strategy of a workload and machine."""
     drawn = [s for s in strategies if s.total_s is not None][:BARS_AT_MOST]
-    medians = stages.groupby([sweep.ok[name] for name in ("workload", "machine", "memory")]).median()
-    medians = medians.reindex([(s.workload, s.machine, s.name) for s in drawn]).fillna(0.0)
-    return medians.set_axis(titles(drawn), axis="index")
+    found = values.groupby([sweep.ok[name] for name in ("workload", "machine", "memory")]).agg(how)
+    found = found.reindex([(s.workload, s.machine, s.name) for s in drawn]).fillna(0.0)
+    return found.set_axis(titles(drawn), axis="index")
 
 
 def _left_out(strategies: Sequence[Strategy]) -> str:

@@ -3,7 +3,6 @@
 No torch until frames are compared: the driver asks here after every sweep."""
 
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -196,25 +195,27 @@ def read_kept(path: Path) -> Kept | None:
 
 
 def pack(frames: Frames) -> NDArray[np.uint8]:
-    """Frames without loss as few bytes: differences to the line above, in Huffman's code alone (zlib).
+    """Frames without loss as few bytes: differences to the line above, by Zstandard at its first level.
 
-    Searching for repetitions, as deflate does otherwise, takes three times as long and finds none in pictures."""
+    A fifth of the time of Huffman's code by zlib, for files of the same size."""
+    import pyarrow as pa
+
     gaps = frames.copy()
     gaps[:, 1:] -= frames[:, :-1]
-    coder = zlib.compressobj(1, strategy=zlib.Z_HUFFMAN_ONLY)
-    return np.frombuffer(coder.compress(gaps.data) + coder.flush(), np.uint8)
+    return np.frombuffer(pa.Codec("zstd", compression_level=1).compress(pa.py_buffer(gaps)), np.uint8)
 
 
 def unpack(packed: NDArray[np.uint8], shape: NDArray[np.int64]) -> Frames:
-    """What `pack` was given. Raises ValueError or zlib.error for anything else, and unpacks no more than `shape` holds
-    and no more than `LARGEST_BYTES`."""
+    """What `pack` was given. Raises ValueError or OSError for anything else, and unpacks no more than `shape` holds and
+    no more than `LARGEST_BYTES`."""
+    import pyarrow as pa
+
     count, height, width, colours = (int(side) for side in shape)
     size = count * height * width * colours
     if min(count, height, width, colours) < 1 or size > LARGEST_BYTES:
         raise ValueError(f"no frames have the shape {shape}")
-    reader = zlib.decompressobj()
-    gaps = np.frombuffer(reader.decompress(packed.data, size + 1), np.uint8)
-    frames: Frames = gaps.reshape(count, height, width, colours).copy()  # another length raises
+    gaps = np.frombuffer(pa.Codec("zstd").decompress(packed, size), np.uint8)  # another size raises
+    frames: Frames = gaps.reshape(count, height, width, colours).copy()
     for y in range(1, height):  # a quarter of the time of np.add.accumulate
         frames[:, y] += frames[:, y - 1]
     return frames

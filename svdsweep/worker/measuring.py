@@ -29,6 +29,8 @@ class Setup:
     picture: Any
     chunk: int
     device: torch.device
+    alone: Callable[[], None] = lambda: None
+    """Waits until nothing runs beside that would disturb a time: to be called before the first that counts."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def measure(setup: Setup, report: Report, cold: bool) -> Measured:
     compiled = cold and compiles(memory)
     if memory.attention == "measured" and not compiled:  # it chooses in the first run
         how = replace(how, warmup=max(how.warmup, 1))
-    return _measured(partial(run_once, setup), how, report, cold, compiled, setup.device)
+    return _measured(partial(run_once, setup), how, report, cold, compiled, setup)
 
 
 def measure_decode(setup: Setup, latents: torch.Tensor, repeats: int, report: Report, cold: bool) -> Measured:
@@ -113,16 +115,11 @@ def measure_decode(setup: Setup, latents: torch.Tensor, repeats: int, report: Re
         with StageProbe(setup.pipe, setup.device, report, 0, decode_only=True) as probe:
             return decode(setup, latents, probe)
 
-    return _measured(run, how, report, cold, cold and setup.job.memory.compile_vae, setup.device)
+    return _measured(run, how, report, cold, cold and setup.job.memory.compile_vae, setup)
 
 
 def _measured(
-    run: Callable[[Report], Output],
-    how: Measure,
-    report: Report,
-    cold: bool,
-    compiled: bool,
-    device: torch.device,
+    run: Callable[[Report], Output], how: Measure, report: Report, cold: bool, compiled: bool, setup: Setup
 ) -> Measured:
     """All runs of a job: the one in which something is `compiled`, the warm-up, and the timed ones, of which each is
     watched on the device."""
@@ -131,13 +128,16 @@ def _measured(
         return run(lambda _phase, peak_gib: report(phase, peak_gib)).timing.total_s
 
     def timed() -> Output:
-        with watched(device) as watch:
+        with watched(setup.device) as watch:
             output = run(report)
         seen = watch.seen(output.timing.total_s)
         return replace(output, timing=replace(output.timing, seen=seen)) if seen else output
 
     compile_run_s = untimed_s("compile") if compiled else None
+    if how.until_steady:  # the times of its warm-up decide when it ends
+        setup.alone()
     warmup_s = warm_up(how, lambda: untimed_s("warmup")) if cold else []
+    setup.alone()
     first = last = timed()
     timings = [first.timing]
     while wants_more([t.total_s for t in timings], how):

@@ -1,6 +1,7 @@
 """One job on a loaded pipeline: the device is cleared, the job measured, and a baseline's noise floor found."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -147,15 +148,21 @@ class Run:
 
 
 def begin(
-    job: Job, loaded: Loaded, device: torch.device, progress: Progress, measurements: Measurements
+    job: Job,
+    loaded: Loaded,
+    device: torch.device,
+    progress: Progress,
+    measurements: Measurements,
+    alone: Callable[[], None] = lambda: None,
 ) -> Run:
-    """Clear the device for a job and settle what it runs with: its picture and the frames of a decode."""
+    """Clear the device for a job and settle what it runs with: its picture and the frames of a decode; `alone` as
+    `Setup` has it."""
     picture = open_image(job.image, job.height, job.width)
     _clear(loaded, device, measurements)
     chunk = _chunk(loaded.pipe, job, device)
     measurements.values |= {"decode_frames": chunk, "denoise_steps": steps_of(job)}
     measurements.values |= {"guided": is_guided(job), "fps_id": job.fps - 1}
-    return Run(Setup(loaded.pipe, job, picture, chunk, device), loaded, progress, measurements)
+    return Run(Setup(loaded.pipe, job, picture, chunk, device, alone), loaded, progress, measurements)
 
 
 def _clear(loaded: Loaded, device: torch.device, measurements: Measurements) -> None:

@@ -1,6 +1,7 @@
 """The worker that every runner starts: `load` makes one, which loads a pipeline once and answers a row for each job."""
 
 import gc
+import threading
 import time
 import traceback
 from dataclasses import replace
@@ -66,6 +67,9 @@ class Worker:
         """Whether frames are judged beside the next job."""
         self.free_since_s: float | None = None
         """When the last run ended (`time.perf_counter`), if nothing has failed since: the device waits from then on."""
+        self.judged = threading.Event()
+        """Set when the last job that was left to be judged beside has been judged."""
+        self.judged.set()
 
     def __call__(self, job: Job, attempt: int, report: Report) -> Row | Judge:
         """The row of a job, whatever becomes of it, or what makes it beside the next job."""
@@ -89,13 +93,22 @@ class Worker:
         )
         if made is None:
             return row
-        judging = partial(_judged, row, made, self.slot.folder, progress)
-        return judging() if made.pipe else judging
+        if made.pipe:
+            return _judged(row, made, self.slot.folder, progress)
+        judged = self.judged = threading.Event()  # another one's end is not this one's
+
+        def judging() -> Row:
+            try:
+                return _judged(row, made, self.slot.folder, progress)
+            finally:
+                judged.set()
+
+        return judging
 
     def _run(self, job: Job, progress: Progress, measurements: Measurements) -> Made:
         free_since_s, self.free_since_s = self.free_since_s, None
         loaded = self._settle(job, progress, measurements)
-        run = begin(job, loaded, self.device, progress, measurements)
+        run = begin(job, loaded, self.device, progress, measurements, partial(self._alone, job, measurements))
         if free_since_s is not None:
             loading_s = loaded.load_s if measurements.values["loads"] else 0.0
             measurements.values["idle_s"] = time.perf_counter() - free_since_s - loading_s
@@ -104,10 +117,21 @@ class Worker:
         if hooks_on(loaded.pipe) != loaded.hooks:
             raise ProbeFault("the probes left hooks behind on the pipeline: later times would be wrong")
         self.free_since_s = time.perf_counter()
-        beside = self.spare_cores and job.measure.timed_once and not need_the_device(job.metrics.families)
+        beside = self.spare_cores and not need_the_device(job.metrics.families)
         pipe = None if beside else loaded.pipe
         setup = run.setup
         return Made(job, setup.picture, setup.chunk, measured.first, noise_floor_db, self.device, pipe)
+
+    def _alone(self, job: Job, measurements: Measurements) -> None:
+        """Wait for the judge of the job before, unless this one is timed once. Its memory is no longer of the peak, and
+        the device was idle meanwhile."""
+        if job.measure.timed_once or self.judged.is_set():
+            return
+        began_s = time.perf_counter()
+        self.judged.wait()
+        vram.reset_host_peak()
+        if isinstance(idle_s := measurements.values.get("idle_s"), float):
+            measurements.values["idle_s"] = idle_s + time.perf_counter() - began_s
 
     def _settle(self, job: Job, progress: Progress, measurements: Measurements) -> Loaded:
         """The pipeline of the job's settings: the one at hand, or a new one in its place."""

@@ -23,22 +23,31 @@ from svdsweep.runner import run_jobs
 from svdsweep.runner.contract import Watch
 from svdsweep.store.rows import Store
 
-PRESETS = {"quick": "quick", "quick, nothing beside": "quick", "standard": "standard"}
-SHORT = 0.1
-"""A run's share of `--seconds` under `standard`, where nothing happens beside it and so many are run."""
+PRESETS = {
+    "quick": "quick",
+    "quick, nothing beside": "quick",
+    "standard": "standard",
+    "standard, already warm": "standard",
+    "standard, nothing beside": "standard",
+}
+SHORT = 0.2
+"""A run's share of `--seconds` under `standard`, of which a job has four."""
 
 
-def jobs_of(count: int, measure: str, size: tuple[str, ...]) -> list[Job]:
-    """A baseline and jobs that are compared with it. They are of one pipeline, so that nothing is loaded between."""
+def jobs_of(count: int, name: str, size: tuple[str, ...]) -> list[Job]:
+    """A baseline and jobs that are compared with it. They are of one pipeline, so that nothing is loaded between; of
+    another shape each, so that each is warmed up, or of one."""
     chunks = ",".join(str(1 + i % 25) for i in range(count))
-    asked = [f"decode_chunk_size={chunks}", f"measure={measure}", "measure.share_latents=false", *size]
-    return list(expand([*asked, "measure.noise_floor=false"]).jobs)
+    differ = f"seed=range({count})" if "warm" in name else f"decode_chunk_size={chunks}"
+    asked = [differ, f"measure={PRESETS[name]}", "measure.share_latents=false", "measure.noise_floor=false"]
+    jobs = expand([*asked, *size]).jobs
+    return [job.with_baseline(jobs[0].key) for job in jobs]
 
 
 def measured(name: str, count: int, devices: int, seconds: float, size: tuple[str, ...]) -> dict[str, object]:
     """A row of the table."""
     os.environ[sleeping_gpu.SECONDS] = str(seconds)
-    jobs = jobs_of(count * devices, PRESETS[name], size)
+    jobs = jobs_of(count * devices, name, size)
     beside = "false" if "nothing" in name else "true"
     asked = ["runner.devices=cpu", f"runner.workers_per_device={devices}", f"runner.judge_beside={beside}"]
     with tempfile.TemporaryDirectory() as folder:
@@ -70,9 +79,9 @@ def main() -> None:
         "How long a GPU waits for the framework",
         f"Simulated GPUs that sleep and answer 25 frames of 576×1024; {asked.jobs} jobs each, of one pipeline, the "
         "first the baseline of the others; the default metrics on the CPU's cores, which the GPUs share. `standard` "
-        "warms up once and runs three times a job.",
+        "warms up once for a new shape, which each job has unless it is already warm, and runs three times a job.",
         [
-            measured(name, asked.jobs, devices, asked.seconds * (SHORT if name == "standard" else 1), size)
+            measured(name, asked.jobs, devices, asked.seconds * (SHORT if "standard" in name else 1), size)
             for name in PRESETS
             for devices in (1, 2)
         ],

@@ -19,7 +19,7 @@ from svdsweep.report.drawing import COLOURS, Plot, looks
 from svdsweep.report.failures import failures
 from svdsweep.report.pictures import differences
 from svdsweep.report.setting_plots import heatmaps, responses
-from svdsweep.report.strategy_plots import pareto, repeats, stage_memory, stage_times
+from svdsweep.report.strategy_plots import job_times, pareto, repeats, stage_memory, stage_times
 from svdsweep.store.rows import STATUSES, Row
 
 BASE, OTHER = Memory(name="baseline"), Memory(name="other", offload="model")
@@ -114,6 +114,21 @@ def test_bars_of_time_are_stacked_medians_and_their_tips_tell_them():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["baseline", "a"]
     assert axes.yaxis_inverted(), "the first strategy stands at the top"
     assert axes.get_xlabel() == "latency (s)"
+
+
+def test_bars_beside_the_run_are_means_over_all_jobs_of_a_strategy():
+    beside = [{"load_s": 8.0, "warmup_s": 3.0, "judge_s": 2.0}, {"idle_s": 4.0, "judge_s": 4.0}]
+    rows = [made_up.ok(made_up.job(seed=n), [6.0], **values) for n, values in enumerate(beside)]
+    sweep = made_up.in_memory(*rows)
+    plot = job_times(sweep, strategies(sweep))
+    assert bars(plot) == {
+        "baseline, load: 4 s": (0, 4, 0),
+        "baseline, warm-up: 1.5 s": (4, 1.5, 0),
+        "baseline, waiting for the framework: 2 s": (5.5, 2, 0),
+    }
+    assert "Judging takes 3 s a job" in plot.caption
+    without = made_up.in_memory(rows[0])
+    assert job_times(without, strategies(without)) is None
 
 
 def test_bars_are_of_one_workload_and_machine_and_say_which(monkeypatch):

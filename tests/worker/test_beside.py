@@ -1,6 +1,7 @@
 """What a GPU's job leaves to be judged beside the next one, shown on a CPU that takes itself for a GPU."""
 
 import gc
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 from pipelines import copied
 
-from svdsweep.config import Image, Job, Measure, Metrics
+from svdsweep.config import Image, Job, Measure, Memory, Metrics
 from svdsweep.metrics import FAMILIES, need_the_device
+from svdsweep.store.measurements import Measurements
 from svdsweep.store.rows import Row
 from svdsweep.worker import worker as worker_module
 from svdsweep.worker.contract import Slot
@@ -93,19 +95,59 @@ def test_no_pipeline_is_kept_for_a_judge(work: Worker) -> None:
     assert not holders, "the memory of the device belongs to the next job"
 
 
+QUICK, STANDARD = Measure(), Measure(warmup=1, repeats=2)
+STEADY = Measure(until_steady=True, warmup_limit=2, rounds=2)
+INTERVAL = Measure(warmup=1, within=0.5, repeats=2, repeats_limit=2)
+
+
 @pytest.mark.parametrize(
-    "job",
+    ("following", "meanwhile", "waits"),
     [
-        replace(JOB, measure=Measure(repeats=2)),
-        replace(JOB, measure=Measure(within=0.5, repeats_limit=2)),
-        replace(JOB, measure=Measure(rounds=2)),
-        replace(JOB, metrics=Metrics(families=["temporal", "clip"])),
+        (QUICK, {"load", "denoise"}, False),
+        (STANDARD, {"load", "warmup"}, True),
+        (INTERVAL, {"load", "warmup"}, True),
+        (STEADY, {"load"}, True),
     ],
-    ids=["repeats", "interval", "rounds", "a network"],
+    ids=["quick", "standard", "interval", "until steady"],
 )
-def test_nothing_is_judged_beside_what_is_timed_to_the_percent_or_needs_the_device(
-    work: Worker, job: Job
+def test_beside_a_judge_the_next_job_loads_and_warms_up_and_times_nothing_to_the_percent(
+    work: Worker, monkeypatch: pytest.MonkeyPatch, following: Measure, meanwhile: set[str], waits: bool
 ) -> None:
+    judge = work(replace(JOB, baseline="", measure=STANDARD), 1, quietly)
+    assert callable(judge)
+    go_on, phases, here = threading.Event(), list[tuple[str, bool]](), []
+    monkeypatch.setattr(worker_module, "judge", lambda *_: go_on.wait(30) and Measurements())
+    thread = threading.Thread(target=lambda: here.append(judge()))
+    thread.start()
+
+    def told(phase: str, _vram_peak_gib: float | None) -> None:
+        phases.append((phase, thread.is_alive()))
+
+    if waits:
+        monkeypatch.setattr(work.judged, "wait", lambda: (go_on.set(), thread.join()))
+    else:
+        monkeypatch.setattr(work.judged, "wait", lambda: pytest.fail("a job timed once waits for nothing"))
+    other = replace(JOB, baseline="", memory=Memory(forward_chunk_size=2), measure=following)
+    assert callable(work(other, 1, told))
+    go_on.set()
+    thread.join()
+    assert {
+        phase for phase, beside in phases if beside and phase in ("load", "warmup", "denoise")
+    } == meanwhile
+    assert here[0].status == "ok"
+
+
+def test_waiting_for_a_judge_is_time_of_an_idle_device(work: Worker) -> None:
+    judge = work(replace(JOB, baseline="", measure=STANDARD), 1, quietly)
+    assert callable(judge)
+    threading.Timer(0.5, judge).start()
+    row = work(replace(JOB, baseline="", seed=1, measure=STANDARD), 1, quietly)
+    assert callable(row)
+    assert row().values["idle_s"] > 0.4  # type: ignore[operator]
+
+
+def test_what_needs_the_device_is_judged_before_the_next_job(work: Worker) -> None:
+    job = replace(JOB, metrics=Metrics(families=["temporal", "clip"]))
     assert isinstance(work(job, 1, quietly), Row)
 
 

@@ -157,9 +157,9 @@ class Footage:
     def levels(self) -> Levels:
         """Brightness, contrast, sharpness and change of the frames, at full size."""
         singles, changes, before = [], [], None
-        for picture in self.pictures():
+        for levels, picture in zip(self.frames, self.pictures(), strict=True):
             y = luma(picture) * 255
-            ends = (picture == 0) | (picture == 1)
+            ends = torch.tensor(levels, device=self.device) + 1 <= 1  # 255 + 1 is 0 in 8 bits
             share = ends.count_nonzero() / ends.numel()
             singles.append(
                 torch.stack([y.mean(), y.std(correction=0), y.max(), laplacian_variance(y), share])

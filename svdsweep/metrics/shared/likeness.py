@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -118,17 +119,24 @@ def blur(x: Tensor) -> Tensor:
     """Gaussian window of `SSIM_WINDOW_PX` and σ = 1.5 over the valid region; nothing where that is empty."""
     if min(x.shape[-2:]) < SSIM_WINDOW_PX:
         return x[..., :0, :0]
-    ramp = torch.arange(SSIM_WINDOW_PX, dtype=torch.float64) - SSIM_WINDOW_PX // 2
-    window = torch.exp(-(ramp**2) / (2 * 1.5**2))
-    k = (window / window.sum()).to(x)
     n, c, h, w = x.shape
-    across = k.expand(c, 1, 1, -1)
+    across, down = _windows(c, h, x.device, x.dtype)
     if x.device.type != "cpu":
         return F.conv2d(F.conv2d(x, across, groups=c), across.mT, groups=c)
     # on a CPU, down by a matrix, which takes a quarter of the time for a few lines, and across in channels-last memory
-    down = F.pad(k, (0, h - len(k) + 1)).repeat(h - len(k) + 1)[: (h - len(k) + 1) * h].view(-1, h)
     lines = down @ x.permute(0, 2, 3, 1).reshape(n, h, w * c)
     return F.conv2d(lines.view(n, -1, w, c).permute(0, 3, 1, 2), across, groups=c)
+
+
+@lru_cache(maxsize=8)
+def _windows(colours: int, height: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The Gaussian window as the kernels of a convolution (colours, 1, 1, 11) and as the matrix that takes `height`
+    lines to those of the valid region."""
+    ramp = torch.arange(SSIM_WINDOW_PX, dtype=torch.float64) - SSIM_WINDOW_PX // 2
+    window = torch.exp(-(ramp**2) / (2 * 1.5**2))
+    k = (window / window.sum()).to(device, dtype)
+    valid = height - len(k) + 1
+    return k.expand(colours, 1, 1, -1), F.pad(k, (0, valid)).repeat(valid)[: valid * height].view(-1, height)
 
 
 def laplacian_variance(y: Tensor) -> Tensor:
