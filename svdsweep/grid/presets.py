@@ -103,6 +103,9 @@ class Configs:
 def register_schema(help_page: str = "") -> None:
     """Tell Hydra the schema, and what `--help` prints, which is wanted only where that is asked."""
     store = ConfigStore.instance()
+    # Hydra copies all that it reads from before each composition, this too, which is the only one of its kind and hands
+    # out copies itself: half of a composition's time
+    store.__deepcopy__ = lambda _: store  # type: ignore[attr-defined]
     store.store(name="schema", node=_writable(OmegaConf.structured(Config)))
     store.store(group="hydra/help", name="svdsweep", node={"app_name": "svdsweep", "template": help_page})
 
