@@ -9,7 +9,7 @@ import made_up
 import pytest
 
 from svdsweep.config import Memory
-from svdsweep.report import write
+from svdsweep.report import svg, write
 from svdsweep.store.rows import Row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -68,7 +68,9 @@ def made_up_page(tmp_path_factory):
     )
     (folder / "logs").mkdir()
     (folder / "logs" / "bench-1-cpu0.log").write_text(EVIL, encoding="utf-8")
-    return write(folder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(svg, "png", lambda plot, path: None)  # for Markdown, which no browser shows
+        return write(folder)
 
 
 def open_page(browser, page):
