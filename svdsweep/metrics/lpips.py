@@ -98,7 +98,10 @@ def load(path: Path) -> Any:
     import lpips
     import torch
 
-    with warnings.catch_warnings(action="ignore"), _undrawn():  # lpips uses arguments that torchvision warns about
+    with (
+        warnings.catch_warnings(action="ignore"),
+        _undrawn(),
+    ):  # lpips uses arguments that torchvision warns about
         model = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)

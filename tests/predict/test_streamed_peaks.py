@@ -40,7 +40,10 @@ def decode(job: Job, **knobs: object) -> Stage:
 @pytest.mark.parametrize(
     ("offload", "dtype"),
     [
-        *(pytest.param(offload, "float16", marks=pytest.mark.slow) for offload in ("none", "model", "group_block")),
+        *(
+            pytest.param(offload, "float16", marks=pytest.mark.slow)
+            for offload in ("none", "model", "group_block")
+        ),
         ("sequential", "float16"),
         ("group_leaf", "float16"),
         ("streamed", "float16"),
