@@ -85,7 +85,7 @@ def start_driver(folder, jobs, system="this one", clock_step_s=0, prefix=(), **o
 
 
 def sweep_on(system, folder, jobs, **options):
-    """A sweep of (seed, does) pairs to its end, on an emulated system in a process of its own; all rows of the folder."""
+    """A sweep of (seed, does) pairs to its end, if emulated in a process of its own; all rows of the folder."""
     if system == SYSTEMS[0]:
         sweep(folder, [fakes.job(seed, does) for seed, does in jobs], cpu(**options))
     else:
