@@ -32,11 +32,12 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def no_png(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports draw their plots once, for the page."""
+def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots of reports are made, but not drawn, which takes most of a report's time."""
     from svdsweep.report import svg
 
     monkeypatch.setattr(svg, "png", lambda plot, path: None)
+    monkeypatch.setattr(svg, "inline", lambda plot: "<svg></svg>")
 
 
 def pytest_collectstart() -> None:

@@ -82,7 +82,7 @@ def test_a_wider_grid_runs_only_what_is_new(
     assert sweep.folder == runs / "endings"
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_job_is_reported(runs: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(runs / name)]) == 0

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from svdsweep.cli import main
 
@@ -23,6 +22,8 @@ def test_it_uses_the_public_face_alone():
 
 
 def outputs(folder, monkeypatch):
+    from nbclient import NotebookClient  # brings jupyter, for which all other tests would wait
+
     monkeypatch.setenv("SVDSWEEP_FOLDER", str(folder))
     notebook = nbformat.read(PATH, as_version=4)
     NotebookClient(

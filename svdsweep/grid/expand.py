@@ -165,6 +165,8 @@ def _sweep_config(presets: Configs, asked: _Asked) -> Config:
         value = f"'{','.join(values)}'" if key == DEVICES else values[0]
         (choices if key in presets.groups else plain).append(f"{key}={value}")
     cfg = presets.compose([*asked.experiments, *choices])
+    if plain:
+        cfg = cfg.copy()
     for override in presets.parse(plain):
         converted(cfg, override.key_or_group, override.value())
     config: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]

@@ -38,9 +38,12 @@ class Base:
     cfg: DictConfig
     job: Job | None
     """None where values depend on one another, or only some of the plain values make it valid."""
-    scratch: DictConfig
-    """A copy on which values are tried and converted; what is left there does not matter."""
     values: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    @cached_property
+    def scratch(self) -> DictConfig:
+        """A copy on which values are tried and converted; what is left there does not matter."""
+        return self.cfg.copy()
 
 
 class Points:
@@ -120,7 +123,7 @@ class Points:
                 job = None if "${" in OmegaConf.to_yaml(cfg) else OmegaConf.to_object(cfg).job  # type: ignore[union-attr]
             except UserError:
                 job = None
-            self._bases[groups] = Base(cfg, job, cfg.copy())
+            self._bases[groups] = Base(cfg, job)
         return self._bases[groups]
 
     def _value(self, base: Base, key: str, text: str) -> Any:

@@ -82,7 +82,7 @@ def test_what_a_spreadsheet_would_compute_is_text(text, cell):
     assert inert(table)["total_s"].tolist() == [-1.5, 2.0]
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 def test_no_table_of_a_sweep_holds_a_formula(tmp_path):
     strategies = {"baseline": Memory(), "=1+1": Memory(name="=1+1", offload="model")}
     made_up.sweep(tmp_path / "s", range(3), (60,), strategies, change=lambda row: replace(row, error="@x"))

@@ -32,7 +32,7 @@ def false_alarms(sweeps: int, **machine: Any) -> float:
     ids=["noise of runs", "noise of turns", "one round"],
 )
 def test_equal_strategies_get_a_verdict_in_at_most_five_percent_of_sweeps(machine):
-    assert false_alarms(40, **machine) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 40)
+    assert false_alarms(25, **machine) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 25)
 
 
 @pytest.mark.slow
@@ -53,11 +53,9 @@ def test_equal_strategies_get_a_verdict_in_at_most_five_percent_of_2000_sweeps(c
 
 @pytest.mark.parametrize("ratio", [1.1, 1 / 1.1])
 def test_ten_percent_are_found_among_nine_strategies_at_the_noise_of_a_gpu(ratio):
-    found = [
-        turns.rigorous(seed, count=9, noise=0.01, between=0.005, ratios={3: ratio}) for seed in range(10)
-    ]
+    found = [turns.rigorous(seed, count=9, noise=0.01, between=0.005, ratios={3: ratio}) for seed in range(6)]
     told = [s.latency.verdict for sweep in found for s in sweep if s.name == "strategy 3"]
-    assert told.count("slower" if ratio > 1 else "faster") >= 9
+    assert told.count("slower" if ratio > 1 else "faster") >= 5
 
 
 def rounds_of(*logs: float) -> Estimate:

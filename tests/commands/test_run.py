@@ -27,7 +27,7 @@ from svdsweep.runner.contract import Watch
 from svdsweep.store.manifest import read_manifest
 from svdsweep.store.rows import Row, Store, rows_of
 
-FEW = ("num_inference_steps=2", "num_frames=6", "runner.devices=cpu")
+FEW = ("num_inference_steps=2", "num_frames=6", "runner.devices=cpu", "runner.workers_per_device=1")
 
 
 def svdsweep(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":

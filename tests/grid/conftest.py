@@ -9,6 +9,6 @@ from svdsweep.grid import presets
 def nothing_composed():
     """So a composition that is wrong is seen here, whoever composed the same line before."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(presets, "PACKAGED", {})
+        patched.setattr(presets, "PACKAGED", presets.Known())
         presets.register_schema.cache_clear()
         yield

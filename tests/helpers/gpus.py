@@ -119,6 +119,7 @@ def computing(patch: pytest.MonkeyPatch, kind: str) -> Iterator[torch.device]:
         card = SimpleNamespace(name="A card", total_memory=16 * GIB, uuid="aa", major=9, minor=0)
     answers: dict[str, Any] = {
         "is_available": lambda: True,
+        "device_count": lambda: 1,
         "get_device_properties": lambda _: card,
         "Event": Event,
         "synchronize": lambda *_: None,

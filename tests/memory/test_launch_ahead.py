@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 VALUE = torch.ops.aten._local_scalar_dense.default
-STEPS = 3
+STEPS = 2
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 48, 3), dtype=np.uint8))
 
 
@@ -33,7 +33,7 @@ def run(pipe: Any, scale: float = 2.0) -> Any:
         PICTURE,
         height=32,
         width=48,
-        num_frames=3,
+        num_frames=2,
         num_inference_steps=STEPS,
         min_guidance_scale=1.0,
         max_guidance_scale=scale,

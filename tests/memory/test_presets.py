@@ -53,7 +53,7 @@ HERE = {
     "smallest": ["memory.offload_stream=false", "memory.offload_record_stream=false"],
 }
 """What of a preset that needs a GPU can be run without one."""
-ON_THE_LINE = ("num_frames=6", "num_inference_steps=2", "height=32", "width=64", "metrics=none")
+ON_THE_LINE = ("num_frames=4", "num_inference_steps=2", "height=32", "width=64", "metrics=none")
 
 
 def job_of(preset: str, *more: str) -> Job:

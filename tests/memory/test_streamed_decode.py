@@ -83,17 +83,16 @@ def test_frames_are_those_of_a_decode_of_all_together(
 
 
 def test_25_frames_of_the_embedded_model_too(tiny: Any) -> None:
-    z = latents(25, 4, 4, channels=tiny.config.latent_channels)
+    z = latents(25, 2, 3, channels=tiny.config.latent_channels)
     whole = tiny.decode(z, num_frames=25).sample
     assert differ(streamed(tiny).vae.decode(z, num_frames=25).sample, whole) <= WITHIN
 
 
 def test_25_frames_keep_what_chunks_of_them_do_not(like_svd: Any) -> None:
-    z = latents(25, 3, 4)
+    z = latents(25, 2, 3)
     whole = like_svd.decode(z, num_frames=25).sample
-    for chunk in (1, 8):
-        parts = [like_svd.decode(c, num_frames=len(c)).sample for c in z.split(chunk)]
-        assert differ(torch.cat(parts), whole) > 1000 * WITHIN
+    parts = [like_svd.decode(c, num_frames=len(c)).sample for c in z.split(8)]
+    assert differ(torch.cat(parts), whole) > 1000 * WITHIN
     assert differ(streamed(like_svd, PART).vae.decode(z, num_frames=25).sample, whole) <= WITHIN
 
 

@@ -133,6 +133,7 @@ def test_spearman_shares_the_rank_of_ties() -> None:
     assert measures.spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
 
 
+@pytest.mark.slow
 def test_the_camera_pans_over_a_photograph_that_was_not_trained_on(
     pipeline: StableVideoDiffusionPipeline,
 ) -> None:

@@ -40,10 +40,11 @@ def decode(job: Job, **knobs: object) -> Stage:
 @pytest.mark.parametrize(
     ("offload", "dtype"),
     [
-        ("none", "float16"),
-        ("model", "float16"),
+        *(
+            pytest.param(offload, "float16", marks=pytest.mark.slow)
+            for offload in ("none", "model", "group_block")
+        ),
         ("sequential", "float16"),
-        ("group_block", "float16"),
         ("group_leaf", "float16"),
         ("streamed", "float16"),
         ("streamed", "float32"),

@@ -9,7 +9,7 @@ import made_up
 import pytest
 
 from svdsweep.config import Memory
-from svdsweep.report import write
+from svdsweep.report import svg, write
 from svdsweep.store.rows import Row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -68,7 +68,9 @@ def made_up_page(tmp_path_factory):
     )
     (folder / "logs").mkdir()
     (folder / "logs" / "bench-1-cpu0.log").write_text(EVIL, encoding="utf-8")
-    return write(folder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(svg, "png", lambda plot, path: None)  # for Markdown, which no browser shows
+        return write(folder)
 
 
 def open_page(browser, page):
@@ -239,6 +241,7 @@ def test_the_page_of_a_sweep_that_really_ran(browser, tmp_path):
 
 
 @needs_chromium
+@pytest.mark.usefixtures("no_drawing")
 def test_a_defective_video_is_marked_where_it_plays(browser, tmp_path):
     def black(row):
         broken = row.job.seed == 1 and row.job.motion_bucket_id == 60

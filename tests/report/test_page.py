@@ -74,7 +74,7 @@ def test_nothing_outside_the_folder_is_named(reported):
         assert address not in page
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 def test_an_oom_and_a_failure_stand_in_table_and_markdown(tmp_path):
     def spoil(row: Row) -> Row:
         if row.job.memory.name == "compile":
@@ -99,14 +99,14 @@ def test_an_oom_and_a_failure_stand_in_table_and_markdown(tmp_path):
     assert "[x](http" not in markdown
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 def test_a_page_of_failures_says_that_no_job_ended_well(tmp_path):
     made_up.sweep(tmp_path, change=lambda r: Row(r.job, "crashed", error="killed", phase="load"))
     assert "No job ended well" in text_of(write(tmp_path))
     assert (tmp_path / "report.md").exists()
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 def test_damaged_input_gives_a_page_that_says_what_is_missing(tmp_path):
     def bare(r: Row) -> Row:
         lost = {"video": f"videos/{r.key}.mp4", "contact_sheet": f"sheets/{r.key}.png"}

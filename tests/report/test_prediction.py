@@ -130,7 +130,7 @@ def test_the_section_has_every_note_and_each_number_in_its_place(monkeypatch):
     assert [label.get_text() for label in labels] == ["b\nA", "a\nA", "a\nB"]
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 def test_gpus_are_told_apart(tmp_path):
     foresee("baseline", 1.0)
 
@@ -166,7 +166,7 @@ def test_what_was_not_predicted_is_on_request(tmp_path, capsys):
     assert read(tmp_path)["NVIDIA RTX 4090"].rows == 6
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 def test_without_a_gpu_that_counted_there_is_no_section_but_its_reason(tmp_path):
     foresee("baseline", 1.0)
     made_up.sweep(
@@ -183,7 +183,7 @@ def test_without_a_gpu_that_counted_there_is_no_section_but_its_reason(tmp_path)
     assert "Prediction against" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 def test_a_decode_that_follows_free_memory_has_no_prediction_to_meet(tmp_path):
     made_up.sweep(tmp_path, decode_chunk_size="auto")
     assert "decode_chunk_size=auto decodes, only the run knows" in write(tmp_path).read_text(encoding="utf-8")

@@ -68,7 +68,7 @@ def test_every_fault_at_once_gives_a_row_each_and_touches_no_other_job(folder, s
 @pytest.mark.parametrize("does", ["raise", "oom", "kill", "hang", *HELD])  # one of each kind; the rest, above
 def test_one_fault_among_twelve_jobs(folder, does):
     jobs = [fakes.job(i, does if i == 4 else "") for i in range(12)]
-    rows = sweep(folder, jobs, cpu(timeout_s=1))
+    rows = sweep(folder, jobs, cpu(1, timeout_s=1))
     assert len(rows) == 12
     assert {row.job.seed: row.status for row in rows} == dict.fromkeys(range(12), "ok") | {
         4: (MATRIX | HELD)[does]
@@ -76,7 +76,7 @@ def test_one_fault_among_twelve_jobs(folder, does):
     bad = next(row for row in rows if row.job.seed == 4)
     if bad.status in ("crashed", "timeout"):
         assert [line for line in bad.error.splitlines() if line.startswith("working")] == ["working on 4"]
-    again = sweep(folder, jobs, cpu(timeout_s=1))
+    again = sweep(folder, jobs, cpu(1, timeout_s=1))
     assert [(row.job.seed, row.status, row.attempt) for row in again] == (
         [] if bad.final else [(4, bad.status, 2)]
     )

@@ -56,7 +56,7 @@ def text_of(folder):
     return b"".join(path.read_bytes() for path in files).decode("latin-1")
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 def test_nothing_that_rows_name_is_imported(tmp_path, monkeypatch):
     (tmp_path / "stranger.py").write_text("COLUMNS = ()", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
@@ -72,7 +72,7 @@ def test_nothing_that_rows_name_is_imported(tmp_path, monkeypatch):
     assert "stranger" not in sys.modules
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 def test_a_page_shows_nothing_and_leads_to_nothing_that_lies_elsewhere(sweep, elsewhere, capsys):
     rewrite(sweep, contact_sheet=str(elsewhere / "white.png"), video="//host/share/x.mp4")
     Store(sweep, "w").append(Row(made_up.job(seed=9), "failed"))
@@ -258,7 +258,7 @@ def test_ten_thousand_hostile_sweeps(tmp_path, monkeypatch, cases, verbs):
     attack(tmp_path / "attack", cases, verbs)
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("no_drawing")
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes on Linux alone")
 def test_names_of_files_may_be_any_bytes(tmp_path):
     folder = tmp_path / os.fsdecode(b"\xff \n$\\frac{$ <b>\x1b[2J=")

@@ -22,7 +22,6 @@ from svdsweep.worker.contract import Slot
 from svdsweep.worker.worker import Worker, load
 
 LINE = ["num_frames=2", "num_inference_steps=1", "height=32", "width=64", "metrics=none", "measure.repeats=2"]
-(JOB,) = expand(LINE).jobs
 Act = Callable[[Nvml, str], None]
 
 
@@ -39,7 +38,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
 
 @pytest.fixture
 def row_of(monkeypatch: pytest.MonkeyPatch, work: Worker) -> Callable[..., Row]:
-    def run(act: Act, job: Job = JOB, **how: Any) -> Row:
+    (plain,) = expand(LINE).jobs
+
+    def run(act: Act, job: Job = plain, **how: Any) -> Row:
         set_up = {"nvmlDeviceGetPersistenceMode": 0, "nvmlDeviceGetCurrPcieLinkWidth": 8}
         fake = install(monkeypatch, **set_up, **how)
         return work(job, 1, lambda phase, _: act(fake, phase))
