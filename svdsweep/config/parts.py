@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from svdsweep.config.adapters import NONE
 from svdsweep.config.rules import Checked, knob
+
+OWN = "own"
+"""A network that is the model's own."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,23 @@ class Model(Checked):
     )
     max_num_frames: int = knob(
         14, "Frames the model was trained for; more is allowed, with a warning.", low=1
+    )
+    unet: str = knob(
+        OWN,
+        "Another UNet than that of model.source (`own`): a folder in diffusers' layout or a trainer's (checkpoint-1000), "
+        "a safetensors file, a hub id, or a file there (`owner/name:file.safetensors`).",
+    )
+    unet_revision: str | None = knob(
+        None, "Hub branch, tag or commit of model.unet; resolved before anything runs."
+    )
+    lora: str = knob(
+        NONE,
+        "LoRA added to the UNet's weights: safetensors, a trainer's folder, or a file on the hub (as model.unet). "
+        "`a.safetensors:0.5+b.safetensors` joins two, the first at half; commas sweep; `none`.",
+    )
+    lora_scale: float = knob(1.0, "How much of model.lora is added; 0 is the model without.")
+    lora_revision: str | None = knob(
+        None, "Hub branch, tag or commit of model.lora; resolved before anything runs."
     )
 
 
