@@ -39,7 +39,7 @@ class Model(Checked):
     )
     unet: str = knob(
         OWN,
-        "Another UNet than that of model.source (`own`): a folder in diffusers' layout or a trainer's (checkpoint-1000), "
+        "Another UNet than that of model.source (`own`): a folder in diffusers' layout, a trainer's checkpoint-1000, "
         "a safetensors file, a hub id, or a file there (`owner/name:file.safetensors`).",
     )
     unet_revision: str | None = knob(

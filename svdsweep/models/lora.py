@@ -8,7 +8,6 @@ import dataclasses
 import json
 import math
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,9 @@ from svdsweep.errors import UserError
 from svdsweep.models import pieces
 from svdsweep.models.contents import STORED, as_first, as_shape, read_weights
 from svdsweep.models.headers import Tensor
-from svdsweep.models.judge import unreadable, whats
 from svdsweep.models.layout import PICKLES, Fault
-from svdsweep.models.mistaken import GGUF, TO_SAFETENSORS
 from svdsweep.models.original import UNET, origins
-from svdsweep.models.pieces import Piece
+from svdsweep.models.pieces import Piece, Wrong, no_safetensors, sound, without
 from svdsweep.models.single import ENDS
 from svdsweep.models.tensors import Shape, expected
 
@@ -47,13 +44,14 @@ PREFIX = re.compile(
 ENDING = re.compile(
     r"(?P<layer>.+?)(?:\.lora_(?P<peft>[AB])(?:\.\w+)?|[._]lora[._](?P<way>down|up))\.weight|(?P<scaled>.+)\.alpha"
 )
-UP = ("B", "up")
+ROLES = {"A": "down", "B": "up", "down": "down", "up": "up", None: "alpha"}
+"""What a tensor is to its layer, by the words of its ending."""
 OTHER_FORMS = {
-    "LoHa": ".hada_w",
-    "LoKr": ".lokr_w",
+    "LoHa": (".hada_w",),
+    "LoKr": (".lokr_w",),
     "DoRA": ("dora_scale", "lora_magnitude_vector"),
-    "LoCon in three factors": ".lora_mid.",
-    "(IA)³": ".on_input",
+    "LoCon in three factors": (".lora_mid.",),
+    "(IA)³": (".on_input",),
 }
 """What is no product of two matrices for each layer, by a sign in its names."""
 OF_TEXT = ("lora_te", "text_encoder", "te1_", "te2_")
@@ -131,46 +129,25 @@ def _pieces(model: Model) -> list[tuple[Piece, Lora]]:
 
 def judged(piece: Piece, place: Path, weight: float, config: Mapping[str, Any]) -> Adapter:
     """A LoRA each of whose tensors fits a layer of the UNet. Raises UserError with what is wrong, in one paragraph."""
-    try:
-        looked = _look(place, weight, config)
-    except OSError as e:
-        raise unreadable(place, e) from e
-    if isinstance(looked, Adapter):
-        return looked
-    cures = " ".join(dict.fromkeys(fault.cure for fault in looked))
-    raise UserError(f"{piece.said}: {whats(looked)}. {cures}")
+    return pieces.judged(piece, place, lambda: _look(place, weight, config))
 
 
-def _look(place: Path, weight: float, config: Mapping[str, Any]) -> Adapter | list[Fault]:
+def _look(place: Path, weight: float, config: Mapping[str, Any]) -> Adapter:
+    """Raises Wrong and OSError."""
     file = _file_in(place) if place.is_dir() else place
-    if isinstance(file, Fault):
-        return [file]
     if file.suffix not in ENDS:
-        return [_no_safetensors(file)]
-    there = read_weights(file.parent, file.name)
-    if isinstance(there, Fault):
-        return [there]
-    if fault := _another_kind(file.name, there):
-        return [fault]
-    shapes = expected("unet", config)
-    layers = names_of_layers(config)
-    parts, unmatched = _by_layer(there, layers)
-    if unmatched:
-        what = f"{len(unmatched)} of the {len(there)} tensors of {file.name} fit no layer of the UNet"
-        cure = f"It was trained for another model, or by a program that is not known here. {ALLOWED}"
-        return [Fault(f"{what} ({as_first(unmatched)})", cure)]
-    if halves := [layer for layer, names in parts.items() if not {"down", "up"} <= names.keys()]:
-        what = f"{file.name} has only one of the two matrices of {len(halves)} layers ({as_first(halves)})"
-        return [Fault(what, "Save or copy it again, whole.")]
-    if faults := _of_shapes(file.name, parts, there, shapes):
-        return faults
+        raise Wrong(no_safetensors(KEY, file, ALLOWED))
+    there = sound(read_weights(file.parent, file.name))
+    without(_another_kind(file, there))
+    parts = _by_layer(file.name, there, names_of_layers(config))
+    without(_of_shapes(file.name, parts, there, expected("unet", config)))
     settings = _settings(file)
     if settings.get("use_dora"):
-        return [Fault(f"{file.name} is a DoRA, by its settings", MERGED)]
+        raise Wrong(Fault(f"{file.name} is a DoRA, by its settings", MERGED))
+    ranks = {layer: there[names["down"]].shape[0] for layer, names in parts.items()}
     pairs = {
-        layer: Pair(n["down"], n["up"], n.get("alpha"), _factor(layer, rank, settings), rank)
+        layer: Pair(n["down"], n["up"], n.get("alpha"), _factor(layer, ranks[layer], settings), ranks[layer])
         for layer, n in parts.items()
-        for rank in [there[n["down"]].shape[0]]
     }
     return Adapter(file, weight, pairs)
 
@@ -188,21 +165,26 @@ def names_of_layers(config: Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
-def _by_layer(there: Iterable[str], layers: Mapping[str, str]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """The tensors of each layer as `down`, `up` and `alpha`, and those that belong to none."""
+def _by_layer(file: str, there: Iterable[str], layers: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The tensors of each layer as `down`, `up` and `alpha`. Raises Wrong where one belongs to none, or is missing."""
     parts: dict[str, dict[str, str]] = {}
     unmatched = []
     for name in there:
         match = ENDING.fullmatch(name)
-        layer = layers.get(_plain(match["layer"] or match["scaled"])) if match else None
-        if not match or not layer:
+        if not (match and (layer := layers.get(_plain(match["layer"] or match["scaled"])))):
             unmatched.append(name)
             continue
-        role = "alpha" if match["scaled"] else "up" if (match["peft"] or match["way"]) in UP else "down"
-        if role in parts.setdefault(layer, {}):
+        if parts.setdefault(layer, {}).setdefault(ROLES[match["peft"] or match["way"]], name) != name:
             unmatched.append(name)
-        parts[layer][role] = name
-    return parts, unmatched
+    if unmatched:
+        what = f"{len(unmatched)} tensors of {file} fit no layer of the UNet ({as_first(unmatched)})"
+        raise Wrong(
+            Fault(what, f"It was trained for another model, or by a program not known here. {ALLOWED}")
+        )
+    if halves := [layer for layer, names in parts.items() if not {"down", "up"} <= names.keys()]:
+        what = f"{file} has only one of the two matrices of {len(halves)} layers ({as_first(halves)})"
+        raise Wrong(Fault(what, "Save or copy it again, whole."))
+    return parts
 
 
 def _plain(name: str) -> str:
@@ -259,34 +241,28 @@ def _settings(file: Path) -> dict[str, Any]:
     return {name.removeprefix("unet."): value for name, value in settings.items()}
 
 
-def _file_in(folder: Path) -> Path | Fault:
-    """The file of a folder that diffusers, peft or a trainer wrote."""
+def _file_in(folder: Path) -> Path:
+    """The file of a folder that diffusers, peft or a trainer wrote, or a pickle there. Raises Wrong and OSError."""
     if file := next((folder / name for name in FILES if (folder / name).is_file()), None):
         return file
-    files = sorted(path.name for path in folder.iterdir() if path.suffix in ENDS)
-    if files:
-        return Fault(f"which file is meant of {as_first(files)}", f"Give it: {KEY}={folder / files[0]}.")
-    if pickle := next((path for path in sorted(folder.iterdir()) if path.suffix in PICKLES), None):
-        return _no_safetensors(pickle)
-    return Fault(f"there is no LoRA in {folder}", ALLOWED)
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    if files := [path for path in paths if path.suffix in ENDS]:
+        give = f"A LoRA of another name is given by its own path: {KEY}={files[0]}."
+        raise Wrong(Fault(f"{folder} holds {as_first(path.name for path in files)}", give))
+    if pickle := next((path for path in paths if path.suffix in PICKLES), None):
+        return pickle
+    raise Wrong(Fault(f"there is no LoRA in {folder}", ALLOWED))
 
 
-def _another_kind(name: str, there: Mapping[str, Tensor]) -> Fault | None:
+def _another_kind(file: Path, there: Mapping[str, Tensor]) -> list[Fault]:
     """The fault of a file that is no LoRA, or another kind of adapter, told by its names."""
     for form, signs in OTHER_FORMS.items():
-        if any(sign in key for key in there for sign in ([signs] if isinstance(signs, str) else signs)):
-            return Fault(f"{name} is a {form}, not a LoRA of two matrices a layer", MERGED)
+        if any(sign in key for key in there for sign in signs):
+            return [Fault(f"{file.name} is a {form}, not a LoRA of two matrices a layer", MERGED)]
     if any(key.startswith(OF_TEXT) for key in there):
-        what = f"{name} changes a text encoder too, which SVD has not"
-        return Fault(what, f"It was trained for a model of pictures. {ALLOWED}")
+        what = f"{file.name} changes a text encoder too, which SVD has not"
+        return [Fault(what, f"It was trained for a model of pictures. {ALLOWED}")]
     if not any(ENDING.fullmatch(key) for key in there):
-        cure = f"If it is a whole UNet, give it as model.unet={name}. {ALLOWED}"
-        return Fault(f"{name} holds no LoRA ({as_first(there)})", cure)
-    return None
-
-
-def _no_safetensors(path: Path) -> Fault:
-    if path.suffix in PICKLES:
-        cure = TO_SAFETENSORS.format(path=shlex.quote(str(path)), key=KEY)
-        return Fault(f"{path.name} is a pickle, which is never read: it may run any code", cure)
-    return Fault(f"{path.name} is no safetensors file", GGUF if path.suffix == ".gguf" else ALLOWED)
+        cure = f"If it is a whole UNet, give it as model.unet={file}. {ALLOWED}"
+        return [Fault(f"{file.name} holds no LoRA ({as_first(there)})", cure)]
+    return []

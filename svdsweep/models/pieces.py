@@ -1,17 +1,22 @@
 """Where a part of a model lies that is given by itself, another UNet or a LoRA: here, or on the hub. No torch."""
 
 import re
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from svdsweep.config import Model
 from svdsweep.errors import UserError
 from svdsweep.models import fingerprint
 from svdsweep.models.hub import ANSWER_TIMEOUT_S, snapshot
-from svdsweep.models.judge import unreadable
-from svdsweep.models.mistaken import beside
+from svdsweep.models.judge import cures, unreadable, whats
+from svdsweep.models.layout import PICKLES, Fault
+from svdsweep.models.mistaken import GGUF, TO_SAFETENSORS, beside
 from svdsweep.store.files import absolute
 
+T = TypeVar("T")
 ON_HUB = re.compile(r"([\w.-]+/[\w.-]+)(?::([^:\\]+))?", re.ASCII)
 
 
@@ -30,6 +35,45 @@ class Piece:
     def said(self) -> str:
         """The beginning of a sentence about it."""
         return f"{self.key}={self.text}"
+
+
+class Wrong(Exception):
+    """What is wrong with a part, on its way to the refusal."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__(*faults)
+        self.faults = list(faults)
+
+
+def sound(read: T | Fault) -> T:
+    """What was read. Raises Wrong."""
+    if isinstance(read, Fault):
+        raise Wrong(read)
+    return read
+
+
+def without(faults: Sequence[Fault]) -> None:
+    """Raises Wrong where there is any fault."""
+    if faults:
+        raise Wrong(*faults)
+
+
+def judged(piece: Piece, place: Path, look: Callable[[], T]) -> T:
+    """What a look at a part's place found. Raises UserError with what is wrong, in one paragraph."""
+    try:
+        return look()
+    except Wrong as e:
+        raise UserError(f"{piece.said}: {whats(e.faults)}. {cures(e.faults, str(place))}") from e
+    except OSError as e:
+        raise unreadable(place, e) from e
+
+
+def no_safetensors(key: str, path: Path, allowed: str) -> Fault:
+    """The fault of a file that is not read, and what makes one of it that is."""
+    if path.suffix in PICKLES:
+        cure = TO_SAFETENSORS.format(path=shlex.quote(str(path)), key=key)
+        return Fault(f"{path.name} is a pickle, which is never read: it may run any code", cure)
+    return Fault(f"{path.name} is no safetensors file", GGUF if path.suffix == ".gguf" else allowed)
 
 
 def locate(piece: Piece) -> Path | None:

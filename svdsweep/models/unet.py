@@ -1,7 +1,6 @@
 """Another UNet in the place of a model's own: found, and judged by its headers; without torch."""
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,11 @@ from typing import Any
 
 from svdsweep.config import Model
 from svdsweep.config.parts import OWN
-from svdsweep.errors import UserError
 from svdsweep.models import pieces
 from svdsweep.models.architectures import architecture
 from svdsweep.models.contents import (
     UNREAD,
+    as_first,
     of_class,
     of_numbers,
     of_tensors,
@@ -22,11 +21,9 @@ from svdsweep.models.contents import (
     shard_files,
 )
 from svdsweep.models.headers import Tensor
-from svdsweep.models.judge import unreadable, whats
 from svdsweep.models.layout import CONFIGS, PICKLES, WEIGHTS, Fault, variants, weights_of
-from svdsweep.models.mistaken import GGUF, TO_SAFETENSORS
 from svdsweep.models.original import NOT_READ, UNET, VAE, Origin, origins
-from svdsweep.models.pieces import Piece
+from svdsweep.models.pieces import Piece, Wrong, no_safetensors, sound, without
 from svdsweep.models.single import ENDS, of_network, of_types
 from svdsweep.models.tensors import expected
 
@@ -41,6 +38,8 @@ ORIGINAL = (UNET, "diffusion_model.", "")
 FIRST = "input_blocks.0.0.weight"
 BESIDE = (VAE, "conditioner.")
 """The other networks of a checkpoint, of which the UNet alone is read."""
+OF_PICTURES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
+"""What a UNet of pictures belongs to, by the width of what it attends to."""
 Configs = Mapping[str, Mapping[str, Any]]
 
 
@@ -52,7 +51,6 @@ class Found:
     files: tuple[Path, ...]
     origins: Mapping[str, Origin]
     """Where each tensor lies, by its name in diffusers."""
-    doubt: str = ""
 
 
 def piece_of(model: Model) -> Piece:
@@ -95,70 +93,51 @@ def configs_of(model: Model) -> Configs:
 
 def judged(piece: Piece, place: Path, variant: str | None, configs: Configs) -> Found:
     """A UNet that is whole and fits the networks around it. Raises UserError with what is wrong, in one paragraph."""
-    try:
-        looked = _of_file(place, configs) if place.is_file() else _of_folder(place, variant, configs)
-    except OSError as e:
-        raise unreadable(place, e) from e
-    if isinstance(looked, Found):
-        return looked
-    cures = " ".join(dict.fromkeys(fault.cure for fault in looked))
-    raise UserError(f"{piece.said}: {whats(looked)}. {cures}")
+    if place.is_file():
+        return pieces.judged(piece, place, lambda: _of_file(place, configs["unet"]))
+    return pieces.judged(piece, place, lambda: _of_folder(place, variant, configs))
 
 
-def _of_folder(folder: Path, variant: str | None, configs: Configs) -> Found | list[Fault]:
-    """The UNet of a folder that has it, or that has one in unet/."""
-    doubt = ""
-    if not (folder / "config.json").is_file() and (folder / "unet").is_dir():
-        if (folder / "unet_ema").is_dir():
-            doubt = f"{KEY}={folder}: unet/ is read; {folder / 'unet_ema'} holds its mean over the training."
-        folder = folder / "unet"
-    config = read_config(folder, "config.json") if (folder / "config.json").is_file() else None
-    if config is None:
-        return [Fault(f"there is no config.json in {folder}", _instead(folder))]
-    if isinstance(config, Fault):
-        return [config]
-    if faults := of_class("unet", config) or of_numbers({**configs, "unet": config}):
-        return faults
+def _of_folder(place: Path, variant: str | None, configs: Configs) -> Found:
+    """The UNet of a folder that has it, or that has one in unet/ or unet_ema/. Raises Wrong and OSError."""
+    folders = (place, place / "unet", place / "unet_ema")
+    folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
+    if not folder:
+        raise Wrong(Fault(f"there is no config.json in {place}", _instead(place)))
+    config = sound(read_config(folder, "config.json"))
+    without(of_class("unet", config) or of_numbers({**configs, "unet": config}))
     names = {f"unet/{path.name}" for path in folder.iterdir() if path.is_file()}
     kinds = dict.fromkeys((variant, None, *sorted(filter(None, variants(names, "unet")))))
     read = next((weights for kind in kinds if (weights := weights_of(names, "unet", kind))), None)
     if not read:
-        return [Fault(f"there are no weights in {folder}", _instead(folder))]
+        raise Wrong(Fault(f"there are no weights in {folder}", _instead(folder)))
     name = f"{folder.name}/{Path(read.name).name}"
-    tensors = read_weights(folder.parent, name)
-    if isinstance(tensors, Fault):
-        return [tensors]
-    if faults := of_tensors("unet", name, tensors, {"unet": config}):
-        return faults
-    return Found(config, shard_files(folder.parent, name), _as_they_are(config), doubt)
+    without(of_tensors("unet", name, sound(read_weights(folder.parent, name)), {"unet": config}))
+    return Found(config, shard_files(folder.parent, name), _as_they_are(config))
 
 
-def _of_file(path: Path, configs: Configs) -> Found | list[Fault]:
-    """The UNet of a single file, under diffusers' names or Stability's, of the sizes that the model's own has."""
+def _of_file(path: Path, config: Mapping[str, Any]) -> Found:
+    """The UNet of a single file, under diffusers' names or Stability's, of the sizes that the model's own has. Raises
+    Wrong and OSError."""
     if path.suffix not in ENDS:
-        return [_no_safetensors(path)]
-    there = read_weights(path.parent, path.name)
-    if isinstance(there, Fault):
-        return [there]
-    config = configs["unet"]
-    if fault := _another_kind(path.name, there):
-        return [fault]
+        raise Wrong(no_safetensors(KEY, path, ALLOWED))
+    there = sound(read_weights(path.parent, path.name))
+    without(_another_kind(path, there))
     prefix = next((prefix for prefix in ORIGINAL if f"{prefix}{FIRST}" in there), None)
     if prefix is None:
-        faults = of_tensors("unet", path.name, there, configs)
-        return faults or Found(config, (path,), _as_they_are(config))
+        without(of_tensors("unet", path.name, there, {"unet": config}))
+        return Found(config, (path,), _as_they_are(config))
     found = {
         name: dataclasses.replace(origin, name=prefix + origin.name.removeprefix(UNET))
         for name, origin in origins("unet", config, there.keys()).items()
     }
     wanted = {origin.name: origin for origin in found.values()}
-    faults = of_network(path.name, "unet", wanted, there)
-    faults += of_types(path.name, {"unet": {there[name].dtype for name in wanted.keys() & there.keys()}})
-    spare = [name for name in sorted(there.keys() - wanted.keys()) if not _of_another_network(name)]
-    if spare and not faults:
-        what = f"{path.name} holds {len(spare)} tensors that the UNet has not ({', '.join(spare[:3])})"
-        faults = [Fault(what, f"No weight is passed over in silence. {ALLOWED}")]
-    return faults or Found(config, (path,), found)
+    without(of_network(path.name, "unet", wanted, there))
+    without(of_types(path.name, {"unet": {there[name].dtype for name in wanted}}))
+    if spare := [name for name in sorted(there.keys() - wanted.keys()) if not _of_another_network(name)]:
+        what = f"{path.name} holds {len(spare)} tensors that the UNet has not ({as_first(spare)})"
+        raise Wrong(Fault(what, f"No weight is passed over in silence. {ALLOWED}"))
+    return Found(config, (path,), found)
 
 
 def _as_they_are(config: Mapping[str, Any]) -> dict[str, Origin]:
@@ -169,41 +148,29 @@ def _of_another_network(name: str) -> bool:
     return name.startswith(BESIDE) or name in UNREAD or bool(NOT_READ.match(name))
 
 
-def _another_kind(name: str, there: Mapping[str, Tensor]) -> Fault | None:
+def _another_kind(path: Path, there: Mapping[str, Tensor]) -> list[Fault]:
     """The fault of a file that is something else than a UNet over time, told by its names."""
     if any("lora" in key.lower() for key in there):
-        return Fault(f"{name} is an adapter (LoRA), by its names", f"Give it as model.lora={name}.")
-    blocks = [key for key in there if "input_blocks." in key or "down_blocks." in key]
-    if blocks and not any(".time_stack." in key or "temporal_" in key for key in there):
-        attends = {key: size.shape[-1] for key, size in there.items() if key.endswith("attn2.to_k.weight")}
-        kind = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
-        which = kind.get(next(iter(attends.values()), 0), "a model of pictures")
-        return Fault(f"{name} is a UNet of pictures ({which}): it has nothing over time", ALLOWED)
-    if not blocks:
-        whose = "a VAE" if any(key.startswith(("encoder.", "decoder.", VAE)) for key in there) else "no UNet"
-        return Fault(f"{name} holds {whose} ({', '.join(sorted(there)[:3])})", ALLOWED)
-    return None
-
-
-def _no_safetensors(path: Path) -> Fault:
-    if path.suffix in PICKLES:
-        return _pickle(path)
-    return Fault(f"{path.name} is no safetensors file", GGUF if path.suffix == ".gguf" else ALLOWED)
-
-
-def _pickle(path: Path) -> Fault:
-    cure = TO_SAFETENSORS.format(path=shlex.quote(str(path)), key=KEY)
-    return Fault(f"{path.name} is a pickle, which is never read: it may run any code", cure)
+        return [Fault(f"{path.name} is an adapter (LoRA), by its names", f"Give it as model.lora={path}.")]
+    blocks = any("input_blocks." in key or "down_blocks." in key for key in there)
+    if not blocks or any(key.startswith(("encoder.", "decoder.")) for key in there):
+        return [Fault(f"{path.name} holds no UNet ({as_first(there)})", ALLOWED)]
+    if any(".time_stack." in key or "temporal_" in key for key in there):
+        return []
+    widths = (tensor.shape[-1] for key, tensor in there.items() if key.endswith("attn2.to_k.weight"))
+    what = (
+        f"{path.name} is the UNet of a model of pictures ({OF_PICTURES.get(next(widths, 0), 'of some kind')})"
+    )
+    return [Fault(f"{what}: it has nothing over time", ALLOWED)]
 
 
 def _instead(folder: Path) -> str:
     """What to do about a folder without a UNet, by what lies there."""
     names = sorted(path.name for path in folder.iterdir())
     if pickle := next((name for name in names if name.endswith(PICKLES) and "optimizer" not in name), None):
-        return _pickle(folder / pickle).cure
+        return no_safetensors(KEY, folder / pickle, ALLOWED).cure
     if any("lora" in name.lower() or name.startswith("adapter_") for name in names):
         return f"It holds an adapter (LoRA): give it as model.lora={folder}."
-    files = [name for name in names if name.endswith(ENDS)]
-    if files and "config.json" not in names:
+    if files := [name for name in names if name.endswith(ENDS)]:
         return f"A file with a whole UNet is given by its own path: {KEY}={folder / files[0]}."
     return ALLOWED

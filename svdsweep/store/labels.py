@@ -87,16 +87,7 @@ def _shown(parts: Sequence[Any]) -> dict[str, list[str]]:
     """Each setting's values in these parts, short: the last names of a path, the first digits of a hash."""
     fields = [f for f in dataclasses.fields(parts[0]) if not ((rule := rule_of(f)) and rule.label)]
     values = {f.name: [typed(getattr(part, f.name)) for part in parts] for f in fields}
-    for name in ("revision", "unet_revision", "lora_revision", "sha256"):
-        if name in values:
-            values[name] = [
-                "+".join(digits[:HASH_DIGITS] for digits in value.split("+")) for value in values[name]
-            ]
-    for name in ("source", "unet"):
-        if name in values:
-            values[name] = short_paths(values[name])
-    if "lora" in values:
-        values["lora"] = _short_loras(values["lora"])
+    values |= {name: SHORT[name](words) for name, words in values.items() if name in SHORT}
     return {name: words for name, words in values.items() if name not in BESIDE}
 
 
@@ -125,3 +116,15 @@ def short_paths(paths: Sequence[str]) -> list[str]:
         if len(set(tails)) == len(set(paths)):
             return tails
     return list(paths)
+
+
+def _first_digits(hashes: Sequence[str]) -> list[str]:
+    return ["+".join(digits[:HASH_DIGITS] for digits in several.split("+")) for several in hashes]
+
+
+SHORT = {
+    **dict.fromkeys(("revision", "unet_revision", "lora_revision", "sha256"), _first_digits),
+    **dict.fromkeys(("source", "unet"), short_paths),
+    "lora": _short_loras,
+}
+"""How the values of a setting are told, where they are long."""
