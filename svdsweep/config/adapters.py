@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 NONE = "none"
-JOINED = re.compile(r"(?<=\.safetensors)\+|(?<=\.sft)\+|(?<=\d)\+(?=.*\.(?:safetensors|sft))")
+JOINED = re.compile(r"(?<=\.safetensors)\+|(?<=\.sft)\+|(?<=\d)\+")
 WEIGHED = re.compile(r"(.+\.(?:safetensors|sft)):([+-]?(?:\d+\.?\d*|\.\d+))")
 
 
@@ -34,4 +34,4 @@ def loras(text: str) -> list[Lora]:
 
 def as_text(found: list[Lora]) -> str:
     """The setting that names these."""
-    return "+".join(f"{place}:{weight:g}" if weight != 1 else place for place, weight in found) or NONE
+    return "+".join(f"{place}:{weight!r}" if weight != 1 else place for place, weight in found) or NONE

@@ -65,7 +65,7 @@ def judged(piece: Piece, place: Path, look: Callable[[], T]) -> T:
     except Wrong as e:
         raise UserError(f"{piece.said}: {whats(e.faults)}. {cures(e.faults, str(place))}") from e
     except OSError as e:
-        raise unreadable(place, e) from e
+        raise unreadable(place, e, piece.key) from e
 
 
 def no_safetensors(key: str, path: Path, allowed: str) -> Fault:
@@ -86,7 +86,7 @@ def locate(piece: Piece) -> Path | None:
         if path.is_symlink():
             raise UserError(f"{piece.said}: that is a broken link.")
     except OSError as e:
-        raise unreadable(piece.text, e) from e
+        raise unreadable(piece.text, e, piece.key) from e
     if not (match := _on_hub(piece)):
         form = "a file or folder, a hub id (owner/name), or a file there (owner/name:file.safetensors)"
         raise UserError(f"{piece.said}: there is no such file or folder. Allowed is {form}.{beside(path)}")
@@ -105,7 +105,7 @@ def pinned(piece: Piece, place: Path | None) -> tuple[str, str]:
         try:
             revision = fingerprint.of(place)
         except OSError as e:
-            raise unreadable(place, e) from e
+            raise unreadable(place, e, piece.key) from e
         if piece.revision not in (None, revision):
             what = f"{piece.key}_revision={piece.revision}: what lies in {place} is revision {revision}"
             raise UserError(f"{what}; it has changed since. Without it, what is there runs.")
