@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from svdsweep.config import Model
-from svdsweep.errors import UserError
+from svdsweep.errors import UserError, nearest
 from svdsweep.models import fingerprint
 from svdsweep.models.hub import ANSWER_TIMEOUT_S, snapshot
 from svdsweep.models.judge import cures, unreadable, whats
 from svdsweep.models.layout import PICKLES, Fault
-from svdsweep.models.mistaken import GGUF, TO_SAFETENSORS, beside
+from svdsweep.models.mistaken import GGUF, TO_SAFETENSORS
 from svdsweep.store.files import absolute
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ def locate(piece: Piece) -> Path | None:
         raise unreadable(piece.text, e, piece.key) from e
     if not (match := _on_hub(piece)):
         form = "a file or folder, a hub id (owner/name), or a file there (owner/name:file.safetensors)"
-        raise UserError(f"{piece.said}: there is no such file or folder. Allowed is {form}.{beside(path)}")
+        raise UserError(f"{piece.said}: there is no such file or folder. Allowed is {form}.{_close_to(path)}")
     folder = snapshot(_repository(match[1], piece.revision))
     found = folder / (match[2] or "") if folder else None
     return found if found and found.exists() else None
@@ -139,6 +139,11 @@ def needed(piece: Piece) -> Path:
     raise UserError(_not_here(piece, match, "it has not been fetched"))
 
 
+def _close_to(path: Path) -> str:
+    """` Did you mean x?` for what has nearly that name."""
+    return nearest(str(path), map(str, path.parent.iterdir())) if path.parent.is_dir() else ""
+
+
 def _is_here(piece: Piece) -> bool:
     return Path(piece.text).expanduser().exists()
 
@@ -164,7 +169,7 @@ def _commit(piece: Piece, match: re.Match[str]) -> str:
         raise UserError(f"{piece.said}: {match[1]} has no branch, tag or commit {piece.revision}.") from e
     except RepositoryNotFoundError as e:
         what = f"there is no such file or folder, and the hub knows no {match[1]}, or hides it from you"
-        raise UserError(f"{piece.said}: {what}.{beside(Path(piece.text))}") from e
+        raise UserError(f"{piece.said}: {what}.") from e
     except Exception as e:
         raise UserError(_not_here(piece, match, f"the hub cannot be reached ({type(e).__name__})")) from e
     files = [file.rfilename for file in info.siblings or ()]

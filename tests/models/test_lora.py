@@ -235,7 +235,7 @@ def test_files_and_folders_that_are_none_are_told(tmp_path):
         assert told in refusal(tmp_path / name)
     (tmp_path / "empty.safetensors").touch()
     assert "is empty" in refusal(tmp_path / "empty.safetensors")
-    assert "there is no such file or folder" in refusal(tmp_path / "none.safetensors")
+    assert f"Did you mean {tmp_path / 'empty.safetensors'}?" in refusal(tmp_path / "emty.safetensors")
     assert f"model.lora={tmp_path / 'empty.safetensors'}" in refusal(tmp_path)
     (tmp_path / "x").mkdir()
     assert "there is no LoRA in" in refusal(tmp_path / "x")
