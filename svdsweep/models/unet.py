@@ -28,7 +28,9 @@ from svdsweep.models.single import ENDS, of_network, of_types
 from svdsweep.models.tensors import expected
 
 KEY = "model.unet"
-FILES = ("config.json", "unet/config.json", "*diffusion_pytorch_model*", "unet/diffusion_pytorch_model*")
+WEIGHTS_OF_ONE = "diffusion_pytorch_model*.safetensors*"
+FILES = ("config.json", "unet/config.json", WEIGHTS_OF_ONE, f"unet/{WEIGHTS_OF_ONE}")
+"""What is fetched of a repository."""
 ALLOWED = (
     "Allowed is a folder in diffusers' layout (config.json and diffusion_pytorch_model.safetensors, alone or in "
     "unet/, as trainers write into checkpoint-1000), or a safetensors file of a whole UNet."
