@@ -1,9 +1,11 @@
 """The parts of a job: model, image, memory strategy, how it is measured and judged. Each field with its help."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from svdsweep.config.adapters import NONE
 from svdsweep.config.rules import Checked, knob
+from svdsweep.config.schedulers import SCHEDULERS, SCHEDULES, check_scheduler, checked_sigmas
 
 OWN = "own"
 """A network that is the model's own."""
@@ -54,6 +56,33 @@ class Model(Checked):
     lora_revision: str | None = knob(
         None, "Hub branch, tag or commit of model.lora; resolved before anything runs."
     )
+    scheduler: str = knob(
+        "euler",
+        "How a step goes from one noise level to the next; `heun` and `dpm2` call the UNet twice a step, `animatelcm` is "
+        "for the weights of AnimateLCM-SVD.",
+        words=SCHEDULERS,
+    )
+    sigmas: Any = knob(
+        "model",
+        "Noise levels of the steps: the model's own, karras or exponential between its highest and lowest, the published "
+        "ones of Align Your Steps (ays), or a list, the last one where the last step ends: `[700,50,5,0.5,0]` is four "
+        "steps, whatever num_inference_steps says.",
+        words=SCHEDULES,
+    )
+    final_sigma: float = knob(
+        0.0,
+        "Noise level at which the last step ends; above 0, the levels fall to it from the highest and some noise is left.",
+        low=0.0,
+    )
+
+    def __post_init__(self) -> None:
+        check_scheduler(self.scheduler)
+        object.__setattr__(self, "sigmas", checked_sigmas(self.sigmas))  # one key for 700 and 700.0
+        super().__post_init__()
+
+
+MODEL_PER_RUN = ("scheduler", "sigmas", "final_sigma")
+"""Settings of `Model` that are no part of the loaded pipeline: each run brings them along."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,69 @@
+"""Schedulers and noise levels by name: which denoise SVD, which do not and why, as running them on the tiny model told.
+
+No torch here: a refusal answers at once. The classes are in svdsweep/models/schedulers.py."""
+
+import math
+from typing import Any
+
+from svdsweep.errors import UserError, nearest
+
+TWO_CALLS = ("heun", "dpm2")
+"""Schedulers that call the UNet twice in each step but the last."""
+CONSISTENCY_LEVELS = 40
+"""Noise levels that AnimateLCM-SVD was distilled at: its scheduler cannot make more steps."""
+SCHEDULERS = (
+    "euler",
+    "euler_ancestral",
+    *TWO_CALLS,
+    *("dpmpp_2m", "dpmpp_2m_sde", "unipc", "lms", "edm_euler", "animatelcm"),
+)
+SCHEDULES = ("model", "karras", "exponential", "ays")
+"""Names of noise levels; a list is allowed beside them."""
+_TABLE = (
+    "it computes by a table of 1000 whole timesteps whose highest noise level is 14.6, and SVD starts at 700 with "
+    "timesteps of 0.25·log sigma"
+)
+UNFIT = {
+    **dict.fromkeys(("ddim", "ddpm", "pndm", "ipndm"), _TABLE),
+    "lcm": f"{_TABLE}; animatelcm is the consistency scheduler for these noise levels",
+    "tcd": f"{_TABLE}, and no weights of SVD were distilled for it; animatelcm is the consistency scheduler of those "
+    "that there are",
+    "deis": "its last step takes the logarithm of the last noise level, which is 0, and the video is not a number",
+    "dpmpp_sde": "its noise comes from torchsde, which draws otherwise on each device; dpmpp_2m_sde draws by the seed",
+    "cosine_dpmpp": "it tells the UNet arctan(sigma) as the time, where SVD learned 0.25·log sigma; dpmpp_2m_sde is the "
+    "same solver",
+    **dict.fromkeys(("flow_euler", "flow_heun"), "it is made for flow matching, and SVD predicts v"),
+}
+"""What diffusers has beside those, and why it does not work here."""
+
+
+def check_scheduler(name: Any) -> None:
+    """Raise UserError for a scheduler that is known and does not work; unknown names are refused by their rule."""
+    if name in UNFIT:
+        raise UserError(f"model.scheduler={name}: {UNFIT[name]}. Allowed is {', '.join(SCHEDULERS)}.")
+
+
+def checked_sigmas(sigmas: Any) -> str | tuple[float, ...]:
+    """`model.sigmas` as a name or as numbers. Raises UserError for what is neither, and for levels that do not fall."""
+    if isinstance(sigmas, str):
+        if sigmas in SCHEDULES:
+            return sigmas
+        raise UserError(
+            f"model.sigmas={sigmas} is not possible: allowed is {', '.join(SCHEDULES)}, or a list of noise levels such "
+            f"as [700,50,5,0.5,0].{nearest(sigmas, SCHEDULES)}"
+        )
+    levels = list(sigmas) if isinstance(sigmas, list | tuple) else [sigmas]
+    told = f"model.sigmas=[{','.join(map(str, levels))}]"
+    rule = (
+        "A list holds the noise level at which each step begins, falling, and at its end the one at which the last step "
+        "ends, which alone may be 0: [700,50,5,0.5,0] is four steps."
+    )
+    if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in levels):
+        raise UserError(f"{told} is not possible: every noise level is a number. {rule}")
+    if any(not math.isfinite(x) or x < 0 for x in levels):
+        raise UserError(f"{told} is not possible: noise levels are finite and not below 0. {rule}")
+    if len(levels) < 2:
+        raise UserError(f"{told} is not possible: one level is no step. {rule}")
+    if wrong := next(((a, b) for a, b in zip(levels, levels[1:], strict=False) if a <= b), None):
+        raise UserError(f"{told} is not possible: {wrong[1]:g} after {wrong[0]:g} does not fall. {rule}")
+    return tuple(float(x) for x in levels)
