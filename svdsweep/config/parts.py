@@ -58,20 +58,20 @@ class Model(Checked):
     )
     scheduler: str = knob(
         "euler",
-        "How a step goes from one noise level to the next; `heun` and `dpm2` call the UNet twice a step, `animatelcm` is "
-        "for the weights of AnimateLCM-SVD.",
+        "How a step goes from one noise level to the next. `heun` and `dpm2` call the UNet twice a step; `animatelcm` "
+        "is for the weights of AnimateLCM-SVD.",
         words=SCHEDULERS,
     )
     sigmas: Any = knob(
         "model",
-        "Noise levels of the steps: the model's own, karras or exponential between its highest and lowest, the published "
-        "ones of Align Your Steps (ays), or a list, the last one where the last step ends: `[700,50,5,0.5,0]` is four "
+        "Noise levels of the steps: the model's own, karras or exponential between its highest and lowest, the "
+        "published ones of Align Your Steps (ays), or a list, the last one where the last step ends: `[700,50,5,0.5,0]` is four "
         "steps, whatever num_inference_steps says.",
         words=SCHEDULES,
     )
     final_sigma: float = knob(
         0.0,
-        "Noise level at which the last step ends; above 0, the levels fall to it from the highest and some noise is left.",
+        "Noise level at which the last step ends; above 0, the levels fall to it and some noise is left.",
         low=0.0,
     )
 

@@ -3,6 +3,7 @@
 No torch here: a refusal answers at once. The classes are in svdsweep/models/schedulers.py."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 from svdsweep.errors import UserError, nearest
@@ -30,8 +31,8 @@ UNFIT = {
     "that there are",
     "deis": "its last step takes the logarithm of the last noise level, which is 0, and the video is not a number",
     "dpmpp_sde": "its noise comes from torchsde, which draws otherwise on each device; dpmpp_2m_sde draws by the seed",
-    "cosine_dpmpp": "it tells the UNet arctan(sigma) as the time, where SVD learned 0.25·log sigma; dpmpp_2m_sde is the "
-    "same solver",
+    "cosine_dpmpp": "it tells the UNet arctan(sigma) as the time, where SVD learned 0.25·log sigma; dpmpp_2m_sde is "
+    "the same solver",
     **dict.fromkeys(("flow_euler", "flow_heun"), "it is made for flow matching, and SVD predicts v"),
 }
 """What diffusers has beside those, and why it does not work here."""
@@ -55,8 +56,8 @@ def checked_sigmas(sigmas: Any) -> str | tuple[float, ...]:
     levels = list(sigmas) if isinstance(sigmas, list | tuple) else [sigmas]
     told = f"model.sigmas=[{','.join(map(str, levels))}]"
     rule = (
-        "A list holds the noise level at which each step begins, falling, and at its end the one at which the last step "
-        "ends, which alone may be 0: [700,50,5,0.5,0] is four steps."
+        "A list holds the noise level at which each step begins, falling, and at its end the one at which the last "
+        "step ends, which alone may be 0: [700,50,5,0.5,0] is four steps."
     )
     if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in levels):
         raise UserError(f"{told} is not possible: every noise level is a number. {rule}")
@@ -64,6 +65,6 @@ def checked_sigmas(sigmas: Any) -> str | tuple[float, ...]:
         raise UserError(f"{told} is not possible: noise levels are finite and not below 0. {rule}")
     if len(levels) < 2:
         raise UserError(f"{told} is not possible: one level is no step. {rule}")
-    if wrong := next(((a, b) for a, b in zip(levels, levels[1:], strict=False) if a <= b), None):
+    if wrong := next(((a, b) for a, b in pairwise(levels) if a <= b), None):
         raise UserError(f"{told} is not possible: {wrong[1]:g} after {wrong[0]:g} does not fall. {rule}")
     return tuple(float(x) for x in levels)

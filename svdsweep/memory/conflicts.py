@@ -235,11 +235,7 @@ def _noise(job: Job, device_kind: str) -> Iterator[str]:
     m, model = job.memory, job.model
     schedule, steps = schedule_of(job), steps_of(job)
     if isinstance(schedule, tuple):
-        told = f"model.sigmas={typed(schedule)}"
-        if m.denoise_steps:
-            yield f"denoise_steps={m.denoise_steps} changes nothing: {told} is a list of {steps} steps."
-        if model.final_sigma:
-            yield f"model.final_sigma={model.final_sigma:g} changes nothing: {told} ends with a level of its own."
+        yield from _listed(job)
     if m.sigmas == model.sigmas == "ays":
         yield "sigmas=ays changes nothing: model.sigmas is that already."
     if model.scheduler == "animatelcm" and schedule == "model" and steps > CONSISTENCY_LEVELS:
@@ -257,6 +253,16 @@ def _noise(job: Job, device_kind: str) -> Iterator[str]:
             f"deepcache_interval with model.scheduler={model.scheduler}: DeepCache knows a step by its timestep, and "
             "this scheduler calls the UNet twice a step."
         )
+
+
+def _listed(job: Job) -> Iterator[str]:
+    """What a list of noise levels says itself."""
+    told, final = f"model.sigmas={typed(job.model.sigmas)}", job.model.final_sigma
+    if job.memory.denoise_steps:
+        steps = steps_of(job)
+        yield f"denoise_steps={job.memory.denoise_steps} changes nothing: {told} is a list of {steps} steps."
+    if final:
+        yield f"model.final_sigma={final:g} changes nothing: {told} ends with a level of its own."
 
 
 def _others(job: Job, device_kind: str) -> Iterator[str]:

@@ -35,8 +35,8 @@ def levels(schedule: str, steps: int, final: float, low: float, high: float) -> 
 
 
 def consistency(steps: int, final: float, low: float, high: float) -> list[float]:
-    """The levels of AnimateLCM-SVD's scheduler (MIT, github.com/G-U-N/AnimateLCM, animatelcm_svd/): every so many of the
-    40 of Karras's that it was distilled at, from the highest on; they do not reach the lowest."""
+    """The levels of AnimateLCM-SVD's scheduler (MIT, github.com/G-U-N/AnimateLCM, animatelcm_svd/): every so many
+    of the 40 of Karras's that it was distilled at, from the highest on; they do not reach the lowest."""
     every = CONSISTENCY_LEVELS // steps
     return [*karras(np.arange(steps) * every / (CONSISTENCY_LEVELS - 1), low, high), final]
 

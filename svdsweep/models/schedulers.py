@@ -54,7 +54,7 @@ class Continuous:
         *table: Any,
         sigmas: list[float] | None = None,
     ) -> None:
-        """Begin a run through `sigmas`, of which the last is where it ends, or through `num_inference_steps` of `own`."""
+        """Begin a run through `sigmas`, the last of which is its end, or through `num_inference_steps` of `own`."""
         parent: Any = super()
         if (
             sigmas is None and self.own is None
@@ -94,6 +94,7 @@ class Heun(Continuous, HeunDiscreteScheduler):  # type: ignore[misc]
     """Euler's step corrected by the slope at its end (Karras et al. 2022, algorithm 1 without churn)."""
 
     def place(self, levels: torch.Tensor) -> torch.Tensor:
+        """Each level but the ends is met twice."""
         self.sigmas = torch.cat([levels[:1], levels[1:-1].repeat_interleave(2), levels[-1:]])
         return self.sigmas[:-1]
 
@@ -102,6 +103,7 @@ class DPM2(Continuous, KDPM2DiscreteScheduler):  # type: ignore[misc]
     """A step by the slope at the geometric mean of its ends (Lu et al. 2022, DPM-Solver-2)."""
 
     def place(self, levels: torch.Tensor) -> torch.Tensor:
+        """Between two levels the middle is met."""
         middles = (levels[:-1] * levels[1:]).sqrt()
         self.sigmas = torch.cat([levels[:1], levels[1:].repeat_interleave(2), levels[-1:]])
         self.sigmas_interpol = torch.cat([levels[:1], middles.repeat_interleave(2), levels[-1:]])
@@ -121,12 +123,14 @@ class UniPC(Continuous, UniPCMultistepScheduler):  # type: ignore[misc]
     diffusers' class keeps the latents' variance at 1; here they are as noisy as in all others."""
 
     def scale_model_input(self, sample: torch.Tensor, timestep: Any) -> torch.Tensor:
+        """What the UNet is shown: latents of variance 1."""
         return sample / (self.sigmas[self._step_index or 0] ** 2 + 1) ** 0.5
 
     def _sigma_to_alpha_sigma_t(self, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.ones(()), sigma
 
     def convert_model_output(self, model_output: torch.Tensor, *_: Any, sample: torch.Tensor) -> torch.Tensor:
+        """The denoised video from a v-prediction."""
         squared = self.sigmas[self._step_index] ** 2
         return sample / (squared + 1) - model_output * (squared / (squared + 1)) ** 0.5
 
@@ -141,9 +145,10 @@ class EDMEuler(Continuous, EDMEulerScheduler):  # type: ignore[misc]
 
 class AnimateLCM(EDMEuler):
     """Multistep consistency sampling: the denoised video, and fresh noise up to the next level (Song et al. 2023,
-    arXiv:2303.01469, algorithm 1), as AnimateLCM-SVD's scheduler does (github.com/G-U-N/AnimateLCM, animatelcm_svd/)."""
+    arXiv:2303.01469, algorithm 1), as AnimateLCM-SVD's scheduler does (MIT, github.com/G-U-N/AnimateLCM)."""
 
     def step(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, **more: Any) -> Any:
+        """From the denoised video to the next level; one with a last level of 0 ends without noise."""
         now, following = self.sigmas[self._step_index], self.sigmas[self._step_index + 1]
         denoised = self.precondition_outputs(sample.float(), model_output.float(), now)
         noise = randn_tensor(denoised.shape, self.noise, denoised.device, denoised.dtype)

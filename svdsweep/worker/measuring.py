@@ -97,8 +97,8 @@ def decode(setup: Setup, latents: torch.Tensor, probe: StageProbe) -> Output:
 def run_once(setup: Setup, report: Report) -> Output:
     """`generate` under probes of its own."""
     job = setup.job
-    counts = {"turns": turns_of(job), "unet_calls": unet_calls_of(job)}
-    with StageProbe(setup.pipe, setup.device, report, steps_of(job), **counts) as probe:
+    steps, turns, calls = steps_of(job), turns_of(job), unet_calls_of(job)
+    with StageProbe(setup.pipe, setup.device, report, steps, turns=turns, unet_calls=calls) as probe:
         return generate(setup, probe)
 
 
