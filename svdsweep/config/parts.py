@@ -64,9 +64,9 @@ class Model(Checked):
     )
     sigmas: Any = knob(
         "model",
-        "Noise levels of the steps: the model's own, karras or exponential between its highest and lowest, the "
-        "published ones of Align Your Steps (ays), or a list, the last one where the last step ends: `[700,50,5,0.5,0]` is four "
-        "steps, whatever num_inference_steps says.",
+        "Noise levels of the steps: the model's own, karras or exponential between its highest and lowest, those of "
+        "Align Your Steps (ays), or a list that ends where the last step ends: `[700,50,5,0.5,0]` is four steps, "
+        "whatever num_inference_steps says.",
         words=SCHEDULES,
     )
     final_sigma: float = knob(

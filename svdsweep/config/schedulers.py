@@ -54,17 +54,22 @@ def checked_sigmas(sigmas: Any) -> str | tuple[float, ...]:
             f"as [700,50,5,0.5,0].{nearest(sigmas, SCHEDULES)}"
         )
     levels = list(sigmas) if isinstance(sigmas, list | tuple) else [sigmas]
-    told = f"model.sigmas=[{','.join(map(str, levels))}]"
-    rule = (
-        "A list holds the noise level at which each step begins, falling, and at its end the one at which the last "
-        "step ends, which alone may be 0: [700,50,5,0.5,0] is four steps."
-    )
-    if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in levels):
-        raise UserError(f"{told} is not possible: every noise level is a number. {rule}")
-    if any(not math.isfinite(x) or x < 0 for x in levels):
-        raise UserError(f"{told} is not possible: noise levels are finite and not below 0. {rule}")
-    if len(levels) < 2:
-        raise UserError(f"{told} is not possible: one level is no step. {rule}")
-    if wrong := next(((a, b) for a, b in pairwise(levels) if a <= b), None):
-        raise UserError(f"{told} is not possible: {wrong[1]:g} after {wrong[0]:g} does not fall. {rule}")
+    if wrong := _wrong(levels):
+        raise UserError(
+            f"model.sigmas=[{','.join(map(str, levels))}] is not possible: {wrong}. A list holds the noise level at "
+            "which each step begins, falling, and at its end the one at which the last step ends, which alone may be 0: "
+            "[700,50,5,0.5,0] is four steps."
+        )
     return tuple(float(x) for x in levels)
+
+
+def _wrong(levels: list[Any]) -> str:
+    """What is wrong with a list of noise levels, or nothing."""
+    if not all(type(x) in (int, float) for x in levels):
+        return "every noise level is a number"
+    if not all(0 <= x < math.inf for x in levels):
+        return "noise levels are finite and not below 0"
+    if len(levels) < 2:
+        return "one level is no step"
+    risen = next(((a, b) for a, b in pairwise(levels) if a <= b), None)
+    return f"{risen[1]:g} after {risen[0]:g} does not fall" if risen else ""

@@ -13,7 +13,7 @@ Turn = Callable[[str, bool], float]
 
 
 def cost(job: Job) -> float:
-    """Work of a job in arbitrary units, known before anything ran: UNet calls × frames × pixels, twice with guidance."""
+    """Work of a job in arbitrary units, known before anything ran: UNet calls × frames × pixels, twice if guided."""
     guided = 2 if job.max_guidance_scale > 1 else 1
     runs = job.measure.warmup + job.measure.repeats
     return float(unet_calls_of(job) * job.num_frames * job.height * job.width * guided * runs)
