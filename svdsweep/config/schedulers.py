@@ -57,7 +57,7 @@ def checked_sigmas(sigmas: Any) -> str | tuple[float, ...]:
     if wrong := _wrong(levels):
         raise UserError(
             f"model.sigmas=[{','.join(map(str, levels))}] is not possible: {wrong}. A list holds the noise level at "
-            "which each step begins, falling, and at its end the one at which the last step ends, which alone may be 0: "
+            "which each step begins, falling, and then the one at which the last step ends, which alone may be 0: "
             "[700,50,5,0.5,0] is four steps."
         )
     return tuple(float(x) for x in levels)
