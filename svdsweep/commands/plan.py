@@ -104,15 +104,15 @@ def table_of_jobs(plan: Plan) -> str:
     asked = varying(jobs) or ["motion_bucket_id", "seed"]
     numbers = {key: i for i, key in enumerate(dict.fromkeys(job.pipeline_key for job in jobs), 1)}
     columns = [asked_for(job) for job in jobs]
-    calls = {job.key: unet_calls_of(job) for job in jobs}
-    more = ["unet_calls"] * any(calls[job.key] != job.num_inference_steps for job in jobs)
+    calls = _calls(jobs)
+    more = ["unet_calls"] * bool(calls)
     more += ["predicted_gib"] * bool(plan.predicted) + ["fits"] * any(plan.fits.values())
     lines = []
     for job, settings in zip(jobs, columns, strict=True):
         prediction = plan.predicted.get(job.key)
         peak = cell(prediction.peak_gib if prediction else None)
         facts = {
-            "unet_calls": str(calls[job.key]),
+            "unet_calls": calls.get(job.key),
             "predicted_gib": peak,
             "fits": plan.fits.get(job.key) or "-",
         }
@@ -121,6 +121,13 @@ def table_of_jobs(plan: Plan) -> str:
     header = ["job", *(SHORT.get(n, n) for n in asked), "pipeline", *more, "state"]
     right = [False, *(is_number(columns, n) for n in asked), True, *(True for _ in more), False]
     return table(header, lines, right)
+
+
+def _calls(jobs: Sequence[Job]) -> dict[str, str]:
+    """By key, how often a job calls its UNet; nothing where all do so num_inference_steps times."""
+    calls = {job.key: unet_calls_of(job) for job in jobs}
+    as_asked = all(calls[job.key] == job.num_inference_steps for job in jobs)
+    return {} if as_asked else {key: str(n) for key, n in calls.items()}
 
 
 def pipelines(jobs: Sequence[Job]) -> list[str]:

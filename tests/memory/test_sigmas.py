@@ -51,18 +51,12 @@ def test_with_another_last_level_as_many_steps_fall_to_it(schedule: str, steps: 
     assert all(a > b for a, b in pairwise(levels))
 
 
-@pytest.mark.parametrize(
-    ("steps", "levels"),
-    [
-        (1, [700]),
-        (2, [700, 24.43]),
-        (4, [700, 160.18, 28.97, 3.65]),
-        (8, [700, 368.9, 184.2, 86.36, 37.48, 14.85, 5.26, 1.61]),
-    ],
-)
-def test_animatelcms_own_levels_are_every_so_many_of_its_forty(steps: int, levels: list[float]) -> None:
-    own = sigmas_of(replace(with_(scheduler="animatelcm"), num_inference_steps=steps))
-    assert own == pytest.approx([*levels, 0.0], rel=2e-3)
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 8, 40])
+def test_animatelcms_own_levels_are_every_so_many_of_its_forty_from_the_highest_on(steps: int) -> None:
+    forty = EulerDiscreteScheduler(**SCHEDULER)
+    forty.set_timesteps(40)
+    levels = sigmas_of(replace(with_(scheduler="animatelcm"), num_inference_steps=steps))
+    assert levels == pytest.approx([*forty.sigmas[:40][:: 40 // steps][:steps].tolist(), 0.0])
 
 
 def test_a_list_says_how_many_steps_there_are_unless_the_strategy_has_levels_of_its_own() -> None:

@@ -76,12 +76,11 @@ def test_above_0_the_last_level_is_what_is_left_of_the_first_noise(name: str) ->
 def test_the_tiny_model_denoises_by_its_seed_alone_and_its_unet_is_called_as_foretold(
     pipe: Any, name: str
 ) -> None:
-    own, job = pipe.scheduler, job_of(name)
+    own, job = pipe.scheduler, job_of(name, 2)
     once, again = ran(pipe, job), ran(pipe, job)
     assert torch.equal(once.latents, again.latents)
-    assert not torch.equal(once.latents, ran(pipe, replace(job, seed=1)).latents)
-    assert once.timing.calls["unet"] == unet_calls_of(job) == (5 if name in ("heun", "dpm2") else 3)
-    assert len(once.timing.step_s) == 3
+    assert once.timing.calls["unet"] == unet_calls_of(job) == (3 if name in ("heun", "dpm2") else 2)
+    assert len(once.timing.step_s) == 2
     assert sum(once.timing.step_s) == pytest.approx(once.timing.stage_s["denoise"], rel=1e-6)
     assert pipe.scheduler is own
 
