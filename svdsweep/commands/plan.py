@@ -112,7 +112,7 @@ def table_of_jobs(plan: Plan) -> str:
         prediction = plan.predicted.get(job.key)
         peak = cell(prediction.peak_gib if prediction else None)
         facts = {
-            "unet_calls": calls.get(job.key),
+            "unet_calls": calls.get(job.key, ""),
             "predicted_gib": peak,
             "fits": plan.fits.get(job.key) or "-",
         }
