@@ -13,8 +13,11 @@ from svdsweep.probes.statistics import t_quantile
 AXES = (
     *("motion_bucket_id", "noise_aug_strength", "decode_chunk_size", "fps", "num_frames"),
     *("num_inference_steps", "min_guidance_scale", "max_guidance_scale", "height", "width"),
+    *("model.scheduler", "model.final_sigma"),
 )
 """Settings that can be swept over and drawn along."""
+OF_WORDS = ("model.scheduler",)
+"""Those of them whose values are names: they lie side by side, in the order of the jobs."""
 
 
 def swept(table: pd.DataFrame) -> list[str]:
@@ -38,13 +41,19 @@ def response(table: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
     `fps=7, model.dtype=float16`), value, at, mean, low, high, n. Each (image, seed) counts once; the interval is
     Student's t from 3 of them on, else empty."""
     others = [name for name in apart(table, axis) if name != "memory"]
+    places = (
+        {value: float(i) for i, value in enumerate(dict.fromkeys(table[axis]))} if axis in OF_WORDS else {}
+    )
     data = table[["memory"]].assign(
         others=[
             ", ".join(f"{name}={value}" for name, value in zip(others, values, strict=True))
             for values in table[others].to_numpy(dtype=object)
         ],
         value=table[axis],
-        at=[position(v, n) for v, n in zip(table[axis], table["num_frames"], strict=True)],
+        at=[
+            places[v] if places else position(v, n)
+            for v, n in zip(table[axis], table["num_frames"], strict=True)
+        ],
         case=table["image"].astype(str) + "/" + table["seed"].astype(str),
         y=numeric(table[metric]).astype(float),
     )

@@ -13,6 +13,7 @@ from svdsweep.config import Job
 from svdsweep.errors import DONE
 from svdsweep.grid.expand import Grid, expand
 from svdsweep.memory.conflicts import KINDS, why_not
+from svdsweep.memory.per_run import unet_calls_of
 from svdsweep.predict.batch import predictions
 from svdsweep.predict.forecast import Card, card_here, fit_of, kind_of, runs_on_gpu
 from svdsweep.predict.prediction import Prediction
@@ -104,17 +105,30 @@ def table_of_jobs(plan: Plan) -> str:
     numbers = {key: i for i, key in enumerate(dict.fromkeys(job.pipeline_key for job in jobs), 1)}
     shown = jobs[:LINES]
     columns = [asked_for(job) for job in shown]
-    more = ["predicted_gib"] * bool(plan.predicted) + ["fits"] * any(plan.fits.values())
+    calls = _calls(jobs)
+    more = ["unet_calls"] * bool(calls)
+    more += ["predicted_gib"] * bool(plan.predicted) + ["fits"] * any(plan.fits.values())
     lines = []
     for job, settings in zip(shown, columns, strict=True):
         prediction = plan.predicted.get(job.key)
         peak = cell(prediction.peak_gib if prediction else None)
-        facts = {"predicted_gib": peak, "fits": plan.fits.get(job.key) or "-"}
+        facts = {
+            "unet_calls": calls.get(job.key, ""),
+            "predicted_gib": peak,
+            "fits": plan.fits.get(job.key) or "-",
+        }
         line = [job.key, *(cell(settings[n]) for n in asked), str(numbers[job.pipeline_key])]
         lines.append([*line, *(facts[name] for name in more), plan.state[job.key]])
     header = ["job", *(SHORT.get(n, n) for n in asked), "pipeline", *more, "state"]
     right = [False, *(is_number(columns, n) for n in asked), True, *(True for _ in more), False]
     return table(header, lines, right, len(jobs) - len(shown))
+
+
+def _calls(jobs: Sequence[Job]) -> dict[str, str]:
+    """By key, how often a job calls its UNet; nothing where all do so num_inference_steps times."""
+    calls = {job.key: unet_calls_of(job) for job in jobs}
+    as_asked = all(calls[job.key] == job.num_inference_steps for job in jobs)
+    return {} if as_asked else {key: str(n) for key, n in calls.items()}
 
 
 def pipelines(jobs: Sequence[Job]) -> list[str]:
@@ -136,6 +150,7 @@ def document(plan: Plan) -> dict[str, Any]:
             "state": plan.state[job.key],
             "why": plan.refused.get(job.key),
             "pipeline": job.pipeline_key,
+            "unet_calls": unet_calls_of(job),
             "predicted_vram_gib": plan.predicted[job.key].peak_gib if job.key in plan.predicted else None,
             "fits": plan.fits.get(job.key) or None,
             **asked_for(job),

@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Union
 
 from svdsweep.config.keys import canonical, canonical_part, digest, rebuild
-from svdsweep.config.memory import PER_RUN, Memory
-from svdsweep.config.parts import Gpu, Image, Measure, Metrics, Model
+from svdsweep.config.memory import PER_RUN, Memory, keeps_unet_weights
+from svdsweep.config.parts import MODEL_PER_RUN, Gpu, Image, Measure, Metrics, Model
 from svdsweep.config.rules import Checked, knob
 from svdsweep.errors import UserError
 
@@ -109,6 +109,9 @@ class Job(Checked):
         """Key of what decides which pipeline is loaded; jobs with equal ones share a warm pipeline."""
         parts = {part: canonical_part(getattr(self, part)) for part in ("model", "memory", "gpu")}
         parts["memory"] = {k: v for k, v in parts["memory"].items() if k not in PER_RUN}
+        if keeps_unet_weights(self.memory):  # of a warm pipeline, the share of its LoRA can be changed
+            parts["model"] = {k: v for k, v in parts["model"].items() if k != "lora_scale"}
+        parts["model"] = {k: v for k, v in parts["model"].items() if k not in MODEL_PER_RUN}
         return digest(parts)
 
     def with_baseline(self, key: str) -> "Job":

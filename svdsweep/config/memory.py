@@ -154,3 +154,10 @@ class Memory(Checked):
 
 PER_RUN = ("guidance", "denoise_steps", "sigmas")
 """Knobs of `Memory` that are arguments of a run: they change nothing in the loaded pipeline."""
+
+
+def keeps_unet_weights(memory: Memory) -> bool:
+    """Whether the UNet's weights stay what they were loaded as, so that others can be written over them: not in fewer
+    bits, not joined, not copied to where an offload layer by layer keeps them."""
+    whole = memory.offload in ("none", "model") and memory.unet_weights == "full"
+    return whole and not memory.fused_qkv and not memory.extra

@@ -1,8 +1,14 @@
 """The parts of a job: model, image, memory strategy, how it is measured and judged. Each field with its help."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from svdsweep.config.adapters import NONE
 from svdsweep.config.rules import Checked, knob
+from svdsweep.config.schedulers import SCHEDULERS, SCHEDULES, check_scheduler, checked_sigmas
+
+OWN = "own"
+"""A network that is the model's own."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,50 @@ class Model(Checked):
     max_num_frames: int = knob(
         14, "Frames the model was trained for; more is allowed, with a warning.", low=1
     )
+    unet: str = knob(
+        OWN,
+        "Another UNet than that of model.source (`own`): a folder in diffusers' layout, a trainer's checkpoint-1000, "
+        "a safetensors file, a hub id, or a file there (`owner/name:file.safetensors`).",
+    )
+    unet_revision: str | None = knob(
+        None, "Hub branch, tag or commit of model.unet; resolved before anything runs."
+    )
+    lora: str = knob(
+        NONE,
+        "LoRA added to the UNet's weights: safetensors, a trainer's folder, or a file on the hub (as model.unet). "
+        "`a.safetensors:0.5+b.safetensors` joins two, the first at half; commas sweep; `none`.",
+    )
+    lora_scale: float = knob(1.0, "How much of model.lora is added; 0 is the model without.")
+    lora_revision: str | None = knob(
+        None, "Hub branch, tag or commit of model.lora; resolved before anything runs."
+    )
+    scheduler: str = knob(
+        "euler",
+        "How a step goes from one noise level to the next. `heun` and `dpm2` call the UNet twice a step; `animatelcm` "
+        "is for the weights of AnimateLCM-SVD.",
+        words=SCHEDULERS,
+    )
+    sigmas: Any = knob(
+        "model",
+        "Noise levels of the steps: the model's own, karras or exponential between its highest and lowest, those of "
+        "Align Your Steps (ays), or a list that ends where the last step ends: `[700,50,5,0.5,0]` is four steps, "
+        "whatever num_inference_steps says.",
+        words=SCHEDULES,
+    )
+    final_sigma: float = knob(
+        0.0,
+        "Noise level at which the last step ends; above 0, the levels fall to it and some noise is left.",
+        low=0.0,
+    )
+
+    def __post_init__(self) -> None:
+        check_scheduler(self.scheduler)
+        object.__setattr__(self, "sigmas", checked_sigmas(self.sigmas))  # one key for 700 and 700.0
+        super().__post_init__()
+
+
+MODEL_PER_RUN = ("scheduler", "sigmas", "final_sigma")
+"""Settings of `Model` that are no part of the loaded pipeline: each run brings them along."""
 
 
 @dataclass(frozen=True)

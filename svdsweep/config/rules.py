@@ -107,7 +107,7 @@ def typed(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{','.join(map(typed, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 

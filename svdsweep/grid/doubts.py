@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from svdsweep.config import Job
+from svdsweep.config.adapters import NONE
+from svdsweep.config.parts import OWN
 from svdsweep.grid.pictures import doubts_of_pictures, multiple_px
 from svdsweep.models.locate import doubts_about
 
@@ -29,6 +31,10 @@ def doubts(job: Job) -> list[str]:
         warnings.append(f"{size}: {whose} networks expect multiples of {step}; others run with odd borders.")
     if job.num_frames > trained_for:
         warnings.append(f"num_frames={job.num_frames}: {job.model.name} was trained for {trained_for}.")
+    plain = (job.model.unet, job.model.lora, job.model.weights) == (OWN, NONE, "pretrained")
+    if job.model.scheduler == "animatelcm" and plain:
+        whose = f"{job.model.name} has its own UNet (model=animatelcm_svd_xt brings one)"
+        warnings.append(f"model.scheduler=animatelcm is for weights distilled to a few steps; {whose}.")
     return [*warnings, *doubts_about(job.model)]
 
 

@@ -29,6 +29,8 @@ from svdsweep.store.labels import told_apart
 SWEEP_SETTINGS = ("name", "tags", "note", "runs_dir", "runner")
 """Settings, and groups of them, that hold for the sweep as a whole; no job knows them."""
 DEVICES = "runner.devices"
+OF_WEIGHTS = ("model.source=", "model.unet=", "model.lora=", "model.lora_scale=")
+"""Settings that change what weights are, and nothing of what they cost: a LoRA is part of them."""
 NAME_AT_MOST = 200
 """File systems take 255 bytes."""
 
@@ -127,9 +129,9 @@ def _left_out(overrides: Sequence[Override]) -> list[str]:
 
 def expand_without_weights(settings: Sequence[str], config_dir: str | None = None) -> Grid:
     """The grid, no weights looked for: only the architecture matters. Raises UserError."""
-    kept = [s for s in settings if not s.startswith("model.source=")]
+    kept = [s for s in settings if not s.startswith(OF_WEIGHTS)]
     # of two values of a setting the last one counts
-    return expand([*kept, "model.weights=random"], config_dir)
+    return expand([*kept, "model.weights=random", "model.lora=none"], config_dir)
 
 
 def with_needed_baselines(jobs: list[Job]) -> list[Job]:

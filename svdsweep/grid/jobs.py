@@ -89,7 +89,10 @@ class Points:
             job = self._job({**point, "height": str(height), "width": str(width)}, more)
         if job.image not in self._images:
             self._images[job.image] = _located(job.image)
-        return dataclasses.replace(job, model=resolve(job.model), image=self._images[job.image])
+        levels = job.model.sigmas  # a list says how many steps there are
+        steps = len(levels) - 1 if isinstance(levels, tuple) else job.num_inference_steps
+        model, image = resolve(job.model), self._images[job.image]
+        return dataclasses.replace(job, model=model, image=image, num_inference_steps=steps)
 
     def _own_size(self, point: Point) -> tuple[int, int]:
         """Height and width (px) as the model's preset has them. Raises UserError when those are no numbers."""

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterator
 
+from svdsweep.config.adapters import NONE, loras
 from svdsweep.config.rules import in_quotes, literal
 from svdsweep.store.files import there
 
-SWEPT = ("image", "image.path", "model.source")
+LORA = "model.lora"
+SWEPT = ("image", "image.path", "model.source", "model.unet", LORA)
 SINGLE = ("runs_dir", "metrics.weights_dir", "note")
 """Paths, and a sentence, of which a sweep has one: a comma belongs to it."""
 HYDRA_READS = re.compile(r"[\w./+@-]*", re.ASCII)
@@ -14,6 +16,8 @@ HYDRA_READS = re.compile(r"[\w./+@-]*", re.ASCII)
 FUNCTION = re.compile(r"(choice|shuffle|sort|glob|str|extend_list)\(.*\)", re.DOTALL)
 TOKEN = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,]*))\s*(?:,|$)""", re.DOTALL)
 """One element of a list: in single quotes, in double quotes, or as it stands."""
+LIST = re.compile(r"(?:^|(?<=,))\[([^\]]*)\](?=,|$)")
+"""Several LoRA of one job, in Hydra's way of writing a list."""
 ESCAPED = re.compile(r"""(\\+)(['"]|\Z)""")
 
 
@@ -26,20 +30,30 @@ def as_typed(argument: str) -> str:
     key, equals, text = argument.partition("=")
     if not equals or key not in (*SWEPT, *SINGLE) or not text or FUNCTION.fullmatch(text):
         return argument
+    text = LIST.sub(_joined, text) if key == LORA else text
     values = [text] if key in SINGLE and not text.startswith(("'", '"')) else _elements(text)
     return f"{key}={','.join(map(_for_hydra, values))}"
 
 
 def _elements(text: str) -> list[str]:
     """What a list holds; neighbours that a comma in a file's name parted are joined again."""
-    tokens = [text] if there(text) else list(_tokens(text))
+    tokens = [text] if _named(text) else list(_tokens(text))
     values, start = [], 0
     while start < len(tokens):
         ends = range(len(tokens), start, -1)
-        whole = next(end for end in ends if end == start + 1 or there(",".join(tokens[start:end])))
+        whole = next(end for end in ends if end == start + 1 or _named(",".join(tokens[start:end])))
         values.append(",".join(tokens[start:whole]))
         start = whole
     return values
+
+
+def _named(text: str) -> bool:
+    """Whether text is a file's name, or several LoRA's that are joined."""
+    return there(text) or ("+" in text and all(there(place) for place, _ in loras(text)))
+
+
+def _joined(found: re.Match[str]) -> str:
+    return "+".join(_tokens(found[1])) or NONE
 
 
 def _tokens(text: str) -> Iterator[str]:

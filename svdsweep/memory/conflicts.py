@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 
 from svdsweep.config import Job, Memory
+from svdsweep.config.rules import typed
+from svdsweep.config.schedulers import CONSISTENCY_LEVELS, TWO_CALLS
+from svdsweep.memory.per_run import schedule_of, sigmas_of, steps_of
 
 GROUP = ("group_block", "group_leaf")
 STREAM_KNOBS = ("offload_record_stream", "offload_low_cpu_memory")
@@ -32,7 +35,18 @@ LARGEST_ATTENTION_BATCH = 65535
 def why_not(job: Job, device_kind: str) -> str | None:
     """The reason why a job is impossible, or would measure nothing, on a device (its kind is one of `KINDS`); else
     None."""
-    checks = [_grouped, _offload, _chunks, _guidance, _decode, _precision, _attention, _compilation, _others]
+    checks = [
+        _grouped,
+        _offload,
+        _chunks,
+        _guidance,
+        _decode,
+        _precision,
+        _attention,
+        _compilation,
+        _noise,
+        _others,
+    ]
     return next((reason for check in checks for reason in check(job, device_kind)), None)
 
 
@@ -217,11 +231,45 @@ def _cuda_graphs(m: Memory) -> Iterator[str]:
         )
 
 
+def _noise(job: Job, device_kind: str) -> Iterator[str]:
+    m, model = job.memory, job.model
+    schedule, steps = schedule_of(job), steps_of(job)
+    if isinstance(schedule, tuple):
+        yield from _listed(job)
+    if m.sigmas == model.sigmas == "ays":
+        yield "sigmas=ays changes nothing: model.sigmas is that already."
+    if model.scheduler == "animatelcm" and schedule == "model" and steps > CONSISTENCY_LEVELS:
+        yield (
+            f"model.scheduler=animatelcm with {steps} steps: its weights were distilled at {CONSISTENCY_LEVELS} noise "
+            "levels, and it has no more steps."
+        )
+    elif (levels := sigmas_of(job)) and levels[-1] >= levels[-2]:
+        yield (
+            f"model.final_sigma={model.final_sigma:g} is not below {levels[-2]:.3g}, the noise level at which the last "
+            "of these steps begins."
+        )
+    if m.deepcache_interval and model.scheduler in TWO_CALLS:
+        yield (
+            f"deepcache_interval with model.scheduler={model.scheduler}: DeepCache knows a step by its timestep, and "
+            "this scheduler calls the UNet twice a step."
+        )
+
+
+def _listed(job: Job) -> Iterator[str]:
+    """What a list of noise levels says itself."""
+    told, final = f"model.sigmas={typed(job.model.sigmas)}", job.model.final_sigma
+    if job.memory.denoise_steps:
+        steps = steps_of(job)
+        yield f"denoise_steps={job.memory.denoise_steps} changes nothing: {told} is a list of {steps} steps."
+    if final:
+        yield f"model.final_sigma={final:g} changes nothing: {told} ends with a level of its own."
+
+
 def _others(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
     if m.deepcache_interval and m.split_guidance:
         yield "deepcache_interval with split_guidance: both halves would share one cache, and mix."
-    if m.deepcache_interval and m.deepcache_interval > (m.denoise_steps or job.num_inference_steps):
+    if m.deepcache_interval and m.deepcache_interval > steps_of(job):
         yield f"deepcache_interval={m.deepcache_interval} is more than the steps of the run: nothing would be reused."
     if m.deepcache_branch and not m.deepcache_interval:
         yield "deepcache_branch changes nothing without deepcache_interval."

@@ -1,14 +1,16 @@
-"""Knobs that are arguments of a run: guidance off, fewer steps, another schedule of noise levels."""
+"""Knobs that are arguments of a run: guidance off, fewer steps, another schedule of noise levels; and what follows."""
 
 from typing import Any
 
-import numpy as np
-
 from svdsweep.config import Job
+from svdsweep.config.schedulers import TWO_CALLS
+from svdsweep.memory.sigmas import SIGMA_MAX, SIGMA_MIN, consistency, levels
 
 
 def steps_of(job: Job) -> int:
-    """Denoising steps that the job runs, under its strategy."""
+    """Denoising steps that the job runs, under its strategy; a list of noise levels says how many."""
+    if isinstance(schedule := schedule_of(job), tuple):
+        return len(schedule) - 1
     return job.memory.denoise_steps or job.num_inference_steps
 
 
@@ -24,27 +26,39 @@ def is_guided(job: Job) -> bool:
     return guidance_of(job)[1] > 1
 
 
-def sigmas_of(job: Job, sigma_min: float) -> list[float] | None:
-    """Noise levels for the scheduler, the last one 0; None for the model's own schedule.
-
-    Align Your Steps (Sabour et al. 2024) publishes 10 steps for SVD; for another number they are interpolated linearly
-    in the logarithm, as its authors do, down to the model's `sigma_min`."""
-    if job.memory.sigmas == "model":
-        return None
-    from diffusers.schedulers import AysSchedules
-
-    published = [*AysSchedules["StableDiffusionVideoSigmas"][:-1], sigma_min]
+def turns_of(job: Job) -> int:
+    """How often the denoising loop goes round: twice a step, but once in the last, for schedulers of two calls."""
     steps = steps_of(job)
-    if steps == len(published) - 1:
-        return [*published[:-1], 0.0]
-    places = np.linspace(0, len(published) - 1, steps, endpoint=False)
-    return [*np.exp(np.interp(places, range(len(published)), np.log(published))).tolist(), 0.0]
+    return 2 * steps - 1 if job.model.scheduler in TWO_CALLS else steps
 
 
-def arguments(job: Job, sigma_min: float) -> dict[str, Any]:
+def unet_calls_of(job: Job) -> int:
+    """Calls of the UNet in a run; those for both halves of guidance count as one."""
+    return turns_of(job)
+
+
+def schedule_of(job: Job) -> str | tuple[float, ...]:
+    """The noise levels asked for: the strategy's where it names any, else the model's."""
+    own: str | tuple[float, ...] = job.model.sigmas
+    return own if job.memory.sigmas == "model" else job.memory.sigmas
+
+
+def sigmas_of(job: Job, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX) -> list[float] | None:
+    """Noise levels for the scheduler, falling, the last one where the last step ends; None for the model's own."""
+    schedule, final, ends = schedule_of(job), job.model.final_sigma, (sigma_min, sigma_max)
+    if isinstance(schedule, tuple):
+        return list(schedule)
+    if schedule == "model" and job.model.scheduler == "animatelcm":
+        return consistency(steps_of(job), final, *ends)
+    if schedule == "model" and final == 0:
+        return None
+    return levels("karras" if schedule == "model" else schedule, steps_of(job), final, *ends)
+
+
+def arguments(job: Job, sigma_min: float, sigma_max: float = SIGMA_MAX) -> dict[str, Any]:
     """Keyword arguments of the pipeline's call that the job decides, without image, generator, decode and callbacks."""
     low, high = guidance_of(job)
-    sigmas = sigmas_of(job, sigma_min)
+    sigmas = sigmas_of(job, sigma_min, sigma_max)
     return {
         "height": job.height,
         "width": job.width,

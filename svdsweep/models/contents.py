@@ -185,6 +185,14 @@ def _shards(folder: Path, name: str) -> dict[str, str] | Fault:
     return {key: str(shard) for key, shard in shards.items()}
 
 
+def shard_files(folder: Path, name: str) -> tuple[Path, ...]:
+    """The files that `read_weights` found whole: the one of that name, or the shards of the index."""
+    if not name.endswith(".json"):
+        return (folder / name,)
+    shards = json.loads((folder / name).read_text(encoding="utf-8"))["weight_map"].values()
+    return tuple((folder / name).parent / shard for shard in sorted(set(shards)))
+
+
 def _class_in(entry: Any) -> str | None:
     """The class in an index's entry (`["diffusers", "UNet…"]`), with its library where that is another than usual."""
     if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(word, str) for word in entry)):

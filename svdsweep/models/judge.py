@@ -54,12 +54,12 @@ def refusal(faults: list[Fault], model: Model, folder: Path, hub: str) -> str:
     return f"model.source={where}: {whats(faults)}. {cure}"
 
 
-def unreadable(source: Path | str, e: OSError) -> UserError:
+def unreadable(source: Path | str, e: OSError, key: str = "model.source") -> UserError:
     """The refusal of what the operating system does not let one read."""
     where = "it" if e.filename in (None, str(source)) else e.filename
     denied = "Make it readable to you (on Linux and macOS `chmod -R u+rX`)"
     cure = f"{denied if isinstance(e, PermissionError) else 'Copy it again'}, or give another place."
-    return UserError(f"model.source={source}: {where} cannot be read ({e.strerror}). {cure}")
+    return UserError(f"{key}={source}: {where} cannot be read ({e.strerror}). {cure}")
 
 
 def whats(faults: list[Fault]) -> str:

@@ -1,5 +1,6 @@
 """From a model's settings to a pipeline, with weights from the hub's cache, a folder or the package, or random ones."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,9 +14,12 @@ from safetensors import safe_open
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from svdsweep.config import Model
+from svdsweep.config.adapters import NONE
 from svdsweep.models.architectures import Architecture, architecture
-from svdsweep.models.locate import judged
+from svdsweep.models.fuse import Fused
+from svdsweep.models.locate import adapters, judged, other_unet
 from svdsweep.models.original import Origin, origins
+from svdsweep.models.unet import Found
 
 NETWORKS = {
     "unet": UNetSpatioTemporalConditionModel,
@@ -40,6 +44,8 @@ def load_pipeline(
     pipe.set_progress_bar_config(disable=True)
     for part in (pipe.unet, pipe.vae, pipe.image_encoder):
         part.eval().requires_grad_(False)
+    if model.lora != NONE:
+        pipe.fused_lora = Fused(pipe.unet, adapters(model), model.lora_scale)
     return pipe
 
 
@@ -47,9 +53,11 @@ def pretrained_pipeline(model: Model, dtype: torch.dtype) -> StableVideoDiffusio
     """A pipeline with the weights of its folder or single file, on the host. Raises UserError unless each tensor of
     each network is in the files: diffusers and transformers only warn, and draw what is missing at random."""
     folder, read = judged(model)
+    other = other_unet(model)
+    unet = {"unet": unet_from(other, dtype)} if other else {}
     if folder.is_file():
-        return single_file_pipeline(folder, architecture(model.architecture), dtype)
-    networks = {
+        return single_file_pipeline(folder, architecture(model.architecture), dtype, unet)
+    networks = unet | {
         part: kind.from_pretrained(
             folder / part,
             variant=read.variants[part],
@@ -58,6 +66,7 @@ def pretrained_pipeline(model: Model, dtype: torch.dtype) -> StableVideoDiffusio
             local_files_only=True,
         )
         for part, kind in NETWORKS.items()
+        if part not in unet
     }
     networks["image_encoder"].to(dtype=dtype)  # transformers keeps the file's own where its config names one
     return StableVideoDiffusionPipeline(
@@ -67,13 +76,33 @@ def pretrained_pipeline(model: Model, dtype: torch.dtype) -> StableVideoDiffusio
     )
 
 
-def single_file_pipeline(path: Path, shape: Architecture, dtype: torch.dtype) -> StableVideoDiffusionPipeline:
-    """A pipeline with the weights of a single file in Stability's layout, on the host; the file was judged.
+def unet_from(found: Found, dtype: torch.dtype) -> UNetSpatioTemporalConditionModel:
+    """A UNet that was judged, from its own files, on the host; without a second copy, as a single file is read."""
+    with torch.device("meta"):
+        unet = UNetSpatioTemporalConditionModel.from_config(dict(found.config))
+    own = unet.state_dict()
+    names = {origin.name: name for name, origin in found.origins.items()}
+    weights = {}
+    for path in found.files:
+        with safe_open(path, framework="pt") as file:
+            for stored in names.keys() & set(file.keys()):
+                weights[names[stored]] = file.get_tensor(stored).view(own[names[stored]].shape).to(dtype)
+    unet.load_state_dict(weights, assign=True)
+    return unet
+
+
+def single_file_pipeline(
+    path: Path, shape: Architecture, dtype: torch.dtype, given: Mapping[str, torch.nn.Module]
+) -> StableVideoDiffusionPipeline:
+    """A pipeline with the weights of a single file in Stability's layout, on the host, but for networks that are
+    `given`; the file was judged.
 
     Each tensor is a view of the mapped file, or converted from it to `dtype` by itself: no second copy ever exists."""
-    networks = on_meta(shape)
+    networks = on_meta(shape) | dict(given)
     with safe_open(path, framework="pt") as file:
         for part, network in networks.items():
+            if part in given:
+                continue
             own = network.state_dict()
             weights = {
                 name: _part(file.get_tensor(origin.name), origin).view(own[name].shape).to(dtype)

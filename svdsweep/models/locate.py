@@ -1,14 +1,17 @@
 """Where a model's weights lie, and exactly which ones; without torch, so that a refusal comes at once."""
 
 import dataclasses
-import hashlib
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from svdsweep.config import Model
+from svdsweep.config.adapters import NONE
+from svdsweep.config.parts import OWN
 from svdsweep.errors import UserError
-from svdsweep.models import comfyui, mistaken
+from svdsweep.models import comfyui, fingerprint, lora, mistaken, pieces, unet
 from svdsweep.models.architectures import TINY
 from svdsweep.models.hub import cached_commit, commit_on_hub, download, for_download, not_here, snapshot
 from svdsweep.models.judge import doubts, judge, look_at, unreadable
@@ -16,8 +19,6 @@ from svdsweep.models.layout import INDEX, Judged
 from svdsweep.models.single import is_single
 from svdsweep.store.files import absolute
 
-EDGE, LOOKS = 64 * 1024, 64
-"""Bytes that are read at once for a fingerprint, and how often in a single file."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 HUB_PAGE = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)(?:/.*)?", re.ASCII)
 
@@ -29,7 +30,17 @@ def resolve(model: Model) -> Model:
     Touches the network only for hub weights that are not in the cache, and downloads none.
     Raises UserError with what to do when the weights are not to be had, or are not whole."""
     if model.weights == "random":
-        return dataclasses.replace(model, source="", revision=None, variant=None)
+        return lora.pinned(
+            dataclasses.replace(model, source="", revision=None, variant=None, unet=OWN, unet_revision=None),
+            None,
+        )
+    if model != (plain := _as_source_has_it(model)):
+        around = resolve(plain)
+        other = dataclasses.replace(
+            model, source=around.source, revision=around.revision, variant=around.variant
+        )
+        other = unet.pinned(other, configs_around(around))
+        return lora.pinned(other, _unet_config(other, configs_around(around)))
     if place := _local(model):
         judge(place, model)
         pinned = dataclasses.replace(model, revision=_checked_fingerprint(place, model))
@@ -39,6 +50,39 @@ def resolve(model: Model) -> Model:
             return pinned
         return dataclasses.replace(pinned, source=absolute(model.source))
     return dataclasses.replace(model, revision=cached_commit(model) or commit_on_hub(model))
+
+
+def _as_source_has_it(model: Model) -> Model:
+    """The model without another UNet and LoRA."""
+    return dataclasses.replace(
+        model, unet=OWN, unet_revision=None, lora=NONE, lora_scale=1.0, lora_revision=None
+    )
+
+
+def configs_around(model: Model) -> unet.Configs | None:
+    """The configs of the networks of a resolved model's source; None where that is yet to be fetched."""
+    place = _local(model) or snapshot(model)
+    return unet.configs_in(place, model) if place else None
+
+
+def _unet_config(model: Model, configs: unet.Configs | None) -> Mapping[str, Any] | None:
+    """The config of the UNet that runs; None where it is yet to be fetched."""
+    if configs is None or model.unet == OWN:
+        return configs and configs["unet"]
+    return unet.found(model, configs).config if pieces.locate(unet.piece_of(model)) else None
+
+
+def other_unet(model: Model) -> unet.Found | None:
+    """The other UNet of a resolved model that was fetched, None for its own. Raises UserError."""
+    if model.unet == OWN:
+        return None
+    return unet.found(model, configs_around(model) or unet.configs_of(model))
+
+
+def adapters(model: Model) -> list[lora.Adapter]:
+    """The LoRA of a resolved model that was fetched. Raises UserError."""
+    configs = configs_around(model) or unet.configs_of(model)
+    return lora.found(model, _unet_config(model, configs) or configs["unet"])
 
 
 def folder_of(model: Model) -> Path:
@@ -66,11 +110,17 @@ def doubts_about(model: Model) -> tuple[str, ...]:
 
 
 def fetch(model: Model) -> None:
-    """Download a resolved hub model into the hub's cache, unless it is there, and judge it. Raises UserError."""
-    if model.weights == "random" or _local(model) or cached_commit(model):
+    """Download what of a resolved model is on the hub and not in its cache, and judge it. Raises UserError."""
+    if model.weights == "random":
         return
-    download(model)
-    judged(model)
+    if not (_local(model) or cached_commit(model)):
+        download(model)
+        judged(model)
+    if model.unet != OWN:
+        pieces.fetch(unet.piece_of(model))
+        other_unet(model)
+    lora.fetch(model)
+    adapters(model)
 
 
 def _local(model: Model) -> Path | None:
@@ -114,7 +164,7 @@ def _file(path: Path, said: str) -> Path:
 def _checked_fingerprint(place: Path, model: Model) -> str:
     """The fingerprint of a folder or file. Raises UserError where another was asked for, or a file cannot be read."""
     try:
-        revision = _of_file(place) if place.is_file() else _fingerprint(place)
+        revision = fingerprint.of(place)
     except OSError as e:
         raise unreadable(place, e) from e
     if model.source != "embedded" and model.revision not in (None, revision):
@@ -122,29 +172,3 @@ def _checked_fingerprint(place: Path, model: Model) -> str:
         why = "it has changed since, or a revision of the hub is meant, which it has not"
         raise UserError(f"{what}; {why}. Without model.revision, what is there runs.")
     return revision
-
-
-def _fingerprint(folder: Path) -> str:
-    """A hash of every file's name, size, first and last 64 KiB: cheap, and any retraining or conversion changes it."""
-    state = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors") and p.is_file()):
-        size = path.stat().st_size
-        state.update(f"{path.relative_to(folder)} {size}\n".encode())
-        with path.open("rb") as f:
-            state.update(f.read(EDGE))
-            if size > EDGE:
-                f.seek(-min(EDGE, size - EDGE), 2)
-                state.update(f.read(EDGE))
-    return state.hexdigest()[:16]
-
-
-def _of_file(path: Path) -> str:
-    """A hash of a single file's size and of 64 KiB at 64 even distances, so that each of its networks is looked into;
-    to read 10 GB would take half a minute."""
-    size = path.stat().st_size
-    state = hashlib.sha256(f"{size}\n".encode())
-    with path.open("rb") as f:
-        for place in range(LOOKS):
-            f.seek(max(size - EDGE, 0) * place // (LOOKS - 1))
-            state.update(f.read(EDGE))
-    return state.hexdigest()[:16]

@@ -21,12 +21,9 @@ TO_SAFETENSORS = (
     'This makes safetensors of it without running what is in it: `python -c "import sys, torch; from '
     "safetensors.torch import save_file; d = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
     "d = d.get('state_dict', d); save_file({{k: v.contiguous() for k, v in d.items() if torch.is_tensor(v)}}, "
-    "'NEW.safetensors')\" {path}`, then model.source=NEW.safetensors."
+    "'NEW.safetensors')\" {path}`, then {key}=NEW.safetensors."
 )
-UNET_ALONE = (
-    "To use it: copy the folder of the model that it was trained from (`hf download {base} --local-dir NEW`), put "
-    "{part} in as NEW/unet/ (config.json and weights, the old ones removed), and give model.source=NEW."
-)
+BESIDE = "beside the model that it was trained from: model=svd_xt {key}={path}."
 LORA = "pytorch_lora_weights.safetensors"
 FEW = 3
 
@@ -37,7 +34,7 @@ def of_file(path: Path) -> str:
         if (folder / INDEX).is_file():
             return f"that is a file of a pipeline; give its folder: model.source={folder}"
     if path.suffix in PICKLES:
-        cure = TO_SAFETENSORS.format(path=shlex.quote(str(path)))
+        cure = TO_SAFETENSORS.format(path=shlex.quote(str(path)), key="model.source")
         return f"that is a pickle, which is never read: it may run any code. {cure}"
     if path.suffix == ".gguf":
         return GGUF
@@ -61,9 +58,10 @@ def of_folder(folder: Path) -> str:
 def _of_names(folder: Path, names: Sequence[str]) -> str:
     """What lies in a folder without a pipeline in it or around it, and what to do with that."""
     if part := _trained(folder, names):
-        return f"{part} is a UNet alone, as trainers save it. {UNET_ALONE.format(base=BASE, part=part)}"
+        give = BESIDE.format(key="model.unet", path=folder)
+        return f"{part} is a UNet alone, as trainers save it. Give it {give}"
     if LORA in names or "adapter_config.json" in names:
-        return "it holds an adapter (LoRA) alone. Merge it into the UNet, save the whole pipeline, and give that."
+        return f"it holds an adapter (LoRA) alone. Give it {BESIDE.format(key='model.lora', path=folder)}"
     if parts := [name for name in names if name in CONFIGS]:
         return f"it holds {', '.join(parts)}. Copy {INDEX} from the model it was made from ({BASE})."
     if files := _single_files(folder):

@@ -17,10 +17,9 @@ WHOLE = (
 OF_PICTURES = f"svdsweep runs Stable Video Diffusion alone. {WHOLE}"
 NAME_IT = "Say which it is: add model=svd (14 frames) or model=svd_xt (25 frames) to the command."
 UNET_ALONE = (
-    "To use it, put its weights into the folder of the model that it was trained from "
-    f"(`hf download {BASE} --local-dir NEW`, NEW/unet/), under diffusers' names, and give model.source=NEW."
+    "Give it as model.unet, beside the model that it was trained from: model=svd_xt model.unet={source}."
 )
-MERGE = "Merge it into the UNet, save the whole pipeline, and give that."
+MERGE = "Give it as model.lora, beside the model that it was trained for: model=svd_xt model.lora={source}."
 CONV_IN = f"{UNET}input_blocks.0.0.weight"
 ENDS = (".safetensors", ".sft")
 """How the names of files end that are read."""
@@ -40,10 +39,10 @@ def look(path: Path, shapes: str) -> Judged:
     for part in WEIGHTS:
         found = origins(part, getattr(sizes, part), there.keys())
         wanted = {origin.name: origin for origin in found.values()}
-        judged.faults.extend(_of_network(path.name, part, wanted, there))
+        judged.faults.extend(of_network(path.name, part, wanted, there))
         judged.stored[part] = {there[name].dtype for name in wanted.keys() & there.keys()}
         read |= wanted.keys()
-    judged.faults.extend(_of_types(path.name, judged.stored))
+    judged.faults.extend(of_types(path.name, judged.stored))
     if not judged.faults and (spare := _spare(there, read)):
         what = f"{path.name} holds {len(spare)} tensors beside those of SVD ({as_first(spare)})"
         judged.faults.append(Fault(what, f"No weight is passed over in silence. {WHOLE}"))
@@ -61,7 +60,7 @@ def is_single(path: Path) -> bool:
     return not isinstance(there, Fault) and _begin(there, UNET)
 
 
-def _of_network(
+def of_network(
     name: str, part: str, wanted: Mapping[str, Origin], there: Mapping[str, Tensor]
 ) -> list[Fault]:
     """Whether a network's tensors are in the file, each of its shape."""
@@ -76,7 +75,7 @@ def _of_network(
     return faults
 
 
-def _of_types(name: str, stored: Mapping[str, set[str]]) -> list[Fault]:
+def of_types(name: str, stored: Mapping[str, set[str]]) -> list[Fault]:
     """Whether all networks are stored in types that are read."""
     strange = set().union(*stored.values()).difference(STORED)
     parts = ", ".join(part for part, types in stored.items() if types & strange)

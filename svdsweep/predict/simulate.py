@@ -14,7 +14,7 @@ from transformers import CLIPImageProcessor
 
 from svdsweep.config import Job, Memory
 from svdsweep.memory.apply import prepare
-from svdsweep.memory.per_run import is_guided, steps_of
+from svdsweep.memory.per_run import is_guided, unet_calls_of
 from svdsweep.models.architectures import architecture
 from svdsweep.models.load import on_meta
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
@@ -141,7 +141,7 @@ class Run:
         conditions = {"encoder_hidden_states": embeddings, "added_time_ids": added_time_ids}
         steps = []
         times = different_steps(job)
-        self.pipe.scheduler.timesteps = range(steps_of(job))
+        self.pipe.scheduler.timesteps = range(unet_calls_of(job))
         for step in times:
             self.tracker.timestep = step
             latents = self._step(latents, image_latents, timestep, **conditions)
@@ -198,9 +198,11 @@ def _kernels(counts: Counter[tuple[str, int, int]]) -> list[Kernel]:
 
 
 def different_steps(job: Job) -> dict[int, int]:
-    """Steps that differ from one another, and how often each of them occurs: hooks that prefetch learn from the first
-    step, and DeepCache's cache is empty in it. (What single_token_cross_attention keeps weighs next to nothing.)"""
-    steps, times = steps_of(job), {0: steps_of(job)}
+    """Calls of the UNet that differ from one another, and how often each of them occurs: hooks that prefetch learn from
+    the first, and DeepCache's cache is empty in it. (What single_token_cross_attention keeps, and what a scheduler
+    computes between two calls, weighs next to nothing.)"""
+    steps = unet_calls_of(job)
+    times = {0: steps}
     if interval := job.memory.deepcache_interval:
         whole = -(-steps // interval)
         times = {0: 1, 1: steps - whole, interval: whole - 1}

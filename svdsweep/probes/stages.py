@@ -62,13 +62,25 @@ class Timing:
 class StageProbe:
     """Hooks on a pipeline for a `with` block: call `start` before a run, give it `step` as its callback, `finish` it.
 
-    With `decode_only` the run is a decode of given latents: no other stage is expected."""
+    A scheduler may go round the loop more often than once a step (`turns`), and `unet_calls` are expected; both are as
+    many as the steps where nothing is said. With `decode_only` the run is a decode of given latents: no other stage is
+    expected."""
 
     def __init__(
-        self, pipe: Any, device: torch.device, report: Report, steps: int, decode_only: bool = False
+        self,
+        pipe: Any,
+        device: torch.device,
+        report: Report,
+        steps: int,
+        decode_only: bool = False,
+        turns: int | None = None,
+        unet_calls: int | None = None,
     ) -> None:
         self.pipe, self.device, self.report = pipe, device, report
         self.steps, self.decode_only = steps, decode_only
+        self.turns = steps if turns is None else turns
+        self.unet_calls = self.turns if unet_calls is None else unet_calls
+        self.turns_a_step = -(-self.turns // steps) if steps else 1
         self.clock = Clock(device)
         self.hooks = ExitStack()
 
@@ -101,9 +113,12 @@ class StageProbe:
         self.begin = self.clock.mark()
 
     def step(self, _pipe: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        """diffusers' `callback_on_step_end`: one mark a step; after the last the latents are remembered."""
-        self.step_ends.append(self.clock.mark())
-        if index == self.steps - 1:
+        """diffusers' `callback_on_step_end`, called each turn of the loop: one mark a step; after the last the latents
+        are remembered."""
+        last = index == self.turns - 1
+        if last or (index + 1) % self.turns_a_step == 0:
+            self.step_ends.append(self.clock.mark())
+        if last:
             self.latents = tensors["latents"]
             self._leave("denoise", self.step_ends[-1], "vae_decode")
         return {}
@@ -148,7 +163,7 @@ class StageProbe:
 
     def _check_calls(self) -> None:
         once = 0 if self.decode_only else 1
-        expected = {"image_encoder": once, "vae_encoder": once, "unet": once * self.steps}
+        expected = {"image_encoder": once, "vae_encoder": once, "unet": once * self.unet_calls}
         counted = [(name, self.calls[name], n) for name, n in expected.items()]
         wrong = [f"{name} {calls} times, not {n}" for name, calls, n in counted if calls != n]
         if not self.calls["vae_decoder"]:

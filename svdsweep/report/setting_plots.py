@@ -7,7 +7,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 
-from svdsweep.analysis.responses import apart, response
+from svdsweep.analysis.responses import OF_WORDS, apart, response
 from svdsweep.analysis.strategies import BASELINE
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
@@ -39,6 +39,9 @@ def responses(sweep: Sweep, axis: str, metrics: Sequence[Column], look: Looks) -
             for gid, point in _line(axes, lines[title], shape, title, place).items():
                 tips[gid] = f"{title}, {axis}={shown(point['value'])}: {metric.name} {_point_words(point)}"
         axes.set(xlabel=axis, title=metric.name, ylabel=metric.unit)
+        if axis in OF_WORDS:
+            words = list(dict.fromkeys(sweep.ok[axis]))
+            axes.set_xticks(range(len(words)), words, rotation=30)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=8)
     caption = "Means over images and seeds; bands are 95 % intervals (Student's t), drawn from 3 images or seeds on."

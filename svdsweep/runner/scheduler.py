@@ -4,6 +4,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from svdsweep.config import Job
+from svdsweep.memory.per_run import unet_calls_of
 
 ALL = ""
 """What was learnt from all groups together stands under this name."""
@@ -12,10 +13,10 @@ Turn = Callable[[str, bool], float]
 
 
 def cost(job: Job) -> float:
-    """Work of a job in arbitrary units, known before anything ran: steps × frames × pixels, twice with guidance."""
+    """Work of a job in arbitrary units, known before anything ran: UNet calls × frames × pixels, twice if guided."""
     guided = 2 if job.max_guidance_scale > 1 else 1
     runs = job.measure.warmup + job.measure.repeats
-    return float(job.num_inference_steps * job.num_frames * job.height * job.width * guided * runs)
+    return float(unet_calls_of(job) * job.num_frames * job.height * job.width * guided * runs)
 
 
 class Scheduler:

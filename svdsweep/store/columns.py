@@ -35,7 +35,10 @@ LIMITS = {
     "throttled_board_limit_s": ("board limit", "board's limit"),
 }
 """What slows a GPU down, by the column of its seconds: in a word, as rows tell it, and as its column is described."""
-OF_THEIR_OWN = ("model.dtype", "model.weights", "image.fit")
+OF_THEIR_OWN = (
+    *("model.dtype", "model.weights", "model.scheduler", "model.sigmas", "model.final_sigma"),
+    "image.fit",
+)
 """Settings that stand beside the name of their part, not behind it."""
 _COLUMNS = "_columns"
 LAST = ("video", "contact_sheet", "host", "device", "gpu", "torch", "diffusers", "started_at")
@@ -67,6 +70,9 @@ MEASURED = (
     Column("vae_encode_s", "s", "Stage: the picture's latents."),
     Column("denoise_s", "s", "Stage: all steps of the UNet.", headline=2),
     Column("step_s", "s", "One step of the UNet."),
+    Column(
+        "unet_calls", "calls", "Calls of the UNet in one video, counted; both halves of guidance are one."
+    ),
     Column("vae_decode_s", "s", "Stage: from latents to frames.", headline=2),
     Column("total_s", "s", "Latency of one video, median over the repeats.", better="lower", headline=2),
     Column("total_s_low", "s", "Lower end of the 95 % interval of total_s."),
@@ -123,7 +129,9 @@ def _details(part: str, settings: Any) -> dict[str, Scalar]:
     kept: dict[str, Any] = settings.__dict__
     if _COLUMNS not in kept:
         values = {column: getattr(settings, name) for column, name in DETAILS[part]}
-        kept[_COLUMNS] = {n: ",".join(v) if isinstance(v, list) else v for n, v in values.items()}
+        kept[_COLUMNS] = {
+            n: ",".join(map(str, v)) if isinstance(v, list | tuple) else v for n, v in values.items()
+        }
     columns: dict[str, Scalar] = kept[_COLUMNS]
     return columns
 

@@ -133,7 +133,10 @@ def _is_small(value: Scalar) -> bool:
 
 
 def _is_a(value: Any, hint: Any) -> bool:
-    """Whether a value of JSON is of a field's type: `int | str`, `list[str]`, `float` (which a whole number is too)."""
+    """Whether a value of JSON is of a field's type: `int | str`, `list[str]`, `float` (which a whole number is too), or
+    `Any` (a name or numbers, `model.sigmas`)."""
+    if hint is Any:
+        return _is_a(value, str | list[float])
     if get_origin(hint) in (Union, types.UnionType):
         return any(_is_a(value, each) for each in get_args(hint))
     if get_origin(hint) is list:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from svdsweep.config import Image, Job, Model
+from svdsweep.config.adapters import Lora, as_text, loras
 from svdsweep.config.keys import CANONICAL, canonical
 from svdsweep.config.rules import rule_of, typed
 from svdsweep.store.columns import NAMED, OF_THEIR_OWN
@@ -86,12 +87,16 @@ def _shown(parts: Sequence[Any]) -> dict[str, list[str]]:
     """Each setting's values in these parts, short: the last names of a path, the first digits of a hash."""
     fields = [f for f in dataclasses.fields(parts[0]) if not ((rule := rule_of(f)) and rule.label)]
     values = {f.name: [typed(getattr(part, f.name)) for part in parts] for f in fields}
-    for name in ("revision", "sha256"):
-        if name in values:
-            values[name] = [value[:HASH_DIGITS] for value in values[name]]
-    if "source" in values:
-        values["source"] = short_paths(values["source"])
+    values |= {name: SHORT[name](words) for name, words in values.items() if name in SHORT}
     return {name: words for name, words in values.items() if name not in BESIDE}
+
+
+def _short_loras(texts: Sequence[str]) -> list[str]:
+    """The LoRA of each model, their paths as short as set all of them apart."""
+    several = [loras(text) for text in texts]
+    paths = list({place: None for found in several for place, _ in found})
+    short = dict(zip(paths, short_paths(paths), strict=True))
+    return [as_text([Lora(short[place], weight) for place, weight in found]) for found in several]
 
 
 def _files(images: Sequence[Image]) -> list[str]:
@@ -111,3 +116,15 @@ def short_paths(paths: Sequence[str]) -> list[str]:
         if len(set(tails)) == len(set(paths)):
             return tails
     return list(paths)
+
+
+def _first_digits(hashes: Sequence[str]) -> list[str]:
+    return ["+".join(digits[:HASH_DIGITS] for digits in several.split("+")) for several in hashes]
+
+
+SHORT = {
+    **dict.fromkeys(("revision", "unet_revision", "lora_revision", "sha256"), _first_digits),
+    **dict.fromkeys(("source", "unet"), short_paths),
+    "lora": _short_loras,
+}
+"""How the values of a setting are told, where they are long."""

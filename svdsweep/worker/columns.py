@@ -112,6 +112,7 @@ def with_shared(own: Sequence[Timing], donor: Sequence[Timing]) -> list[Timing]:
         peaks = {stage: peak and Peak(peak.allocated_gib, None) for stage, peak in whole.peaks.items()}
         peaks["vae_decode"] = decoded.peaks["vae_decode"]
         kept_s = whole.total_s - whole.stage_s["vae_decode"]
+        calls = {**whole.calls, **{name: n for name, n in decoded.calls.items() if n}}
         seen = pieced(whole.seen, kept_s / whole.total_s, kept_s, decoded.seen, decoded.total_s)
-        merged.append(Timing(kept_s + decoded.total_s, stage_s, whole.step_s, peaks, decoded.calls, seen))
+        merged.append(Timing(kept_s + decoded.total_s, stage_s, whole.step_s, peaks, calls, seen))
     return merged

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from svdsweep.config import Job, Measure
 from svdsweep.memory.compile import compiles
-from svdsweep.memory.per_run import arguments, steps_of
+from svdsweep.memory.per_run import arguments, steps_of, turns_of, unet_calls_of
+from svdsweep.models.schedulers import scheduled
 from svdsweep.probes.latency import wants_more
 from svdsweep.probes.stages import Report, StageProbe, Timing
 from svdsweep.probes.watch import watched
@@ -67,12 +68,17 @@ class Measured:
 def generate(setup: Setup, probe: StageProbe) -> Output:
     """One whole run; all runs of a seed start from the same noise, drawn on the host."""
     pipe, job = setup.pipe, setup.job
-    sigma_min = float(pipe.scheduler.config.sigma_min or pipe.scheduler.sigmas[-2])
+    config = pipe.scheduler.config
+    ends = (
+        float(config.sigma_min or pipe.scheduler.sigmas[-2]),
+        float(config.sigma_max or pipe.scheduler.sigmas[0]),
+    )
     generator = torch.Generator("cpu").manual_seed(job.seed)
-    asked = {**arguments(job, sigma_min), "generator": generator, "decode_chunk_size": setup.chunk}
-    probe.start()
-    frames = pipe(setup.picture, **asked, output_type="np", callback_on_step_end=probe.step).frames[0]
-    timing = probe.finish()
+    asked = {**arguments(job, *ends), "generator": generator, "decode_chunk_size": setup.chunk}
+    with scheduled(pipe, job.model.scheduler, generator):
+        probe.start()
+        frames = pipe(setup.picture, **asked, output_type="np", callback_on_step_end=probe.step).frames[0]
+        timing = probe.finish()
     assert probe.latents is not None
     return Output(frames, probe.latents.cpu(), timing)
 
@@ -92,7 +98,9 @@ def decode(setup: Setup, latents: torch.Tensor, probe: StageProbe) -> Output:
 
 def run_once(setup: Setup, report: Report) -> Output:
     """`generate` under probes of its own."""
-    with StageProbe(setup.pipe, setup.device, report, steps_of(setup.job)) as probe:
+    job = setup.job
+    steps, turns, calls = steps_of(job), turns_of(job), unet_calls_of(job)
+    with StageProbe(setup.pipe, setup.device, report, steps, turns=turns, unet_calls=calls) as probe:
         return generate(setup, probe)
 
 

@@ -96,6 +96,7 @@ class Run:
         self.measurements.series |= columns.time_series(timings)
         times = time_columns(self.measurements.series, job.num_frames, job.measure.first_look)
         self.measurements.add(times)
+        self.measurements.values["unet_calls"] = timings[0].calls.get("unet")
         self.measurements.add(columns.untimed_columns(measured))
         self.measurements.add(columns.memory_columns(timings))
         self.measurements.add(columns.device_columns(before, after, measured.total_s, measured.untimed_s))
@@ -133,7 +134,7 @@ class Run:
         job, floors = self.setup.job, self.loaded.noise_floor_db
         if job.baseline != job.key or not job.measure.noise_floor:
             return None
-        shape = (job.num_frames, job.height, job.width, self.setup.chunk)
+        shape = (job.num_frames, job.height, job.width, self.setup.chunk, job.model.scheduler)
         if shape not in floors:
             again = measured.last
             if again is measured.first:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -137,6 +138,7 @@ class Worker:
         """The pipeline of the job's settings: the one at hand, or a new one in its place."""
         measurements.values["loads"] = 0
         if self.loaded and self.loaded.pipeline_key == job.pipeline_key:
+            _add_lora(self.loaded.pipe, job, measurements)
             return self.loaded
         if self.loaded:
             self._unload()
@@ -146,6 +148,7 @@ class Worker:
         began = time.perf_counter()
         device = self.device if job.memory.offload == "none" else torch.device("cpu")
         pipe = load_pipeline(job.model, device, self.device)
+        _add_lora(pipe, job, measurements)
         prepare(pipe, job.memory, self.device)
         backend_of(self.device).synchronize(self.device)
         load_s = time.perf_counter() - began
@@ -169,6 +172,13 @@ class Worker:
     def _unload(self) -> None:
         self.loaded = None
         vram.empty_cache(self.device)
+
+
+def _add_lora(pipe: Any, job: Job, measurements: Measurements) -> None:
+    """Have as much of the LoRA in the UNet's weights as the job asks for, if it has any, and tell its rank."""
+    if lora := getattr(pipe, "fused_lora", None):
+        lora.set(job.model.lora_scale)
+        measurements.values["lora_rank"] = lora.rank
 
 
 def _judged(row: Row, made: Made, folder: Path, progress: Progress) -> Row:

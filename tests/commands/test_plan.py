@@ -102,3 +102,16 @@ def test_what_will_run_is_to_do_and_the_last_row_tells_how_the_others_ended(tmp_
     assert [made.state[job.key] for job in jobs] == [*("ok", "to do", "failed", "to do", "impossible", "ok")]
     assert list(made.refused) == [jobs[4].key]
     assert (made.predicted, made.fits, asked) == ({}, {}, [(["cpu"], grid.folder)])
+
+
+def test_calls_of_the_unet_are_told_where_they_are_others_than_the_steps(planned):
+    assert "unet_calls" not in plan.table_of_jobs(planned)
+    jobs = [
+        replace(j, model=replace(j.model, scheduler="heun"), num_inference_steps=4) for j in planned.grid.jobs
+    ]
+    heun = replace(
+        planned, grid=replace(planned.grid, jobs=jobs), state=dict.fromkeys([j.key for j in jobs], "to do")
+    )
+    header, *lines = (line.split() for line in plan.table_of_jobs(heun).splitlines())
+    assert {line[header.index("unet_calls")] for line in lines} == {"7"}
+    assert [job["unet_calls"] for job in plan.document(heun)["jobs"]] == [7] * 4

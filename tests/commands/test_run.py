@@ -19,6 +19,7 @@ from bare_columns import OUTSIDE_THE_CATALOGUE, PURE_NUMBERS
 from svdsweep.cli import main
 from svdsweep.commands import run
 from svdsweep.config import Runner
+from svdsweep.config.schedulers import SCHEDULERS, TWO_CALLS
 from svdsweep.errors import Stopped
 from svdsweep.grid.expand import Grid
 from svdsweep.metrics import CATALOGUE
@@ -332,3 +333,25 @@ def test_what_the_operating_system_refuses_is_a_sentence_with_a_cure(number, tol
     said = capsys.readouterr().err
     assert said.startswith(f"svdsweep: x: {os.strerror(number)}.")
     assert told in said
+
+
+@pytest.mark.slow
+def test_a_sweep_of_schedulers_loads_once_counts_the_unets_calls_tells_them_apart_and_goes_on(tmp_path):
+    asked = (
+        f"model.scheduler={','.join(SCHEDULERS)}",
+        "model.sigmas=model,[700,20,1,0]",
+        *("num_inference_steps=4", "num_frames=2", "runner.devices=cpu", "metrics=none", "name=all"),
+    )
+    done = svdsweep(*asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(tmp_path / "runs" / "all" / "results.csv")
+    assert (table["status"] == "ok").all()
+    assert table["loads"].sum() == 1
+    twice = table["model.scheduler"].isin(TWO_CALLS)
+    assert (table["unet_calls"] == table["num_inference_steps"] * (1 + twice) - twice).all()
+    told = table[["model.scheduler", "model.sigmas"]].drop_duplicates()
+    assert len(told) == len(table) == 2 * len(SCHEDULERS)
+    assert set(table["num_inference_steps"]) == {3, 4}
+    again = svdsweep(*asked, cwd=tmp_path)
+    assert f"{len(table)} jobs, {len(table)} ok" in again.stdout + again.stderr, "nothing is left to do"
+    assert len(Store(tmp_path / "runs" / "all").rows()) == len(table)

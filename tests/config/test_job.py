@@ -7,8 +7,9 @@ from dataclasses import make_dataclass
 import pytest
 from settings import SETTINGS, with_another
 
-from svdsweep.config import Config, Image, Job, Memory, Model, job_from
+from svdsweep.config import PER_RUN, Config, Image, Job, Memory, Model, job_from
 from svdsweep.config.keys import canonical, digest
+from svdsweep.config.parts import MODEL_PER_RUN
 from svdsweep.config.rules import knob, rules
 from svdsweep.errors import UserError
 
@@ -60,7 +61,9 @@ def test_every_setting_but_a_label_changes_the_key(name):
 def test_every_setting_of_model_strategy_and_card_changes_the_pipeline_but_those_of_a_run():
     deciding = {name for name in SETTINGS if with_another(Job(), name).pipeline_key != Job().pipeline_key}
     of_pipelines = {name for name in SETTINGS if name.startswith(("model.", "memory.", "gpu."))}
-    assert deciding == of_pipelines - {"memory.guidance", "memory.denoise_steps", "memory.sigmas"}
+    of_runs = {*(f"memory.{name}" for name in PER_RUN), *(f"model.{name}" for name in MODEL_PER_RUN)}
+    of_runs.add("model.lora_scale")  # where the strategy leaves the UNet's weights as they are
+    assert deciding == of_pipelines - of_runs
 
 
 def test_labels_do_not_change_the_key():

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from settings import SETTINGS, with_another
 
 from svdsweep import images
-from svdsweep.config import Job
+from svdsweep.config import Job, job_from
 from svdsweep.config.keys import digest
 from svdsweep.config.rules import typed
 from svdsweep.errors import UserError
@@ -124,6 +124,22 @@ def test_a_range_is_a_list_of_a_length_that_can_be_run(argument, told):
 def test_axes_that_multiply_to_more_than_can_be_run_are_refused_at_once():
     with pytest.raises(UserError, match="This grid has 3,998,000 jobs"):
         expand(["seed=range(2000)", "fps=range(1,2000)"])
+
+
+def test_a_list_of_noise_levels_is_one_value_and_says_how_many_steps_there_are():
+    grid = expand(["model.scheduler=euler,heun", "model.sigmas=karras,[700,50,5,0]", "num_inference_steps=9"])
+    asked = [(j.model.scheduler, j.model.sigmas, j.num_inference_steps) for j in grid.jobs]
+    levels = (700.0, 50.0, 5.0, 0.0)
+    assert asked == [(s, *of) for s in ("euler", "heun") for of in (("karras", 9), (levels, 3))]
+    assert len({job.pipeline_key for job in grid.jobs}) == 1, "a scheduler is no reason to load again"
+    assert {job.model.name for job in grid.jobs} == {"tiny"}, "columns of their own tell them apart"
+    assert [job_from(dataclasses.asdict(job)).key for job in grid.jobs] == [job.key for job in grid.jobs]
+
+
+def test_animatelcms_scheduler_without_weights_for_it_is_told():
+    (told,) = expand(["model.scheduler=animatelcm"]).warnings
+    assert "model=animatelcm_svd_xt" in told
+    assert not expand_without_weights(["model=animatelcm_svd_xt"]).warnings
 
 
 def test_seeds_that_draw_the_same_noise_are_told():

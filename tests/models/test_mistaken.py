@@ -86,14 +86,14 @@ GIVEN = {
     "a trainer's": (
         trained("unet"),
         "checkpoint-1000",
-        ["unet/ is a UNet alone", "NEW/unet/", "model.source=NEW"],
+        ["unet/ is a UNet alone", "model=svd_xt model.unet=/"],
     ),
     "a trainer's two": (
         trained("unet", "unet_ema"),
         "checkpoint-1000",
         ["unet/ or unet_ema/ is a UNet alone"],
     ),
-    "a trainer's mean": (trained("unet_ema"), "checkpoint-1000", ["put unet_ema/ in as NEW/unet/"]),
+    "a trainer's mean": (trained("unet_ema"), "checkpoint-1000", ["unet_ema/ is a UNet alone"]),
     "a UNet's folder": (trained(""), "checkpoint-1000", ["that folder is a UNet alone"]),
     "an adapter": (
         lambda _: touched("lora/pytorch_lora_weights.safetensors"),

@@ -178,10 +178,10 @@ OTHERS = {
         lambda own: own | {FIRST_TIME: (8, 8)},
         [f"{FIRST_TIME} as 8×8 where SVD has", "another model's"],
     ),
-    "a UNet alone": (only(UNET), ["holds the UNet alone", "NEW/unet/"]),
-    "a UNet alone, bare": (unet_bare, ["holds a UNet alone", "NEW/unet/"]),
+    "a UNet alone": (only(UNET), ["holds the UNet alone", "model=svd_xt model.unet=/"]),
+    "a UNet alone, bare": (unet_bare, ["holds a UNet alone", "model.unet=/"]),
     "a VAE alone": (only(VAE), ["holds a VAE alone"]),
-    "a LoRA": (lambda _: {"unet.down.lora_A.weight": (4, 4)}, ["is an adapter (LoRA)"]),
+    "a LoRA": (lambda _: {"unet.down.lora_A.weight": (4, 4)}, ["is an adapter (LoRA)", "model.lora=/"]),
     "Stable Diffusion": (
         lambda _: {CONV_IN: (320, 4, 3, 3), "cond_stage_model.a.weight": (1,)},
         ["a model of pictures (Stable Diffusion): its UNet has nothing over time"],

@@ -125,6 +125,8 @@ BASE, OFFLOADED = under(), under(name="offloaded", offload="model", extra=["a"])
         # two models of one name, two measurements of one name; a dtype stands beside the model's name
         ([BASE, Job(model=Model(source="/a/b"))], ["model.source"]),
         ([BASE, Job(model=Model(name="other", source="/a/b", dtype="float16"))], ["model", "model.dtype"]),
+        ([BASE, Job(model=Model(scheduler="heun"))], ["model.scheduler"]),
+        ([BASE, Job(model=Model(name="lcm", sigmas=[9, 0]))], ["model", "model.sigmas"]),
         ([BASE, Job(measure=Measure(repeats=3))], ["measure.repeats"]),
         ([BASE, Job(gpu=Gpu(memory_limit_gib=4.0))], ["gpu.memory_limit_gib"]),
         ([Job(image=Image("a", sha256=s)) for s in "12"], ["image.sha256"]),

@@ -14,9 +14,10 @@ import made_up
 import orjson
 import pytest
 
-from svdsweep.config import Job, Memory
+from svdsweep.config import Job, Memory, Model
+from svdsweep.errors import UserError
 from svdsweep.store.faults import Faults
-from svdsweep.store.kinds import NoRow
+from svdsweep.store.kinds import NoRow, judged_job
 from svdsweep.store.rows import Row, Store, Tail, read_rows, rows_of
 
 STRANGE = 'it said "}, "provenance": {" and , "seed": 3, "memory": {\n\\"}, "notes": ["\u2028'
@@ -399,3 +400,12 @@ def test_of_the_file_that_the_follower_writes_only_what_was_there_at_first_is_ne
     for seed in (3, 4):
         other.append(row(seed))
         assert [r.job.seed for r in tail.new()] == [seed]
+
+
+def test_a_list_of_noise_levels_is_read_as_written_and_anything_else_in_its_place_is_no_job():
+    job = Job(model=Model(sigmas=[700, 5.5, 0], scheduler="heun"))
+    plain = dataclasses.asdict(job)
+    assert judged_job(json.loads(json.dumps(plain))).key == job.key
+    for wrong in ({"a": 1}, [[700], 0], 5, "[700,0]", [0, 700]):
+        with pytest.raises((NoRow, UserError)):
+            judged_job(plain | {"model": {**plain["model"], "sigmas": wrong}})

@@ -149,7 +149,7 @@ def test_a_shared_denoise_and_an_own_decode_make_one_run() -> None:
     [merged] = with_shared([own], [donor, timing()])
     peaks = {**dict.fromkeys(STAGES, Peak(2.0, None)), "vae_decode": Peak(9.0, 9.5)}
     stage_s = {**dict.fromkeys(STAGES, 1.0), "vae_decode": 4.5}
-    assert merged == Timing(3.0 + 5.0, stage_s, [0.5, 0.5], peaks, {"vae_decoder": 2})
+    assert merged == Timing(3.0 + 5.0, stage_s, [0.5, 0.5], peaks, {"unet": 3, "vae_decoder": 2})
     [uncounted] = with_shared([replace(own, peaks={"vae_decode": None})], [timing(peak=None)])
     assert uncounted.peaks == dict.fromkeys(STAGES)
 

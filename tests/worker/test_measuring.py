@@ -41,7 +41,7 @@ class Pipe(IdlePipeline):
 
     def __init__(self) -> None:
         super().__init__()
-        config = SimpleNamespace(sigma_min=None)
+        config = SimpleNamespace(sigma_min=None, sigma_max=None)
         self.scheduler = SimpleNamespace(config=config, sigmas=torch.tensor([700.0, 9.0, 1.0, 0.25, 0.0]))
         self._execution_device = CPU
         self.video_processor = SimpleNamespace(postprocess_video=self.postprocess)

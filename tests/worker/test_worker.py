@@ -74,7 +74,7 @@ def test_a_row_tells_times_pictures_and_where_it_was_made(
     stages = ("image_encode_s", "vae_encode_s", "denoise_s", "vae_decode_s")
     assert sum(row.values[s] for s in stages) == pytest.approx(row.values["total_s"], rel=0.02)  # type: ignore[misc]
     assert row.values["frames_per_s"] == pytest.approx(4 / row.values["total_s"])  # type: ignore[operator]
-    assert len(row.series["step_s"][0]) == 2
+    assert (len(row.series["step_s"][0]), row.values["unet_calls"]) == (2, 2)
     assert row.values["load_s"] > 0  # type: ignore[operator]
     assert (row.values["loads"], row.values["fps_id"], row.values["decode_frames"]) == (1, 6, 4)
     assert row.values["host_ram_peak_gib"] > 0.1  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""The tiny model's own command line: train, export, unpack, evaluate, show, images."""
+"""The tiny model's own command line: train, lora, export, unpack, evaluate, show, images."""
 
 from __future__ import annotations
 
@@ -46,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume-vae", type=Path, help="a vae.pt to go on from")
     train.add_argument("--only", choices=("vae", "unet"), help="train one part, the other is there")
     train.set_defaults(do=_train)
+
+    lora = verbs.add_parser("lora", help="train a LoRA of the packaged U-Net on slow clips; seconds a step")
+    lora.add_argument("--out", type=Path, required=True, help="the safetensors file")
+    lora.add_argument("--steps", type=int, default=100)
+    lora.add_argument("--rank", type=int, default=4)
+    lora.add_argument("--seed", type=int, default=0)
+    lora.set_defaults(do=_lora)
 
     export = verbs.add_parser("export", help="write OUT/weights from OUT/vae.pt and OUT/unet.pt")
     export.add_argument("--out", type=Path, required=True)
@@ -119,6 +126,13 @@ def _train(arguments: argparse.Namespace) -> None:
         f"The training took {(used.children_user + used.children_system) / 60:.0f} minutes of processor time."
     )
     _export(arguments)
+
+
+def _lora(arguments: argparse.Namespace) -> None:
+    from svdsweep.models.tiny.train_lora import train
+
+    train(arguments.out, arguments.steps, arguments.rank, seed=arguments.seed)
+    print(f"The LoRA is in {arguments.out}.")
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -117,7 +117,7 @@ def train(
     clock, saved, losses = Clock(member, minutes, steps), time.monotonic(), torch.zeros(4)
     while clock.tick():
         set_rate(optimizers, clock.learning_rate(rate, hold=0.25))
-        error, sigma = _loss(model, batch, generator, bank, member.device, slow_share, slow_weight)
+        error, sigma = loss(model, batch, generator, bank, member.device, slow_share, slow_weight)
         torch.autograd.backward(error.mean())
         hold(frozen)
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -141,7 +141,7 @@ def train(
         save(model, average, first_step + clock.step, out)
 
 
-def _loss(
+def loss(
     model: Denoiser,
     batch: int,
     generator: Generator,
