@@ -133,7 +133,9 @@ class Memory(Checked):
         True, "Classifier-free guidance as the job asks; false turns it off: half the work, other pictures."
     )
     denoise_steps: int | None = knob(
-        None, "Denoise in this many steps instead of num_inference_steps.", low=1
+        None,
+        "Denoise in this many steps instead of num_inference_steps; with step_cache, call the UNet at this many of them.",
+        low=1,
     )
     sigmas: str = knob(
         "model",
@@ -149,6 +151,12 @@ class Memory(Checked):
     deepcache_branch: int = knob(0, "DeepCache: the branch whose features are kept.", low=0)
     extra: list[str] = knob(
         [], "Functions of your own, by import path (`package.module.function`), called with the pipeline."
+    )
+    step_cache: str = knob(
+        "none",
+        "Step cache: call the UNet at denoise_steps of the run's steps (half, if not set), and at the others take "
+        "denoised latents from the line in sigma through the last two calls (linear). Other pictures.",
+        words=("none", "linear"),
     )
 
 

@@ -68,7 +68,10 @@ class Points:
         at = tuple(partner.items())
         if at not in self._baselines:
             self._baselines[at] = self._resolved(partner, {}).key
-        return self._resolved(point, {"baseline": self._baselines[at]} | _name_of_strategy(point))
+        job = self._resolved(point, {"baseline": self._baselines[at]} | _name_of_strategy(point))
+        if job.key == job.baseline and "memory.name" not in point:  # knobs at their defaults change nothing
+            return dataclasses.replace(job, memory=dataclasses.replace(job.memory, name="baseline"))
+        return job
 
     @cached_property
     def _choices(self) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from svdsweep.memory import (
     offload,
     single_token_cross_attention,
     split_guidance,
+    step_cache,
     streamed_decode,
     temporal_conv2d,
     transformer_parts,
@@ -60,6 +61,8 @@ KNOBS = (
     Knob("cudnn_benchmark", cudnn_benchmark.apply, cudnn_benchmark.check),
     Knob("launch_ahead", launch_ahead.apply, launch_ahead.check),
     Knob("split_guidance", split_guidance.apply, split_guidance.check),
+    # both halves of guidance are kept; offload's hooks see a call at every step
+    Knob("step_cache", step_cache.apply, step_cache.check, check_after_run=True),
     Knob("offload", offload.apply, offload.check, ("none", "model", "sequential", *GROUP)),
 )
 """The order in which knobs are applied; a comment stands where it matters to the knobs around it."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from svdsweep.config import Job, Memory
 from svdsweep.config.rules import typed
 from svdsweep.config.schedulers import CONSISTENCY_LEVELS, TWO_CALLS
-from svdsweep.memory.per_run import schedule_of, sigmas_of, steps_of
+from svdsweep.memory.per_run import schedule_of, sigmas_of, steps_of, unet_calls_of
 
 GROUP = ("group_block", "group_leaf")
 STREAM_KNOBS = ("offload_record_stream", "offload_low_cpu_memory")
@@ -258,11 +258,28 @@ def _noise(job: Job, device_kind: str) -> Iterator[str]:
 def _listed(job: Job) -> Iterator[str]:
     """What a list of noise levels says itself."""
     told, final = f"model.sigmas={typed(job.model.sigmas)}", job.model.final_sigma
-    if job.memory.denoise_steps:
+    if job.memory.denoise_steps and job.memory.step_cache == "none":
         steps = steps_of(job)
         yield f"denoise_steps={job.memory.denoise_steps} changes nothing: {told} is a list of {steps} steps."
     if final:
         yield f"model.final_sigma={final:g} changes nothing: {told} ends with a level of its own."
+
+
+def _step_cache(job: Job) -> Iterator[str]:
+    m, calls = job.memory, unet_calls_of(job)
+    if m.step_cache == "none":
+        return
+    if calls >= steps_of(job):
+        yield (
+            f"step_cache={m.step_cache} spares nothing: denoise_steps={calls} calls of the UNet are "
+            f"the run's {steps_of(job)} steps or more; ask for fewer."
+        )
+    if calls < 2:
+        yield f"step_cache={m.step_cache} needs at least 2 calls of the UNet, the first and the last; this is {calls}."
+    if m.deepcache_interval:
+        yield "step_cache with deepcache_interval: DeepCache counts steps by the calls that it sees; choose one."
+    if job.model.scheduler != "euler":
+        yield f"step_cache with model.scheduler={job.model.scheduler}: it extrapolates between Euler's steps only."
 
 
 def _others(job: Job, device_kind: str) -> Iterator[str]:
@@ -273,8 +290,9 @@ def _others(job: Job, device_kind: str) -> Iterator[str]:
         yield f"deepcache_interval={m.deepcache_interval} is more than the steps of the run: nothing would be reused."
     if m.deepcache_branch and not m.deepcache_interval:
         yield "deepcache_branch changes nothing without deepcache_interval."
-    if m.denoise_steps == job.num_inference_steps:
+    if m.denoise_steps == job.num_inference_steps and m.step_cache == "none":
         yield f"denoise_steps={m.denoise_steps} changes nothing: num_inference_steps is that already."
+    yield from _step_cache(job)
     if m.cudnn_benchmark and device_kind not in ("cuda", "rocm"):
         yield (
             "cudnn_benchmark needs a GPU of NVIDIA or AMD: cuDNN computes on NVIDIA's only (and MIOpen, which PyTorch "

@@ -15,6 +15,14 @@ class NoEffect(RuntimeError):
     """Raised when a strategy was applied but changed nothing: its row would be noise under its name."""
 
 
+@dataclass
+class WholeCalls:
+    """Calls of the UNet that computed all of it, counted over a run: what a strategy that spares some of them keeps as
+    `pipe.whole_unet_calls`."""
+
+    count: int = 0
+
+
 Apply = Callable[[Any, Memory, torch.device], None]
 """Changes a pipeline as the strategy says, for the device that will compute. Raises ImportError where a package is
 missing."""

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from svdsweep.config import Memory
+from svdsweep.memory.contract import WholeCalls
 
 
 def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
@@ -16,7 +17,12 @@ def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     helper = DeepCacheSDHelper(pipe=pipe)
     helper.set_params(cache_interval=memory.deepcache_interval, cache_branch_id=memory.deepcache_branch)
     helper.enable()
-    pipe.deepcache = helper
+    pipe.deepcache, pipe.whole_unet_calls = helper, WholeCalls()
+
+    def count(*_: Any) -> None:
+        pipe.whole_unet_calls.count += 1
+
+    pipe.unet.mid_block.resnets[0].register_forward_hook(count)  # the middle is the first to be left out
 
 
 def check(pipe: Any, memory: Memory, device: torch.device) -> str | None:

@@ -6,12 +6,33 @@ from svdsweep.config import Job
 from svdsweep.config.schedulers import TWO_CALLS
 from svdsweep.memory.sigmas import SIGMA_MAX, SIGMA_MIN, consistency, levels
 
+LATE = 0.6
+"""The power by which calls of a step cache gather at late steps, where the denoised latents change; by trial on the
+embedded model (README.md)."""
+
 
 def steps_of(job: Job) -> int:
     """Denoising steps that the job runs, under its strategy; a list of noise levels says how many."""
     if isinstance(schedule := schedule_of(job), tuple):
         return len(schedule) - 1
-    return job.memory.denoise_steps or job.num_inference_steps
+    return job.num_inference_steps if caches_steps(job) else job.memory.denoise_steps or job.num_inference_steps
+
+
+def caches_steps(job: Job) -> bool:
+    """Whether the UNet is left out at some steps."""
+    return job.memory.step_cache != "none"
+
+
+def called_at(job: Job) -> frozenset[int]:
+    """The steps at which the UNet is called, from 0: the first and the last, and of those between the more the later
+    they are (`LATE`)."""
+    steps, calls = steps_of(job), unet_calls_of(job)
+    if calls == 1:
+        return frozenset({0})
+    places = [round((steps - 1) * (i / (calls - 1)) ** LATE) for i in range(calls)]
+    for i in range(calls - 2, -1, -1):  # of two calls in one step the earlier goes before it
+        places[i] = min(places[i], places[i + 1] - 1)
+    return frozenset(places)
 
 
 def guidance_of(job: Job) -> tuple[float, float]:
@@ -33,8 +54,9 @@ def turns_of(job: Job) -> int:
 
 
 def unet_calls_of(job: Job) -> int:
-    """Calls of the UNet in a run; those for both halves of guidance count as one."""
-    return turns_of(job)
+    """Calls of the UNet in a run; those for both halves of guidance count as one. Under a step cache those asked for, or
+    one at every other step."""
+    return job.memory.denoise_steps or -(-steps_of(job) // 2) if caches_steps(job) else turns_of(job)
 
 
 def schedule_of(job: Job) -> str | tuple[float, ...]:

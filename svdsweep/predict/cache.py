@@ -12,7 +12,7 @@ from typing import Any
 from svdsweep.config import PER_RUN, Job
 from svdsweep.config.keys import canonical, digest
 from svdsweep.config.version import version_of
-from svdsweep.memory.per_run import is_guided, unet_calls_of
+from svdsweep.memory.per_run import is_guided, turns_of, unet_calls_of
 from svdsweep.models.architectures import TINY
 from svdsweep.predict.prediction import Prediction
 from svdsweep.store.files import renamed_when_done
@@ -80,7 +80,7 @@ def _front(job: Job) -> dict[str, Any]:
     model = {name: getattr(job.model, name) for name in ("architecture", "dtype")}
     sizes = {name: getattr(job, name) for name in ("num_frames", "height", "width")}
     memory = {k: v for k, v in canonical(job.memory).items() if k not in PER_RUN}  # they decide what follows
-    return {**model, **sizes, "steps": unet_calls_of(job), "guided": is_guided(job), "memory": memory}
+    return {**model, **sizes, "steps": unet_calls_of(job), "turns": turns_of(job), "guided": is_guided(job), "memory": memory}
 
 
 def _path(job: Job) -> Path:

@@ -13,8 +13,9 @@ from diffusers.utils import logging
 from transformers import CLIPImageProcessor
 
 from svdsweep.config import Job, Memory
+from svdsweep.memory import step_cache
 from svdsweep.memory.apply import prepare
-from svdsweep.memory.per_run import is_guided, unet_calls_of
+from svdsweep.memory.per_run import caches_steps, called_at, is_guided, turns_of
 from svdsweep.models.architectures import architecture
 from svdsweep.models.load import on_meta
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
@@ -141,9 +142,11 @@ class Run:
         conditions = {"encoder_hidden_states": embeddings, "added_time_ids": added_time_ids}
         steps = []
         times = different_steps(job)
-        self.pipe.scheduler.timesteps = range(unet_calls_of(job))
+        scheduler = self.pipe.scheduler
+        scheduler.timesteps, scheduler.sigmas = range(turns_of(job)), range(turns_of(job), 0, -1)
+        step_cache.begin(self.pipe, job)
         for step in times:
-            self.tracker.timestep = step
+            self.tracker.timestep = scheduler._step_index = step
             latents = self._step(latents, image_latents, timestep, **conditions)
             steps.append(self._stage())
         stage = _all_steps(steps, list(times.values()), moves_once=job.memory.offload == "model")
@@ -198,14 +201,18 @@ def _kernels(counts: Counter[tuple[str, int, int]]) -> list[Kernel]:
 
 
 def different_steps(job: Job) -> dict[int, int]:
-    """Calls of the UNet that differ from one another, and how often each of them occurs: hooks that prefetch learn from
-    the first, and DeepCache's cache is empty in it. (What single_token_cross_attention keeps, and what a scheduler
+    """Turns of the loop that differ from one another, and how often each of them occurs: hooks that prefetch learn from
+    the first, DeepCache's cache is empty in it, and a step cache leaves the UNet out in some turns. (What single_token_cross_attention keeps, and what a scheduler
     computes between two calls, weighs next to nothing.)"""
-    steps = unet_calls_of(job)
+    steps = turns_of(job)
     times = {0: steps}
     if interval := job.memory.deepcache_interval:
         whole = -(-steps // interval)
         times = {0: 1, 1: steps - whole, interval: whole - 1}
+    elif caches_steps(job):
+        called = sorted(called_at(job))
+        spared = set(range(steps)) - set(called)
+        times = {0: 1, called[-1]: len(called) - 1, max(spared): len(spared)}
     elif job.memory.offload_stream:
         times = {0: 1, 1: steps - 1}
     return {step: n for step, n in times.items() if n}

@@ -71,7 +71,10 @@ MEASURED = (
     Column("denoise_s", "s", "Stage: all steps of the UNet.", headline=2),
     Column("step_s", "s", "One step of the UNet."),
     Column(
-        "unet_calls", "calls", "Calls of the UNet in one video, counted; both halves of guidance are one."
+        "unet_calls",
+        "calls",
+        "Calls of the UNet in one video that computed all of it, counted.",
+        "the halves of guidance count as one call, what DeepCache computes between whole calls as none",
     ),
     Column("vae_decode_s", "s", "Stage: from latents to frames.", headline=2),
     Column("total_s", "s", "Latency of one video, median over the repeats.", better="lower", headline=2),

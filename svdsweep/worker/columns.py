@@ -111,6 +111,7 @@ def with_shared(own: Sequence[Timing], donor: Sequence[Timing]) -> list[Timing]:
         stage_s = {**whole.stage_s, "vae_decode": decoded.stage_s["vae_decode"]}
         peaks = {stage: peak and Peak(peak.allocated_gib, None) for stage, peak in whole.peaks.items()}
         peaks["vae_decode"] = decoded.peaks["vae_decode"]
+        calls = {**whole.calls, "vae_decoder": decoded.calls.get("vae_decoder", 0)}
         kept_s = whole.total_s - whole.stage_s["vae_decode"]
         calls = {**whole.calls, **{name: n for name, n in decoded.calls.items() if n}}
         seen = pieced(whole.seen, kept_s / whole.total_s, kept_s, decoded.seen, decoded.total_s)

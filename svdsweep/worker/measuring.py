@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from svdsweep.config import Job, Measure
+from svdsweep.memory import step_cache
 from svdsweep.memory.compile import compiles
-from svdsweep.memory.per_run import arguments, steps_of, turns_of, unet_calls_of
+from svdsweep.memory.per_run import arguments, steps_of, turns_of
 from svdsweep.models.schedulers import scheduled
 from svdsweep.probes.latency import wants_more
 from svdsweep.probes.stages import Report, StageProbe, Timing
@@ -75,10 +76,15 @@ def generate(setup: Setup, probe: StageProbe) -> Output:
     )
     generator = torch.Generator("cpu").manual_seed(job.seed)
     asked = {**arguments(job, *ends), "generator": generator, "decode_chunk_size": setup.chunk}
+    step_cache.begin(pipe, job)
+    if spares := getattr(pipe, "whole_unet_calls", None):
+        spares.count = 0
     with scheduled(pipe, job.model.scheduler, generator):
         probe.start()
         frames = pipe(setup.picture, **asked, output_type="np", callback_on_step_end=probe.step).frames[0]
         timing = probe.finish()
+    if spares:
+        timing = replace(timing, calls={**timing.calls, "unet": spares.count})
     assert probe.latents is not None
     return Output(frames, probe.latents.cpu(), timing)
 
@@ -99,8 +105,7 @@ def decode(setup: Setup, latents: torch.Tensor, probe: StageProbe) -> Output:
 def run_once(setup: Setup, report: Report) -> Output:
     """`generate` under probes of its own."""
     job = setup.job
-    steps, turns, calls = steps_of(job), turns_of(job), unet_calls_of(job)
-    with StageProbe(setup.pipe, setup.device, report, steps, turns=turns, unet_calls=calls) as probe:
+    with StageProbe(setup.pipe, setup.device, report, steps_of(job), turns=turns_of(job)) as probe:
         return generate(setup, probe)
 
 

@@ -96,11 +96,11 @@ class Run:
         self.measurements.series |= columns.time_series(timings)
         times = time_columns(self.measurements.series, job.num_frames, job.measure.first_look)
         self.measurements.add(times)
-        self.measurements.values["unet_calls"] = timings[0].calls.get("unet")
         self.measurements.add(columns.untimed_columns(measured))
         self.measurements.add(columns.memory_columns(timings))
         self.measurements.add(columns.device_columns(before, after, measured.total_s, measured.untimed_s))
         self.measurements.add(columns.throttling_columns(timings, after))
+        self.measurements.values["unet_calls"] = timings[0].calls.get("unet")
         self.measurements.values["host_ram_peak_gib"] = vram.host_peak_gib()
         self.measurements.values["host_pinned_peak_gib"] = vram.pinned_peak_gib(device)
         return measured
