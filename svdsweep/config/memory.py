@@ -134,7 +134,7 @@ class Memory(Checked):
     )
     denoise_steps: int | None = knob(
         None,
-        "Denoise in this many steps instead of num_inference_steps; with step_cache, call the UNet at this many of them.",
+        "Denoise in this many steps instead of num_inference_steps; with step_cache: call the UNet at so many of them.",
         low=1,
     )
     sigmas: str = knob(

@@ -40,7 +40,9 @@ def apply(pipe: Any, memory: Memory, device: torch.device) -> None:
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionOutput
 
     if (kind := type(pipe.scheduler).__name__) != "EulerDiscreteScheduler":
-        raise NoEffect(f"memory.step_cache took no effect: it knows the steps of Euler's scheduler, not {kind}'s.")
+        raise NoEffect(
+            f"memory.step_cache took no effect: it knows the steps of Euler's scheduler, not {kind}'s."
+        )
     cache, whole, forward, channels = Cache(), WholeCalls(), pipe.unet.forward, pipe.unet.config.out_channels
 
     @functools.wraps(forward)

@@ -202,8 +202,8 @@ def _kernels(counts: Counter[tuple[str, int, int]]) -> list[Kernel]:
 
 def different_steps(job: Job) -> dict[int, int]:
     """Turns of the loop that differ from one another, and how often each of them occurs: hooks that prefetch learn from
-    the first, DeepCache's cache is empty in it, and a step cache leaves the UNet out in some turns. (What single_token_cross_attention keeps, and what a scheduler
-    computes between two calls, weighs next to nothing.)"""
+    the first, DeepCache's cache is empty in it, and a step cache leaves the UNet out in some turns. (What
+    single_token_cross_attention keeps, and what a scheduler computes between two calls, weighs next to nothing.)"""
     steps = turns_of(job)
     times = {0: steps}
     if interval := job.memory.deepcache_interval:

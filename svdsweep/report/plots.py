@@ -6,6 +6,7 @@ from svdsweep.analysis.responses import swept
 from svdsweep.analysis.strategies import Strategy
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.metrics import CATALOGUE, Column, catalogue, headlines
+from svdsweep.report.calls_plot import drift_by_calls
 from svdsweep.report.drawing import Plot, looks
 from svdsweep.report.setting_plots import heatmaps, responses
 from svdsweep.report.strategy_plots import job_times, pareto, repeats, stage_memory, stage_times
@@ -26,6 +27,7 @@ def draw_all(sweep: Sweep, strategies: Sequence[Strategy]) -> list[Plot]:
     metrics = headline_metrics(sweep) or [CATALOGUE["total_s"]]
     drawn = [
         pareto(sweep, strategies, look),
+        drift_by_calls(sweep),
         stage_times(sweep, strategies),
         job_times(sweep, strategies),
         stage_memory(sweep, strategies),

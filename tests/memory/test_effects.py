@@ -34,6 +34,7 @@ OTHERWISE = {
     "vae_upcast": "needs a float16 VAE that asks for upcasting: below",
     "deepcache_interval": "an optional package: below",
     "extra": "a user's own functions: below",
+    "step_cache": "seen only after a run: test_step_cache.py",
     "compile": "seen only after a run: test_presets.py",
     "compile_vae": "seen only after a run: test_presets.py",
 }

@@ -35,6 +35,7 @@ RUN_HERE = {
     "int8": OTHER,
     "no_guidance": OTHER,
     "ten_steps": OTHER,
+    "step_cache": OTHER,
     "deepcache": OTHER,
 }
 NEED_CUDA = {

@@ -152,6 +152,8 @@ def test_what_cannot_run_over_fake_tensors_is_left_out_and_told(
         (1, {"offload": "group_leaf", "offload_stream": True}, {0: 1}),
         (25, {"deepcache_interval": 3}, {0: 1, 1: 16, 3: 8}),
         (4, {"deepcache_interval": 4}, {0: 1, 1: 3}),
+        (25, {"step_cache": "linear", "denoise_steps": 10}, {0: 1, 24: 9, 23: 15}),
+        (4, {"step_cache": "linear"}, {0: 1, 3: 1, 2: 2}),
     ],
 )
 def test_steps_that_differ_are_simulated_once_and_counted_as_often_as_they_occur(
