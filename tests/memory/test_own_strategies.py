@@ -1,6 +1,7 @@
 """The examples of a strategy of one's own in the README do what it says of them."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ README = Path(svdsweep.memory.__file__).with_name("README.md")
 
 
 @pytest.fixture
-def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The blocks of code as the files that their first lines name."""
     for code in re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.M):
         (tmp_path / code.split(":")[0].removeprefix("# ")).write_text(code, encoding="utf-8")
     assert {path.stem for path in tmp_path.iterdir()} == {"my_settings", "my_strategy"}
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before  # monkeypatch would delete it first, which PyTorch refuses
 
 
 @pytest.mark.usefixtures("examples")

@@ -16,12 +16,20 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("doctor", "What this machine has and lacks, each trouble with its cure.")
     add = parser.add_argument
     parser.add_flag("--quick", "leave out what takes seconds: the compiler and the device's rates")
+    parser.add_flag("--models", "only which models would run now, from which file; at once, without torch")
     add("--runs-dir", type=Path, default=Path("runs"), metavar="DIR", help="where sweeps go (default: runs)")
     parser.add_json()
     asked = parser.asked(argv)
-    findings = examine(asked.runs_dir, measured=not asked.quick)
+    findings = models() if asked.models else examine(asked.runs_dir, measured=not asked.quick)
     print(json.dumps([*map(dataclasses.asdict, findings)], indent=1) if asked.json else text(findings))
     return 1 if any(f.state == "trouble" for f in findings) else 0
+
+
+def models() -> list[Finding]:
+    """Whether each preset of `conf/model/` would run now, and from which file."""
+    from svdsweep.commands.doctor import host
+
+    return host.weights()
 
 
 def examine(runs_dir: Path, measured: bool = True) -> list[Finding]:

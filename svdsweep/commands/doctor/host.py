@@ -137,7 +137,16 @@ def weights_of(name: str, model: Model) -> Finding:
     except UserError as e:
         found, _, cure = str(e).partition(". ")
         return trouble(name, found, cure)
-    return ok(name, f"would run now, from {folder}")
+    return ok(name, f"would run now, {_whence(model, folder)}")
+
+
+def _whence(model: Model, place: Path) -> str:
+    """Where the folder or file that would be read comes from."""
+    if model.source == "embedded":
+        return f"embedded, from {place}"
+    if place.parent.name == "snapshots":
+        return f"from the hub's cache, snapshot {place.name[:12]} in {place.parents[1]}"
+    return f"from {place}"
 
 
 def _in_comfyui(model: Model) -> Path | None:
