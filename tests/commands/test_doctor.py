@@ -12,8 +12,9 @@ from original_files import hollow, shapes
 from svdsweep import cli
 from svdsweep.commands.doctor import device, finding, host, rates, text
 from svdsweep.config import Model
+from svdsweep.grid.presets import CONF
 from svdsweep.models import locate
-from svdsweep.models.architectures import architecture
+from svdsweep.models.architectures import TINY, architecture
 from svdsweep.predict import here
 from svdsweep.probes import devices
 
@@ -277,6 +278,20 @@ def test_a_checkpoint_of_comfyuis_of_a_presets_name_would_run(monkeypatch, tmp_p
         "ok",
         f"would run now with model.source=comfyui:svd_xt, from {file}",
     )
+
+
+def test_models_are_told_alone_and_from_which_file(monkeypatch, capsys, tmp_path):
+    snapshot = tmp_path / "models--x--y" / "snapshots" / ("a1" * 20)
+    monkeypatch.setattr(locate, "snapshot", lambda model: snapshot if model.name == "svd" else None)
+    monkeypatch.setattr(locate, "judge", lambda *_: None)
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    assert cli.main(["doctor", "--models", "--json"]) == 0
+    told = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert told.keys() == {f"model {path.stem}" for path in CONF.glob("model/*.yaml")}
+    assert told["model tiny"]["found"] == f"would run now, embedded, from {TINY}"
+    whence = f"the hub's cache, snapshot a1a1a1a1a1a1 in {snapshot.parents[1]}"
+    assert told["model svd"]["found"] == f"would run now, from {whence}"
+    assert "hf download" in told["model svd_xt"]["cure"]
 
 
 def test_a_folder_that_cannot_be_written_is_a_trouble(monkeypatch, tmp_path):

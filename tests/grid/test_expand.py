@@ -186,6 +186,12 @@ def test_the_same_command_finds_the_same_folder_and_another_grid_another():
     assert a.axes == {"seed": ["1", "2"]}
 
 
+def test_a_knob_at_its_default_leaves_the_baseline_its_name():
+    jobs = expand(["memory=baseline,ten_steps", "memory.denoise_steps=null,4"]).jobs
+    assert [job.memory.name for job in jobs][:2] == ["baseline", "baseline+denoise_steps=4"]
+    assert {job.baseline for job in jobs} == {jobs[0].key}
+
+
 def test_every_job_knows_its_baseline():
     grid = expand(["memory=baseline,under_8gb", "seed=0,1"])
     baseline = {j.seed: j.key for j in grid.jobs if j.memory.name == "baseline"}

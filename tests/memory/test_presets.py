@@ -35,7 +35,6 @@ RUN_HERE = {
     "int8": OTHER,
     "no_guidance": OTHER,
     "ten_steps": OTHER,
-    "step_cache": OTHER,
     "deepcache": OTHER,
 }
 NEED_CUDA = {
@@ -65,7 +64,7 @@ def job_of(preset: str, *more: str) -> Job:
 
 def test_every_preset_is_run_here_or_named_with_the_reason_why_not() -> None:
     presets = {path.stem for path in CONF.glob("*.yaml")}
-    assert presets == {"baseline", *RUN_HERE, *NEED_CUDA}
+    assert presets == {"baseline", "step_cache", *RUN_HERE, *NEED_CUDA}
 
 
 @pytest.mark.parametrize("preset", NEED_CUDA)
@@ -149,6 +148,15 @@ def test_a_preset_runs_takes_effect_and_keeps_what_it_promises(folder: Path, pre
     assert "fault" not in row.values
     assert row.values["denoise_steps"] == (10 if preset == "ten_steps" else 2)
     assert row.values["guided"] is (preset != "no_guidance")
+
+
+def test_a_step_cache_spares_half_of_the_calls_which_are_counted(tmp_path: Path) -> None:
+    steps = "num_inference_steps=4"  # of the two of the others there is none to spare
+    baseline, cached = (run(tmp_path, job_of(preset, steps)) for preset in ("baseline", "step_cache"))
+    assert [row.error for row in (baseline, cached)] == ["", ""]
+    assert (baseline.values["unet_calls"], cached.values["unet_calls"]) == (4, 2)
+    assert cached.values["denoise_steps"] == len(cached.series["step_s"][0]) == 4
+    assert cached.values["equality"] in OTHER[1:]
 
 
 def test_the_smallest_without_streams_keeps_the_frames_where_a_chunked_decode_does_not(folder: Path) -> None:

@@ -15,6 +15,7 @@ from svdsweep.analysis.strategies import strategies
 from svdsweep.config import Memory, Metrics
 from svdsweep.metrics import CATALOGUE, Column
 from svdsweep.report import plots, setting_plots, strategy_plots
+from svdsweep.report.calls_plot import drift_by_calls
 from svdsweep.report.drawing import COLOURS, Plot, looks
 from svdsweep.report.failures import failures
 from svdsweep.report.pictures import differences
@@ -371,3 +372,38 @@ def test_a_difference_picture_is_drawn_anew_when_either_of_its_jobs_ran_again(
     assert picture() == 8 * 5
     written(sheets[again], (102, 107)[again], 3_000)
     assert picture() == expected
+
+
+def test_drift_is_drawn_against_calls_of_the_unet_a_line_a_road():
+    roads = {
+        "fewer steps": lambda n: Memory(name=f"s{n}", denoise_steps=n),
+        "Align Your Steps": lambda n: Memory(name=f"a{n}", denoise_steps=n, sigmas="ays"),
+        "step cache": lambda n: Memory(name=f"c{n}", denoise_steps=n, step_cache="linear"),
+        "step cache + Align Your Steps": lambda n: Memory(
+            name=f"b{n}", denoise_steps=n, step_cache="linear", sigmas="ays"
+        ),
+        "DeepCache (whole calls)": lambda n: Memory(name=f"d{n}", deepcache_interval=n),
+    }
+    rows = [
+        made_up.ok(
+            made_up.job(memory(n), seed=seed), unet_calls=n, psnr_to_baseline_db=30.0 + n + i + 2 * seed
+        )
+        for i, memory in enumerate(roads.values())
+        for n in (4, 8)
+        for seed in (0, 1)
+    ]
+    others = [
+        made_up.ok(made_up.job(BASE), unet_calls=25),
+        made_up.ok(made_up.job(OTHER), unet_calls=25, psnr_to_baseline_db=60.0),
+        made_up.ok(
+            made_up.job(Memory(guidance=False, denoise_steps=6)), unet_calls=6, psnr_to_baseline_db=9.0
+        ),
+    ]
+    plot = drift_by_calls(made_up.in_memory(*rows, *others))
+    assert {words: (*line.get_xdata(), *line.get_ydata()) for words, line in marks(plot).items()} == {
+        f"{road}: {n} calls, PSNR to baseline {31 + n + i} dB": (n, 31 + n + i)
+        for i, road in enumerate(roads)
+        for n in (4, 8)
+    }
+    assert drift_by_calls(made_up.in_memory(*others)) is None
+    assert drift_by_calls(made_up.in_memory(made_up.ok(made_up.job(BASE)))) is None
