@@ -1,7 +1,11 @@
 """Drift against calls of the UNet: approximations beside one another where they cost the same."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import matplotlib
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.analysis.table import numeric
@@ -41,7 +45,7 @@ def drift_by_calls(sweep: Sweep) -> Plot | None:
             tips[gid] = f"{road}: {n} calls, PSNR to baseline {shown(float(value))} dB"
     axes.set_xlabel("calls of the UNet in one video")
     axes.set_ylabel(f"PSNR to the baseline's frames ({CATALOGUE[DRIFT].unit})")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside upper left", ncols=4, fontsize=8)
     caption = (
         "Of roads with equal calls the highest drifts least from the baseline, which is not to say that it looks best. "
@@ -52,7 +56,7 @@ def drift_by_calls(sweep: Sweep) -> Plot | None:
 
 def roads(rows: pd.DataFrame) -> pd.DataFrame:
     """The jobs that spare calls: `calls`, `drift` (dB) and the `road`, by the knobs that they turn."""
-    columns = {"calls": [], "drift": [], "road": []}  # type: dict[str, list[object]]
+    columns: dict[str, list[Any]] = {"calls": [], "drift": [], "road": []}
     if not {CALLS, DRIFT} <= set(rows):
         return pd.DataFrame(columns)
     guided = rows[rows["memory.guidance"].astype(bool)] if "memory.guidance" in rows else rows
@@ -67,7 +71,7 @@ def roads(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _road(line: dict[str, object]) -> str | None:
+def _road(line: Mapping[Any, Any]) -> str | None:
     """By which road a job spares calls; None where it spares none."""
     taken = [
         road for knob, road in ROADS.items() if not pd.isna(line.get(knob)) and line.get(knob) not in PLAIN

@@ -308,7 +308,7 @@ FORM = (
     "Settings have the form key=value, lists are a=1,2,3; values with blanks, brackets or umlauts stand in quotes, "
     "key=\"'a b'\"."
 )
-EXPERIMENTS = "Allowed is decode_chunk, docs_claims, memory_showdown, motion, noise_aug."
+EXPERIMENTS = "Allowed is decode_chunk, docs_claims, equal_calls, memory_showdown, motion, noise_aug."
 
 
 @pytest.mark.parametrize(
