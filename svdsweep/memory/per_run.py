@@ -15,7 +15,9 @@ def steps_of(job: Job) -> int:
     """Denoising steps that the job runs, under its strategy; a list of noise levels says how many."""
     if isinstance(schedule := schedule_of(job), tuple):
         return len(schedule) - 1
-    return job.num_inference_steps if caches_steps(job) else job.memory.denoise_steps or job.num_inference_steps
+    return (
+        job.num_inference_steps if caches_steps(job) else job.memory.denoise_steps or job.num_inference_steps
+    )
 
 
 def caches_steps(job: Job) -> bool:
@@ -54,8 +56,8 @@ def turns_of(job: Job) -> int:
 
 
 def unet_calls_of(job: Job) -> int:
-    """Calls of the UNet in a run; those for both halves of guidance count as one. Under a step cache those asked for, or
-    one at every other step."""
+    """Calls of the UNet in a run; those for both halves of guidance count as one. A step cache makes those asked for, or
+    half as many as there are steps."""
     return job.memory.denoise_steps or -(-steps_of(job) // 2) if caches_steps(job) else turns_of(job)
 
 

@@ -80,7 +80,14 @@ def _front(job: Job) -> dict[str, Any]:
     model = {name: getattr(job.model, name) for name in ("architecture", "dtype")}
     sizes = {name: getattr(job, name) for name in ("num_frames", "height", "width")}
     memory = {k: v for k, v in canonical(job.memory).items() if k not in PER_RUN}  # they decide what follows
-    return {**model, **sizes, "steps": unet_calls_of(job), "turns": turns_of(job), "guided": is_guided(job), "memory": memory}
+    return {
+        **model,
+        **sizes,
+        "steps": unet_calls_of(job),
+        "turns": turns_of(job),
+        "guided": is_guided(job),
+        "memory": memory,
+    }
 
 
 def _path(job: Job) -> Path:
