@@ -56,8 +56,8 @@ def turns_of(job: Job) -> int:
 
 
 def unet_calls_of(job: Job) -> int:
-    """Calls of the UNet in a run; those for both halves of guidance count as one. A step cache makes those asked for, or
-    half as many as there are steps."""
+    """Calls of the UNet in a run; those for both halves of guidance count as one. A step cache makes those asked for,
+    or half as many as there are steps."""
     return job.memory.denoise_steps or -(-steps_of(job) // 2) if caches_steps(job) else turns_of(job)
 
 

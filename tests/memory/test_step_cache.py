@@ -10,7 +10,7 @@ from PIL import Image
 from svdsweep.config import Job, Memory
 from svdsweep.memory.apply import check_after_run, prepare
 from svdsweep.memory.contract import NoEffect
-from svdsweep.memory.per_run import called_at, calls_of, steps_of
+from svdsweep.memory.per_run import called_at, steps_of, unet_calls_of
 from svdsweep.memory.step_cache import Cache, begin
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def test_as_many_steps_as_asked_for_call_the_unet_the_first_and_the_last_among_t
 ) -> None:
     job = cached(calls, steps)
     called = called_at(job)
-    assert len(called) == calls_of(job) == (calls or steps // 2)
+    assert len(called) == unet_calls_of(job) == (calls or steps // 2)
     assert {0, steps - 1} <= called <= set(range(steps))
     assert steps_of(job) == steps
 
