@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 from svdsweep.config import Job, Memory
-from svdsweep.config.rules import typed
-from svdsweep.config.schedulers import CONSISTENCY_LEVELS, TWO_CALLS
-from svdsweep.memory.per_run import schedule_of, sigmas_of, steps_of, unet_calls_of
+from svdsweep.memory.per_run import steps_of
+from svdsweep.memory.step_conflicts import noise, step_cache
 
 GROUP = ("group_block", "group_leaf")
 STREAM_KNOBS = ("offload_record_stream", "offload_low_cpu_memory")
@@ -44,7 +43,7 @@ def why_not(job: Job, device_kind: str) -> str | None:
         _precision,
         _attention,
         _compilation,
-        _noise,
+        noise,
         _others,
     ]
     return next((reason for check in checks for reason in check(job, device_kind)), None)
@@ -231,57 +230,6 @@ def _cuda_graphs(m: Memory) -> Iterator[str]:
         )
 
 
-def _noise(job: Job, device_kind: str) -> Iterator[str]:
-    m, model = job.memory, job.model
-    schedule, steps = schedule_of(job), steps_of(job)
-    if isinstance(schedule, tuple):
-        yield from _listed(job)
-    if m.sigmas == model.sigmas == "ays":
-        yield "sigmas=ays changes nothing: model.sigmas is that already."
-    if model.scheduler == "animatelcm" and schedule == "model" and steps > CONSISTENCY_LEVELS:
-        yield (
-            f"model.scheduler=animatelcm with {steps} steps: its weights were distilled at {CONSISTENCY_LEVELS} noise "
-            "levels, and it has no more steps."
-        )
-    elif (levels := sigmas_of(job)) and levels[-1] >= levels[-2]:
-        yield (
-            f"model.final_sigma={model.final_sigma:g} is not below {levels[-2]:.3g}, the noise level at which the last "
-            "of these steps begins."
-        )
-    if m.deepcache_interval and model.scheduler in TWO_CALLS:
-        yield (
-            f"deepcache_interval with model.scheduler={model.scheduler}: DeepCache knows a step by its timestep, and "
-            "this scheduler calls the UNet twice a step."
-        )
-
-
-def _listed(job: Job) -> Iterator[str]:
-    """What a list of noise levels says itself."""
-    told, final = f"model.sigmas={typed(job.model.sigmas)}", job.model.final_sigma
-    if job.memory.denoise_steps and job.memory.step_cache == "none":
-        steps = steps_of(job)
-        yield f"denoise_steps={job.memory.denoise_steps} changes nothing: {told} is a list of {steps} steps."
-    if final:
-        yield f"model.final_sigma={final:g} changes nothing: {told} ends with a level of its own."
-
-
-def _step_cache(job: Job) -> Iterator[str]:
-    m, calls = job.memory, unet_calls_of(job)
-    if m.step_cache == "none":
-        return
-    if calls >= steps_of(job):
-        yield (
-            f"step_cache={m.step_cache} spares nothing: denoise_steps={calls} calls of the UNet are "
-            f"the run's {steps_of(job)} steps or more; ask for fewer."
-        )
-    if calls < 2:
-        yield f"step_cache={m.step_cache} needs at least 2 calls of the UNet, the first and the last; this is {calls}."
-    if m.deepcache_interval:
-        yield "step_cache with deepcache_interval: DeepCache counts steps by the calls that it sees; choose one."
-    if job.model.scheduler != "euler":
-        yield f"step_cache with model.scheduler={job.model.scheduler}: it extrapolates between Euler's steps only."
-
-
 def _others(job: Job, device_kind: str) -> Iterator[str]:
     m = job.memory
     if m.deepcache_interval and m.split_guidance:
@@ -292,7 +240,7 @@ def _others(job: Job, device_kind: str) -> Iterator[str]:
         yield "deepcache_branch changes nothing without deepcache_interval."
     if m.denoise_steps == job.num_inference_steps and m.step_cache == "none":
         yield f"denoise_steps={m.denoise_steps} changes nothing: num_inference_steps is that already."
-    yield from _step_cache(job)
+    yield from step_cache(job)
     if m.cudnn_benchmark and device_kind not in ("cuda", "rocm"):
         yield (
             "cudnn_benchmark needs a GPU of NVIDIA or AMD: cuDNN computes on NVIDIA's only (and MIOpen, which PyTorch "
