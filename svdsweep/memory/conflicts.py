@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from svdsweep.config import Job, Memory
+from svdsweep.memory import other_decoders
 
 GROUP = ("group_block", "group_leaf")
 STREAM_KNOBS = ("offload_record_stream", "offload_low_cpu_memory")
@@ -33,6 +34,7 @@ def why_not(job: Job, device_kind: str) -> str | None:
     """The reason why a job is impossible, or would measure nothing, on a device (its kind is one of `KINDS`); else
     None."""
     checks = [_grouped, _offload, _chunks, _guidance, _decode, _precision, _attention, _compilation, _others]
+    checks.append(other_decoders.conflicts)
     return next((reason for check in checks for reason in check(job, device_kind)), None)
 
 

@@ -21,7 +21,10 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "torchao", "Dee
 """What a prediction is made with: another version, another folder."""
 PACKAGE = Path(__file__).resolve().parent.parent
 SIMULATOR = ("cost", "fake_gpu", "op_cache", "prediction", "repeats", "simulate", "tracker", "without_cuda")
-BESIDE_IT = ("backends/*.py", "memory/*.py", "models/architectures.py", "models/load.py", "predict/cache.py")
+BESIDE_IT = (
+    *("backends/*.py", "memory/*.py", "models/architectures.py", "models/decoders/*.py", "models/load.py"),
+    "predict/cache.py",
+)
 SOURCES = (*BESIDE_IT, *(f"predict/{module}.py" for module in SIMULATOR))
 """The modules that decide a prediction: a change in any of them makes another folder."""
 
@@ -63,7 +66,7 @@ def front_key(job: Job) -> str:
 
 def chunk_of(job: Job) -> int:
     """Frames that are decoded together; `auto` follows the free memory, so what must fit is one frame."""
-    return 1 if job.decode_chunk_size == "auto" else job.frames_per_decode
+    return 1 if job.decode_chunk_size == "auto" and not job.decodes_by_frame else job.frames_per_decode
 
 
 @cache
@@ -80,7 +83,8 @@ def _front(job: Job) -> dict[str, Any]:
     model = {name: getattr(job.model, name) for name in ("architecture", "dtype")}
     sizes = {name: getattr(job, name) for name in ("num_frames", "height", "width")}
     memory = {k: v for k, v in canonical(job.memory).items() if k not in PER_RUN}  # they decide what follows
-    return {**model, **sizes, "steps": steps_of(job), "guided": is_guided(job), "memory": memory}
+    other = {"decoder": job.model.decoder} if job.decodes_by_frame else {}
+    return {**model, **other, **sizes, "steps": steps_of(job), "guided": is_guided(job), "memory": memory}
 
 
 def _path(job: Job) -> Path:

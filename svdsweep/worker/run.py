@@ -7,12 +7,13 @@ from typing import Any
 import torch
 
 from svdsweep.backends import backend_of
-from svdsweep.config import Job, Metrics
+from svdsweep.config import Job, Metrics, Model
 from svdsweep.config.keys import canonical, digest
 from svdsweep.images import open_image
 from svdsweep.memory.apply import check_after_run
 from svdsweep.memory.decode_chunk_size import frames_that_fit
 from svdsweep.memory.measured_attention import kernels_chosen
+from svdsweep.memory.other_decoders import passed_over
 from svdsweep.memory.per_run import is_guided, steps_of
 from svdsweep.metrics.contract import PSNR_CAP_DB, psnr_db
 from svdsweep.metrics.shared.likeness import squared_error
@@ -29,7 +30,7 @@ from svdsweep.worker.outputs import to_uint8
 LEFTOVER_GIB = 0.05
 """More device memory than this held before a job, beyond the pipeline's own, is a leftover of the one before."""
 SHARED_AT_MOST = 64
-"""Latents kept for jobs that differ only in decode_chunk_size; those of 25 frames at 576×1024 take 2 MiB."""
+"""Latents kept for jobs that differ only in how they are decoded; those of 25 frames at 576×1024 take 2 MiB."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ class Shared:
     key: str
     latents: torch.Tensor
     timings: list[Timing]
+    resident_gib: float | None
+    """What the pipeline that made them holds on the device between its runs."""
 
 
 @dataclass
 class Loaded:
-    """A pipeline under its strategy, warm for the shapes in `warm`, with what its jobs leave for later ones."""
+    """A pipeline under its strategy, warm for the shapes in `warm`, with what its jobs leave for later ones; those of
+    other decoders, which other pipelines run, are given the same `shared`."""
 
     pipeline_key: str
     pipe: Any
@@ -111,17 +115,23 @@ class Run:
         loaded.warm.add(shape)
         # all that latents and their timing depend on: the job but for how it is decoded and judged
         how = replace(job.measure, share_latents=True, noise_floor=True)
-        denoise_key = digest(canonical(replace(job, decode_chunk_size="all", metrics=Metrics(), measure=how)))
+        decoded = {"decoder": Model().decoder, "decoder_source": "", "decoder_revision": None}
+        model = replace(job.model, **decoded)
+        alike = replace(job, model=model, decode_chunk_size="all", metrics=Metrics(), measure=how)
+        denoise_key = digest(canonical(alike))
         shared = loaded.shared.get(denoise_key) if job.measure.share_latents else None
         if shared and shared.key != job.key:
             repeats = len(shared.timings)
             measured = measure_decode(self.setup, shared.latents, repeats, self.progress, cold)
-            timings = columns.with_shared(measured.timings, shared.timings)
+            timings = columns.with_shared(
+                measured.timings, shared.timings, loaded.resident_gib, shared.resident_gib
+            )
             self.measurements.values["latency_shared_with"] = shared.key
         else:
             measured = measure(self.setup, self.progress, cold)
             timings = measured.timings
-            loaded.shared[denoise_key] = Shared(job.key, measured.first.latents, timings)
+            latents = measured.first.latents
+            loaded.shared[denoise_key] = Shared(job.key, latents, timings, loaded.resident_gib)
             if len(loaded.shared) > SHARED_AT_MOST:
                 loaded.shared.popitem(last=False)
         self.measurements.notes += columns.first_run_notes(measured, cold, backend_of(self.setup.device).kind)
@@ -153,7 +163,9 @@ def begin(
     picture = open_image(job.image, job.height, job.width)
     _clear(loaded, device, measurements)
     chunk = _chunk(loaded.pipe, job, device)
-    measurements.values |= {"decode_frames": chunk, "denoise_steps": steps_of(job)}
+    measurements.values |= {"decode_frames": 1 if job.decodes_by_frame else chunk}
+    measurements.values |= {"denoise_steps": steps_of(job)}
+    measurements.notes += passed_over(job)
     measurements.values |= {"guided": is_guided(job), "fps_id": job.fps - 1}
     return Run(Setup(loaded.pipe, job, picture, chunk, device), loaded, progress, measurements)
 
@@ -173,7 +185,7 @@ def _clear(loaded: Loaded, device: torch.device, measurements: Measurements) -> 
 
 def _chunk(pipe: Any, job: Job, device: torch.device) -> int:
     """The frames of one decode; for `auto` as many as the free device memory holds."""
-    if job.decode_chunk_size != "auto":
+    if job.decode_chunk_size != "auto" or job.decodes_by_frame:
         return job.frames_per_decode
     free_gib = vram.free_gib(device)
     if job.gpu.memory_limit_gib is not None:

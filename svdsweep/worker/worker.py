@@ -3,6 +3,7 @@
 import gc
 import time
 import traceback
+from collections import OrderedDict
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +20,7 @@ from svdsweep.images import ffmpeg
 from svdsweep.memory.apply import prepare
 from svdsweep.memory.conflicts import why_not
 from svdsweep.memory.contract import NoEffect
+from svdsweep.memory.other_decoders import applied
 from svdsweep.metrics import need_the_device
 from svdsweep.models.load import load_pipeline
 from svdsweep.predict.cache import known_peak_gib
@@ -33,7 +35,7 @@ from svdsweep.store.rows import WHOLE, Row
 from svdsweep.worker.columns import largest
 from svdsweep.worker.contract import CPU_INSTEAD, Judge, Report, Slot, Work
 from svdsweep.worker.outputs import JUDGING, Made, NotFinite, judge
-from svdsweep.worker.run import Loaded, Progress, begin
+from svdsweep.worker.run import Loaded, Progress, Shared, begin
 
 
 def load(slot: Slot) -> Work:
@@ -59,6 +61,8 @@ class Worker:
     def __init__(self, slot: Slot, device: torch.device) -> None:
         self.slot, self.device = slot, device
         self.loaded: Loaded | None = None
+        self.shared: OrderedDict[str, Shared] = OrderedDict()
+        """Latents of the jobs so far, which later ones decode otherwise."""
         gpu = torch.accelerator.current_accelerator(check_available=True) if slot.for_want_of_a_gpu else None
         self.doubts = [f"{CPU_INSTEAD} ({gpu.type}); `svdsweep doctor` tells more"] if gpu else []
         """What every row must tell."""
@@ -122,10 +126,13 @@ class Worker:
         began = time.perf_counter()
         device = self.device if job.memory.offload == "none" else torch.device("cpu")
         pipe = load_pipeline(job.model, device, self.device)
-        prepare(pipe, job.memory, self.device)
+        prepare(pipe, applied(job), self.device)
         backend_of(self.device).synchronize(self.device)
         load_s = time.perf_counter() - began
-        self.loaded = Loaded(job.pipeline_key, pipe, load_s, hooks_on(pipe), vram.allocated_gib(self.device))
+        resident_gib = vram.allocated_gib(self.device)
+        # rounds are compared with one another: what one shares with another pipeline would be of an earlier round
+        shared = self.shared if job.measure.rounds == 1 else OrderedDict()
+        self.loaded = Loaded(job.pipeline_key, pipe, load_s, hooks_on(pipe), resident_gib, shared=shared)
         measurements.values |= {"load_s": load_s, "loads": 1}
         peak = vram.read_peak(self.device)
         measurements.values["load_vram_allocated_peak_gib"] = peak.allocated_gib if peak else None
