@@ -1,6 +1,7 @@
 """How often a job runs: warm-up, timed repeats, and the decode of latents that another job has made."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from svdsweep.memory.per_run import arguments, steps_of
 from svdsweep.probes.latency import wants_more
 from svdsweep.probes.stages import Report, StageProbe, Timing
 from svdsweep.probes.watch import watched
+from svdsweep.worker.preview import Preview
 
 STEADY_WITHIN = 0.05
 """Two untimed runs in a row closer than this share: the pipeline is warm."""
@@ -29,6 +31,7 @@ class Setup:
     picture: Any
     chunk: int
     device: torch.device
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def decode(setup: Setup, latents: torch.Tensor, probe: StageProbe) -> Output:
 
 def run_once(setup: Setup, report: Report) -> Output:
     """`generate` under probes of its own."""
-    with StageProbe(setup.pipe, setup.device, report, steps_of(setup.job)) as probe:
+    seen = setup.preview.of(setup.pipe) if setup.preview else nullcontext()
+    with StageProbe(setup.pipe, setup.device, report, steps_of(setup.job)) as probe, seen:
         return generate(setup, probe)
 
 
@@ -100,7 +104,9 @@ def measure(setup: Setup, report: Report, cold: bool) -> Measured:
     compiled = cold and compiles(memory)
     if memory.attention == "measured" and not compiled:  # it chooses in the first run
         how = replace(how, warmup=max(how.warmup, 1))
-    return _measured(partial(run_once, setup), how, report, cold, compiled, setup.device)
+    alone = setup if how.timed_once else replace(setup, preview=None)
+    runs = partial(run_once, alone), partial(run_once, setup)
+    return _measured(*runs, how, report, cold, compiled, setup.device)
 
 
 def measure_decode(setup: Setup, latents: torch.Tensor, repeats: int, report: Report, cold: bool) -> Measured:
@@ -113,11 +119,12 @@ def measure_decode(setup: Setup, latents: torch.Tensor, repeats: int, report: Re
         with StageProbe(setup.pipe, setup.device, report, 0, decode_only=True) as probe:
             return decode(setup, latents, probe)
 
-    return _measured(run, how, report, cold, cold and setup.job.memory.compile_vae, setup.device)
+    return _measured(run, run, how, report, cold, cold and setup.job.memory.compile_vae, setup.device)
 
 
 def _measured(
     run: Callable[[Report], Output],
+    run_untimed: Callable[[Report], Output],
     how: Measure,
     report: Report,
     cold: bool,
@@ -128,7 +135,7 @@ def _measured(
     watched on the device."""
 
     def untimed_s(phase: str) -> float:
-        return run(lambda _phase, peak_gib: report(phase, peak_gib)).timing.total_s
+        return run_untimed(lambda _phase, peak_gib: report(phase, peak_gib)).timing.total_s
 
     def timed() -> Output:
         with watched(device) as watch:

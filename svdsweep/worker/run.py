@@ -26,9 +26,11 @@ from svdsweep.worker import columns
 from svdsweep.worker.contract import Report
 from svdsweep.worker.measuring import Measured, Setup, measure, measure_decode, run_once
 from svdsweep.worker.outputs import to_uint8
+from svdsweep.worker.preview import Preview
 
 LEFTOVER_GIB = 0.05
 """More device memory than this held before a job, beyond the pipeline's own, is a leftover of the one before."""
+PREVIEWED = "previews were made while it was timed (runner.preview=true): denoise_s holds what they took"
 SHARED_AT_MOST = 64
 """Latents kept for jobs that differ only in how they are decoded; those of 25 frames at 576×1024 take 2 MiB."""
 
@@ -130,6 +132,8 @@ class Run:
         else:
             measured = measure(self.setup, self.progress, cold)
             timings = measured.timings
+            if self.setup.preview and job.measure.timed_once:
+                self.measurements.notes.append(PREVIEWED)
             latents = measured.first.latents
             loaded.shared[denoise_key] = Shared(job.key, latents, timings, loaded.resident_gib)
             if len(loaded.shared) > SHARED_AT_MOST:
@@ -157,7 +161,12 @@ class Run:
 
 
 def begin(
-    job: Job, loaded: Loaded, device: torch.device, progress: Progress, measurements: Measurements
+    job: Job,
+    loaded: Loaded,
+    device: torch.device,
+    progress: Progress,
+    measurements: Measurements,
+    preview: Preview | None = None,
 ) -> Run:
     """Clear the device for a job and settle what it runs with: its picture and the frames of a decode."""
     picture = open_image(job.image, job.height, job.width)
@@ -167,7 +176,8 @@ def begin(
     measurements.values |= {"denoise_steps": steps_of(job)}
     measurements.notes += passed_over(job)
     measurements.values |= {"guided": is_guided(job), "fps_id": job.fps - 1}
-    return Run(Setup(loaded.pipe, job, picture, chunk, device), loaded, progress, measurements)
+    setup = Setup(loaded.pipe, job, picture, chunk, device, preview)
+    return Run(setup, loaded, progress, measurements)
 
 
 def _clear(loaded: Loaded, device: torch.device, measurements: Measurements) -> None:

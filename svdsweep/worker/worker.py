@@ -4,6 +4,7 @@ import gc
 import time
 import traceback
 from collections import OrderedDict
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -31,10 +32,12 @@ from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.probes.stages import ProbeFault, hooks_on
 from svdsweep.store.defects import defect
 from svdsweep.store.measurements import Measurements
+from svdsweep.store.places import preview_of
 from svdsweep.store.rows import WHOLE, Row
 from svdsweep.worker.columns import largest
 from svdsweep.worker.contract import CPU_INSTEAD, Judge, Report, Slot, Work
 from svdsweep.worker.outputs import JUDGING, Made, NotFinite, judge
+from svdsweep.worker.preview import Preview
 from svdsweep.worker.run import Loaded, Progress, Shared, begin
 
 
@@ -99,12 +102,14 @@ class Worker:
     def _run(self, job: Job, progress: Progress, measurements: Measurements) -> Made:
         free_since_s, self.free_since_s = self.free_since_s, None
         loaded = self._settle(job, progress, measurements)
-        run = begin(job, loaded, self.device, progress, measurements)
-        if free_since_s is not None:
-            loading_s = loaded.load_s if measurements.values["loads"] else 0.0
-            measurements.values["idle_s"] = time.perf_counter() - free_since_s - loading_s
-        measured = run.measure()
-        noise_floor_db = run.noise_floor_db(measured)
+        path = preview_of(self.slot.folder, job.key) if self.slot.preview else None
+        with closing(Preview(path)) if path else nullcontext() as preview:
+            run = begin(job, loaded, self.device, progress, measurements, preview)
+            if free_since_s is not None:
+                loading_s = loaded.load_s if measurements.values["loads"] else 0.0
+                measurements.values["idle_s"] = time.perf_counter() - free_since_s - loading_s
+            measured = run.measure()
+            noise_floor_db = run.noise_floor_db(measured)
         if hooks_on(loaded.pipe) != loaded.hooks:
             raise ProbeFault("the probes left hooks behind on the pipeline: later times would be wrong")
         self.free_since_s = time.perf_counter()
