@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("watch", "Show the progress of a sweep that another process or a cluster runs.")
     parser.add_argument("folder", type=Path, help="the sweep's folder, such as runs/motion")
     parser.add_flag("--once", "print how things stand, and leave")
-    parser.add_flag("--preview", "draw what running jobs would show by now, where they run with runner.preview=true")
+    parser.add_flag(
+        "--preview", "draw what running jobs would show by now, where they run with runner.preview=true"
+    )
     parser.add_json("the same as one JSON document")
     parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between two looks")
     asked = parser.asked(argv)
@@ -81,14 +83,15 @@ def pictured(key: str, path: Path, drawn: bool) -> str:
     return "\n".join([told, *filter(None, [blocks(path, columns) if drawn else ""])])
 
 
-def _new_pictures(folder: Path, seen: dict[str, int], drawn: bool) -> Iterator[str]:
-    """What `pictured` tells of each preview that is not `seen` yet, or where they are drawn, not as it is now."""
+def _show_pictures(folder: Path, seen: dict[str, int], drawn: bool) -> None:
+    """Print what `pictured` tells of each preview that is not `seen` yet, or where they are drawn, not as it is now."""
     for key, path in previews(folder).items():
         with contextlib.suppress(OSError):  # its job may just have ended
             now = path.stat().st_mtime_ns if drawn else 0
             if seen.get(key) != now:
                 seen[key] = now
-                yield pictured(key, path, drawn)
+                # a `Watch` would spell out its colours
+                tqdm.write(pictured(key, path, drawn), file=sys.stderr)
 
 
 def follow(folder: Path, every_s: float, drawn: bool = False) -> int:
@@ -110,8 +113,7 @@ def follow(folder: Path, every_s: float, drawn: bool = False) -> int:
                 missing.discard(row.key)
                 left_s = (time.monotonic() - began) / seen * len(missing) if seen else None
                 watch.finished(_worker(row), row, left_s)
-            for picture in _new_pictures(folder, pictures, drawn):
-                tqdm.write(picture, file=sys.stderr)  # `told` would spell out its colours
+            _show_pictures(folder, pictures, drawn)
             if ended:
                 watch.told(f"Its array {ended.name} has ended and left {len(missing)} jobs undone.")
                 return 1

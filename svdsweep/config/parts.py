@@ -35,8 +35,8 @@ class Model(Checked):
     )
     decoder: str = knob(
         "temporal",
-        "What makes frames of latents: SVD's own decoder (temporal), that of Stable Diffusion's VAE (image), or the tiny "
-        "ones for previews (taesd; taesdv, which remembers a frame). All but the first see one frame at a time.",
+        "What makes frames of latents: SVD's own decoder (temporal), that of Stable Diffusion's VAE (image), or the "
+        "tiny ones for previews (taesd; taesdv, which remembers a frame). All but the first see one frame at a time.",
         words=("temporal", "image", "taesd", "taesdv"),
     )
     decoder_source: str = knob(
@@ -99,8 +99,8 @@ class Measure(Checked):
     )
     share_latents: bool = knob(
         True,
-        "Jobs that differ only in how they are decoded (decode_chunk_size, model.decoder) share one denoise; their rows "
-        "say so (latency_shared_with).",
+        "Jobs that differ only in how they are decoded (decode_chunk_size, model.decoder) share one denoise; their "
+        "rows say so (latency_shared_with).",
     )
     noise_floor: bool = knob(True, "Run a baseline once more, untimed, and compare it with itself.")
 

@@ -92,8 +92,8 @@ class Runner(Checked):
     )
     preview: bool = knob(
         False,
-        "A small picture of each running job after every step, drawn by `svdsweep watch`: in runs that are not timed, and "
-        "in the one run of a job that is timed once (`measure=quick`), whose row says so.",
+        "A small picture of each running job after every step, drawn by `svdsweep watch`: in runs that are not timed, "
+        "and in the one run of a job that is timed once (`measure=quick`), whose row says so.",
     )
     order_seed: int | None = knob(
         None,

@@ -1,4 +1,4 @@
-"""What becomes of the temporal decoder's knobs where another one decodes, frame by frame (`model.decoder`). No torch."""
+"""What becomes of the temporal decoder's knobs where another one decodes, frame by frame. No torch: `plan` asks too."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -44,6 +44,6 @@ def conflicts(job: Job, device_kind: str) -> Iterator[str]:
         yield f"norms_by_channel without compile=whole: model.decoder={name} has no group norms."
     if name == "taesdv" and m.compile_vae and m.compile_mode in CUDA_GRAPHS:
         yield (
-            f"compile_vae with compile_mode={m.compile_mode}: CUDA graphs write over what model.decoder=taesdv remembers "
-            "of the frame before; leave compile_mode at default."
+            f"compile_vae with compile_mode={m.compile_mode}: CUDA graphs write over what model.decoder=taesdv "
+            "remembers of the frame before; leave compile_mode at default."
         )

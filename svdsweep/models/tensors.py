@@ -32,7 +32,9 @@ IMAGE_ENCODER = {
 SIZES = {name: default for name, default in UNET.items() if name != "sample_size"}
 IMAGE_DECODER = {"latent_channels": 4, "layers_per_block": 2, "block_out_channels": (128, 256, 512, 512)}
 DEFAULTS: dict[str, Config] = {
-    **{"unet": SIZES, "vae": VAE, "image_encoder": IMAGE_ENCODER},
+    "unet": SIZES,
+    "vae": VAE,
+    "image_encoder": IMAGE_ENCODER,
     "image": IMAGE_DECODER,
 }
 """What diffusers and transformers take where a config file leaves a size out."""
@@ -154,7 +156,11 @@ def _vae(c: Config) -> Tree:
 
 def _image_decoder(c: Config) -> Tree:
     """The decoder of Stable Diffusion's VAE: that of `_vae` without time, with the layer before it."""
-    backwards, latent, layers = list(c["block_out_channels"])[::-1], c["latent_channels"], c["layers_per_block"]
+    backwards, latent, layers = (
+        list(c["block_out_channels"])[::-1],
+        c["latent_channels"],
+        c["layers_per_block"],
+    )
     first, up = backwards[0], {}
     for i, (into, out) in enumerate(zip([first, *backwards], backwards, strict=False)):
         up[i] = _block([_resnet(into if j == 0 else out, out) for j in range(layers + 1)])

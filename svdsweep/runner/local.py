@@ -33,7 +33,8 @@ def run(
         devices = devices[: queue.jobs]
         workers = [
             WorkerProcess(
-                name, Slot(device, folder, threads, unasked, options.judge_beside, options.preview),
+                name,
+                Slot(device, folder, threads, unasked, options.judge_beside, options.preview),
                 load_name,
                 options,
                 watch,

@@ -16,12 +16,7 @@ from torch import Tensor
 from svdsweep.models.tiny.latents import CHANNELS, COLOURS, GAIN, SCALING_FACTOR
 from svdsweep.store.files import renamed_when_done
 
-OF_SD = (
-    (0.298, 0.207, 0.208),
-    (0.187, 0.286, 0.173),
-    (-0.158, 0.189, 0.264),
-    (-0.184, -0.271, -0.473),
-)
+OF_SD = ((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473))
 """Red, green and blue (-1 to 1) of each channel of Stable Diffusion's scaled latents, fitted by Keturn
 (discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204)."""
 FRAMES = 4
@@ -102,7 +97,9 @@ class Preview:
         """Write colours (h, F, w, 3) as one picture, its frames side by side."""
         picture = Image.fromarray(pixels.flatten(1, 2).cpu().numpy())
         if (times := -(-SMALLEST_PX // picture.height)) > 1:
-            picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+            picture = picture.resize(
+                (picture.width * times, picture.height * times), Image.Resampling.NEAREST
+            )
         with renamed_when_done(self.path) as part:
             picture.save(part, "PNG")
         self.made += 1

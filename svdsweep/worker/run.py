@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from svdsweep.backends import backend_of
-from svdsweep.config import Job, Metrics, Model
+from svdsweep.config import Job, Metrics
 from svdsweep.config.keys import canonical, digest
 from svdsweep.images import open_image
 from svdsweep.memory.apply import check_after_run
@@ -117,8 +117,7 @@ class Run:
         loaded.warm.add(shape)
         # all that latents and their timing depend on: the job but for how it is decoded and judged
         how = replace(job.measure, share_latents=True, noise_floor=True)
-        decoded = {"decoder": Model().decoder, "decoder_source": "", "decoder_revision": None}
-        model = replace(job.model, **decoded)
+        model = replace(job.model, decoder="temporal", decoder_source="", decoder_revision=None)
         alike = replace(job, model=model, decode_chunk_size="all", metrics=Metrics(), measure=how)
         denoise_key = digest(canonical(alike))
         shared = loaded.shared.get(denoise_key) if job.measure.share_latents else None

@@ -48,7 +48,9 @@ def tensors_of(name: str, config: Mapping[str, Any]) -> dict[str, Shape]:
         raise ValueError(f"its settings do not go together ({e})") from e
 
 
-def lie_in(name: str, wanted: Collection[str], config: Mapping[str, Any], there: Collection[str]) -> dict[str, str]:
+def lie_in(
+    name: str, wanted: Collection[str], config: Mapping[str, Any], there: Collection[str]
+) -> dict[str, str]:
     """By name in the network, the name of each tensor in a file that holds `there`: in the layout of which most are."""
     layouts: list[Callable[[str], str]] = [str]
     if name == "image":

@@ -1,4 +1,4 @@
-"""Where the weights of another decoder lie, exactly which ones, and whether they are whole; by headers, without torch."""
+"""Where the weights of another decoder lie, which ones exactly, and whether they are whole; by headers, no torch."""
 
 import dataclasses
 import hashlib
@@ -13,16 +13,9 @@ from svdsweep.config import Model
 from svdsweep.errors import UserError
 from svdsweep.models.architectures import architecture
 from svdsweep.models.contents import PLAIN_TYPES, STORED, as_first, as_shape, read_config, read_weights
-from svdsweep.models.decoders.layout import (
-    CLASSES,
-    PUBLISHED,
-    TINY_DECODERS,
-    beside,
-    config_of,
-    lie_in,
-    tensors_of,
-)
-from svdsweep.models.hub import ANSWER_TIMEOUT_S, snapshot
+from svdsweep.models.decoders import hub
+from svdsweep.models.decoders.hub import CONFIG, WEIGHTS
+from svdsweep.models.decoders.layout import CLASSES, PUBLISHED, TINY_DECODERS, beside, lie_in, tensors_of
 from svdsweep.models.layout import INDEX, PICKLES, Fault
 from svdsweep.models.locate import HUB_ID
 from svdsweep.models.mistaken import TO_SAFETENSORS
@@ -33,8 +26,6 @@ TEMPORAL = "temporal"
 """SVD's own decoder, which comes with the model."""
 SOURCES = {"image": "stabilityai/sd-vae-ft-mse", "taesd": "madebyollin/taesd"}
 """The published weights, on the hub; MIT both."""
-CONFIG = "config.json"
-WEIGHTS = tuple(f"diffusion_pytorch_model{variant}.safetensors" for variant in ("", ".fp16"))
 TAESDV = "https://github.com/madebyollin/taesdv/raw/main/taesdv.pth"
 ALLOWED = "Allowed is a folder in diffusers' layout, a single safetensors file, or a hub id."
 
@@ -71,24 +62,26 @@ def with_decoder(model: Model) -> Model:
         revision = _fingerprint(judged_decoder(model).file)
         if not _own(model) and model.decoder_revision not in (None, revision):
             raise UserError(
-                f"model.decoder_revision={model.decoder_revision}: what lies in {place} is revision {revision}; without "
-                "model.decoder_revision, what is there runs."
+                f"model.decoder_revision={model.decoder_revision}: what lies in {place} is revision {revision}; "
+                "without model.decoder_revision, what is there runs."
             )
         named = "" if _own(model) else absolute(str(place))
         return dataclasses.replace(model, decoder_source=named, decoder_revision=revision)
     pinned = dataclasses.replace(model, decoder_source=source)
-    if folder := _snapshot(pinned):
+    if folder := hub.snapshot_of(pinned):
         judged_decoder(pinned)
         return dataclasses.replace(pinned, decoder_revision=folder.name)
-    return dataclasses.replace(pinned, decoder_revision=_commit_on_hub(pinned))
+    return dataclasses.replace(pinned, decoder_revision=hub.commit_of(pinned))
 
 
 def judged_decoder(model: Model) -> Found:
     """The weights of a model's other decoder on this machine, found whole. Raises UserError with what to do."""
     source = _source(model)
-    place = _local(model, source) or _snapshot(dataclasses.replace(model, decoder_source=source))
+    place = _local(model, source) or hub.snapshot_of(dataclasses.replace(model, decoder_source=source))
     if not place:
-        raise _not_here(model, source, "they are not in the hub's cache")
+        raise hub.not_here(
+            dataclasses.replace(model, decoder_source=source), "they are not in the hub's cache"
+        )
     try:
         found = _look(model, place)
     except OSError as e:
@@ -103,16 +96,9 @@ def fetch_decoder(model: Model) -> None:
     """Download the decoder of a resolved model into the hub's cache, unless it is there, and judge it. Raises
     UserError."""
     own = model.decoder == TEMPORAL or model.weights == "random"
-    if own or _local(model, _source(model)) or _snapshot(model):
+    if own or _local(model, _source(model)) or hub.snapshot_of(model):
         return
-    from huggingface_hub import snapshot_download
-
-    source = model.decoder_source
-    try:
-        wanted = [CONFIG, WEIGHTS[0]]
-        snapshot_download(source, revision=model.decoder_revision, allow_patterns=wanted)
-    except Exception as e:  # the hub's client raises its own and its transport's errors
-        raise _not_here(model, source, f"the download failed ({type(e).__name__}: {e})") from e
+    hub.download(model)
     judged_decoder(model)
 
 
@@ -122,8 +108,8 @@ def _source(model: Model) -> str:
         return source
     cure = _converted("taesdv.pth")
     raise UserError(
-        f"model.decoder={model.decoder} needs model.decoder_source: its author publishes a pickle alone, which is never "
-        f"read. `curl -LO {TAESDV}` fetches it (MIT, 6 MB). {cure}"
+        f"model.decoder={model.decoder} needs model.decoder_source: its author publishes a pickle alone, which is "
+        f"never read. `curl -LO {TAESDV}` fetches it (MIT, 6 MB). {cure}"
     )
 
 
@@ -157,7 +143,9 @@ def _local(model: Model, source: str) -> Path | None:
         return path.absolute()
     if path.is_dir():
         if (path / INDEX).is_file():
-            raise UserError(f"{said}: that is a whole pipeline; give its VAE: model.decoder_source={path / 'vae'}")
+            raise UserError(
+                f"{said}: that is a whole pipeline; give its VAE: model.decoder_source={path / 'vae'}"
+            )
         return path.absolute()
     if HUB_ID.fullmatch(source) and not source.startswith("."):
         return None
@@ -191,10 +179,10 @@ def _look(model: Model, place: Path) -> Found | Fault:
 def _lacks(folder: Path, name: str) -> Fault:
     """What lies in a folder where a file is missing."""
     names = sorted(path.name for path in folder.iterdir())
-    if pickle := next((name for name in names if name.endswith(PICKLES)), None):
-        return Fault(f"{name} is missing, and {pickle} is a pickle", _converted(str(folder / pickle)))
-    if single := next((name for name in names if name.endswith(ENDS)), None):
+    if single := next((there for there in names if there.endswith(ENDS)), None):
         return Fault(f"{name} is missing", f"Perhaps model.decoder_source={folder / single} is meant.")
+    if pickle := next((there for there in names if there.endswith(PICKLES)), None):
+        return Fault(f"{name} is missing, and {pickle} is a pickle", _converted(str(folder / pickle)))
     return Fault(f"{name} is missing", ALLOWED)
 
 
@@ -256,35 +244,3 @@ def _fingerprint(file: Path) -> str:
         with path.open("rb") as f:
             state.update(hashlib.file_digest(f, "sha256").digest())
     return state.hexdigest()[:16]
-
-
-def _snapshot(model: Model) -> Path | None:
-    """The folder in the hub's cache with the decoder's files; None where one is missing."""
-    folder = snapshot(Model(source=model.decoder_source, revision=model.decoder_revision))
-    whole = folder and any((folder / stem).is_file() for stem in WEIGHTS)
-    return folder if folder and whole and (folder / CONFIG).is_file() else None
-
-
-def _commit_on_hub(model: Model) -> str:
-    """The commit that the hub has of a decoder. Raises UserError with what to do."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
-    source = model.decoder_source
-    try:
-        url = hf_hub_url(source, WEIGHTS[0], revision=model.decoder_revision)
-        commit = get_hf_file_metadata(url, timeout=ANSWER_TIMEOUT_S).commit_hash
-    except Exception as e:  # as above
-        raise _not_here(model, source, f"the hub cannot be asked ({type(e).__name__})") from e
-    if commit is None:
-        raise _not_here(model, source, "the hub named no commit")
-    return commit
-
-
-def _not_here(model: Model, source: str, why: str) -> UserError:
-    at = f" --revision {model.decoder_revision}" if model.decoder_revision else ""
-    get = f"`hf download {source}{at} {CONFIG} {WEIGHTS[0]}`"
-    return UserError(
-        f"model.decoder={model.decoder}: the weights of {source} are not on this machine, and {why}. {get} fetches them "
-        "where there is a network (the cache folder can be copied). Or point model.decoder_source at a folder or a file. "
-        "Without any weights, `model.weights=random` measures true VRAM and latency."
-    )

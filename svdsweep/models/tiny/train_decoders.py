@@ -88,7 +88,8 @@ def train(name: str, out: Path, steps: int, seed: int = 0) -> float:
 
 def _loss(network: Any, video: Tensor, gain: float, generator: Generator) -> tuple[Tensor, float]:
     """Absolute and squared error of decoded clips, and the squared error alone."""
-    codes = latents.encode(video.flatten(0, 1)).unflatten(0, video.shape[:2])
+    codes = latents.encode(video.flatten(0, 1))
+    codes = codes.reshape(*video.shape[:2], *codes.shape[1:])
     codes = codes + 0.05 * torch.randn(codes.shape, generator=generator)
     kept: Kept = None
     frames = []
