@@ -88,7 +88,8 @@ def judged_decoder(model: Model) -> Found:
         raise UserError(f"{_said(model)}: {place} cannot be read ({e.strerror}).") from e
     if isinstance(found, Fault):
         cure = found.cure.replace("{hub}", source).replace("{source}", str(place))
-        raise UserError(f"{_said(model)} ({place}): {found.what}. {cure}")
+        at = "" if model.decoder_source == str(place) else f" ({place})"
+        raise UserError(f"{_said(model)}{at}: {found.what}. {cure}")
     return found
 
 
