@@ -27,6 +27,8 @@ def command(job: Job) -> str:
                 settings[f"{part}.{f.name}"] = getattr(value, f.name)
     if job.model.source in ("", "embedded"):
         settings.pop("model.revision", None)  # that of random weights, or a fingerprint of the embedded ones
+    if not job.model.decoder_source:
+        settings.pop("model.decoder_revision", None)
     if job.model.weights == "random":
         settings.pop("model.source", None)
     words = [shlex.quote(f"{key}={quoted(value)}") for key, value in settings.items()]

@@ -40,8 +40,8 @@ class Preview:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.made = 0
-        """Pictures written so far."""
+        self.shown = 0
+        """Steps that could be shown so far."""
         self._latest: Tensor | None = None
         self._news = threading.Condition()
         self._open = True
@@ -74,6 +74,7 @@ class Preview:
         with self._news:
             self._latest = ((pixels + 1) * 127.5).clamp(0, 255).to(torch.uint8)
             self._news.notify()
+        self.shown += 1
 
     def close(self) -> None:
         """End the thread and take the picture away."""
@@ -102,7 +103,6 @@ class Preview:
             )
         with renamed_when_done(self.path) as part:
             picture.save(part, "PNG")
-        self.made += 1
 
 
 def _denoised(out: Any) -> Tensor:

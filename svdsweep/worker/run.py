@@ -31,6 +31,7 @@ from svdsweep.worker.preview import Preview
 LEFTOVER_GIB = 0.05
 """More device memory than this held before a job, beyond the pipeline's own, is a leftover of the one before."""
 PREVIEWED = "previews were made while it was timed (runner.preview=true): denoise_s holds what they took"
+NO_COLOURS = "no preview: what colours this model's latents stand for is not known"
 SHARED_AT_MOST = 64
 """Latents kept for jobs that differ only in how they are decoded; those of 25 frames at 576×1024 take 2 MiB."""
 
@@ -131,8 +132,8 @@ class Run:
         else:
             measured = measure(self.setup, self.progress, cold)
             timings = measured.timings
-            if self.setup.preview and job.measure.timed_once:
-                self.measurements.notes.append(PREVIEWED)
+            if self.setup.preview:
+                self.measurements.notes += preview_notes(job, self.setup.preview.shown)
             latents = measured.first.latents
             loaded.shared[denoise_key] = Shared(job.key, latents, timings, loaded.resident_gib)
             if len(loaded.shared) > SHARED_AT_MOST:
@@ -157,6 +158,13 @@ class Run:
                 note = f"the baseline repeated is not bit-equal to itself ({db:.1f} dB)"
                 self.measurements.notes.append(note)
         return floors[shape]
+
+
+def preview_notes(job: Job, shown: int) -> list[str]:
+    """What a row tells of its job's preview, of which so many steps were shown."""
+    if not shown and (job.measure.timed_once or job.measure.warmup):
+        return [NO_COLOURS]
+    return [PREVIEWED] if shown and job.measure.timed_once else []
 
 
 def begin(

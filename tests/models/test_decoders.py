@@ -11,13 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from svdsweep.config import Model
 from svdsweep.errors import UserError
-from svdsweep.models.decoders.layout import (
-    OLD_ATTENTION,
-    PUBLISHED,
-    TINY_DECODERS,
-    config_of,
-    tensors_of,
-)
+from svdsweep.models.decoders.layout import OLD_ATTENTION, PUBLISHED, TINY_DECODERS, config_of, tensors_of
 from svdsweep.models.decoders.load import decoder_with_weights, decoder_without_weights
 from svdsweep.models.decoders.locate import with_decoder
 from svdsweep.models.decoders.networks import NETWORKS
@@ -98,7 +92,9 @@ def test_taesdv_remembers_of_each_frame_what_its_author_says() -> None:
                 x = F.relu(layer.conv(torch.cat([x, before], 1)) + x)
             else:
                 x = layer(x)
-    torch.testing.assert_close(decode(decoder), x * 2 - 1, atol=1e-4, rtol=0)  # other kernels for other batches
+    torch.testing.assert_close(
+        decode(decoder), x * 2 - 1, atol=1e-4, rtol=0
+    )  # other kernels for other batches
 
 
 def test_every_clip_of_a_batch_begins_without_a_memory() -> None:
@@ -174,7 +170,11 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hollow(folder / "taesdv.safetensors", "taesdv")
     for name in ("taesdv.pth", "notes.txt", "empty.safetensors"):
         (folder / name).touch()
-    for name, kind in {"sd": "AutoencoderKL", "xl": "AutoencoderKL", "svd": "AutoencoderKLTemporalDecoder"}.items():
+    for name, kind in {
+        "sd": "AutoencoderKL",
+        "xl": "AutoencoderKL",
+        "svd": "AutoencoderKLTemporalDecoder",
+    }.items():
         (folder / name).mkdir()
         factor = 0.13025 if name == "xl" else 0.18215
         config = f'{{"_class_name": "{kind}", "scaling_factor": {factor}}}'
@@ -199,8 +199,16 @@ REFUSED = [
     ("taesd", "{}/misshapen.safetensors", f"holds {FIRST} as 64×16×3×3 where taesd has 64×4×3×3"),
     ("taesd", "{}/more.safetensors", r"holds 1 tensors beside those of the decoder taesd \(lora"),
     ("taesd", "{}/taesdv.safetensors", "lacks"),
-    ("taesd", "{}/sd", "that of a AutoencoderKL, where taesd has a AutoencoderTiny.*model.decoder=image is for that"),
-    ("image", "{}/sd", "diffusion_pytorch_model.safetensors is missing, and diffusion_pytorch_model.bin is a pickle"),
+    (
+        "taesd",
+        "{}/sd",
+        "that of a AutoencoderKL, where taesd has a AutoencoderTiny.*model.decoder=image is for that",
+    ),
+    (
+        "image",
+        "{}/sd",
+        "diffusion_pytorch_model.safetensors is missing, and diffusion_pytorch_model.bin is a pickle",
+    ),
     ("image", "{}/svd", "that of a AutoencoderKLTemporalDecoder"),
     ("image", "{}/xl", r"its scaling_factor is 0.13025, where this model's VAE has 0.18215"),
     ("image", "{}/pipeline", "give its VAE: model.decoder_source=.*vae"),
@@ -209,24 +217,28 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "source", "why"), REFUSED)
-def test_what_is_no_such_decoder_is_refused_with_a_sentence(name: str, source: str, why: str, kinds: Path) -> None:
+def test_what_is_no_such_decoder_is_refused_with_a_sentence(
+    name: str, source: str, why: str, kinds: Path
+) -> None:
     model = Model(source="svd", architecture="svd", decoder=name, decoder_source=source.format(kinds))
-    with pytest.raises(UserError, match=f"(?s){why}"):
+    with pytest.raises(UserError, match=rf"(?s){why}"):
         with_decoder(model)
 
 
 def test_a_decoder_of_other_latents_is_refused(kinds: Path) -> None:
     model = Model(decoder="taesd", decoder_source=str(kinds / "taesd.safetensors"))
-    with pytest.raises(UserError, match="decodes latents of 4 channels, where this model's have 32.*leave"):
+    with pytest.raises(UserError, match=r"decodes latents of 4 channels, where this model's have 32.*leave"):
         with_decoder(model)
 
 
 def test_a_decoder_is_pinned_by_what_is_in_its_file(kinds: Path) -> None:
-    model = Model(source="svd", architecture="svd", decoder="taesdv", decoder_source=str(kinds / "taesdv.safetensors"))
+    model = Model(
+        source="svd", architecture="svd", decoder="taesdv", decoder_source=str(kinds / "taesdv.safetensors")
+    )
     pinned = with_decoder(model)
     assert pinned.decoder_revision
     assert with_decoder(pinned) == pinned
-    with pytest.raises(UserError, match="decoder_revision=0123: what lies in"):
+    with pytest.raises(UserError, match=r"decoder_revision=0123: what lies in"):
         with_decoder(Model(**{**vars(model), "decoder_revision": "0123"}))
 
 
@@ -235,7 +247,9 @@ def test_random_weights_of_the_other_networks_are_the_same_under_every_decoder()
     for part in ("unet", "image_encoder"):
         pairs = zip(getattr(a, part).parameters(), getattr(b, part).parameters(), strict=True)
         assert all(torch.equal(p, q) for p, q in pairs)
-    assert all(torch.equal(p, q) for p, q in zip(a.vae.encoder.parameters(), b.vae.encoder.parameters(), strict=True))
+    assert all(
+        torch.equal(p, q) for p, q in zip(a.vae.encoder.parameters(), b.vae.encoder.parameters(), strict=True)
+    )
     video = b.decode_latents(LATENTS, 3)
     assert video.shape == (1, 3, 3, 32, 32)
     assert torch.isfinite(video).all()
