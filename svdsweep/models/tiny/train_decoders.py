@@ -48,7 +48,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 LENGTH, CLIPS = 3, 4
 """Frames of a clip and clips of a step: a memory of one frame needs no longer ones."""
-STEPS = {"taesd": 1500, "taesdv": 2500, "image": 1500}
+STEPS = {"taesd": 1500, "taesdv": 2500, "image": 800}
 """Of the packaged weights, one thread each."""
 RATE = 2e-3
 WARMUP = 50
