@@ -1,5 +1,6 @@
 """Other decoders: the published networks, read from every layout that there is of them, fed what they expect."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from svdsweep.config import Model
 from svdsweep.errors import UserError
 from svdsweep.models.decoders.layout import OLD_ATTENTION, PUBLISHED, TINY_DECODERS, config_of, tensors_of
 from svdsweep.models.decoders.load import decoder_with_weights, decoder_without_weights
-from svdsweep.models.decoders.locate import with_decoder
+from svdsweep.models.decoders.locate import fetch_decoder, judged_decoder, with_decoder
 from svdsweep.models.decoders.networks import NETWORKS
 from svdsweep.models.load import load_pipeline
 from svdsweep.models.original import VAE, of_vae
@@ -26,6 +27,14 @@ OTHERS = sorted(NETWORKS)
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 PARAMETERS = {"image": 49_490_179 + 20, "taesd": 1_222_531}
 """As github.com/madebyollin/taesd has them; the other 20 are those of the layer before Stable Diffusion's decoder."""
+
+
+@pytest.fixture(autouse=True)
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache, empty: a stranger's may hold these decoders."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with_decoder.cache_clear()
+    return tmp_path / "hub"
 
 
 def decode(decoder: Any, latents: torch.Tensor = LATENTS) -> torch.Tensor:
@@ -239,7 +248,23 @@ def test_a_decoder_is_pinned_by_what_is_in_its_file(kinds: Path) -> None:
     assert pinned.decoder_revision
     assert with_decoder(pinned) == pinned
     with pytest.raises(UserError, match=r"decoder_revision=0123: what lies in"):
-        with_decoder(Model(**{**vars(model), "decoder_revision": "0123"}))
+        with_decoder(replace(model, decoder_revision="0123"))
+
+
+def test_a_decoder_in_the_hubs_cache_is_pinned_to_its_commit(hub_cache: Path) -> None:
+    repository, commit = hub_cache / "models--madebyollin--taesd", "0123456789abcdef" * 2 + "01234567"
+    for folder in ("refs", f"snapshots/{commit}"):
+        (repository / folder).mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit, encoding="utf-8")
+    snapshot = repository / "snapshots" / commit
+    (snapshot / "config.json").write_text('{"_class_name": "AutoencoderTiny"}', encoding="utf-8")
+    hollow(snapshot / WEIGHTS, "taesd")
+    pinned = with_decoder(Model(source="svd", architecture="svd", decoder="taesd"))
+    assert (pinned.decoder_source, pinned.decoder_revision) == ("madebyollin/taesd", commit)
+    assert judged_decoder(pinned).file == snapshot / WEIGHTS
+    fetch_decoder(pinned)  # it is there: nothing is asked of the hub
+    with pytest.raises(UserError, match=r"hf download madebyollin/taesd --revision 0123456 config.json"):
+        judged_decoder(replace(pinned, decoder_revision="0123456"))
 
 
 def test_random_weights_of_the_other_networks_are_the_same_under_every_decoder() -> None:
