@@ -74,7 +74,8 @@ def versions() -> str:
     """A hash that changes with any library or source that a prediction depends on."""
     state = hashlib.sha256("\n".join(f"{name} {version_of(name)}" for name in LIBRARIES).encode())
     sources = sorted(path for pattern in SOURCES for path in PACKAGE.glob(pattern))
-    for path in (*sources, *sorted(TINY.glob("*/*.json"))):
+    configs = (*TINY.glob("*/*.json"), *TINY.parent.glob("decoders/*/*.json"))
+    for path in (*sources, *sorted(configs)):
         state.update(path.read_bytes())
     return state.hexdigest()[:12]
 
