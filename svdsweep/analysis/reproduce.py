@@ -25,10 +25,13 @@ def command(job: Job) -> str:
             rule = rule_of(f)
             if getattr(value, f.name) != default_of(f) and not (rule and rule.label and f.name != "name"):
                 settings[f"{part}.{f.name}"] = getattr(value, f.name)
-    if job.model.source in ("", "embedded"):
-        settings.pop("model.revision", None)  # that of random weights, or a fingerprint of the embedded ones
-    if job.model.weights == "random":
-        settings.pop("model.source", None)
+    model = job.model
+    left_out = {
+        "model.revision": model.source in ("", "embedded"),  # of random weights, or of the embedded ones
+        "model.decoder_revision": not model.decoder_source,  # likewise
+        "model.source": model.weights == "random",
+    }
+    settings = {key: value for key, value in settings.items() if not left_out.get(key)}
     words = [shlex.quote(f"{key}={quoted(value)}") for key, value in settings.items()]
     return " ".join(["python -m svdsweep", *words])
 

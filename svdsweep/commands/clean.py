@@ -11,7 +11,7 @@ from svdsweep.platforms import system
 from svdsweep.runner.leases import is_run_now
 from svdsweep.store.files import clear_unfinished
 from svdsweep.store.manifest import is_sweep
-from svdsweep.store.places import OF_JOBS, files_in
+from svdsweep.store.places import OF_JOBS, PREVIEWS, files_in
 from svdsweep.store.rows import Row, Store
 from svdsweep.terminal import table, visible, warn
 
@@ -19,7 +19,7 @@ MIB = 2**20
 KINDS = {
     "logs": "what workers wrote; needed only to see why a job failed",
     "waiting": "frames of jobs whose baseline has not run: with it they would be compared without running again",
-    "strays": "videos, sheets and kept frames of jobs that have no row (any more)",
+    "strays": "videos, sheets and kept frames of jobs that have no row (any more), pictures of runs that were killed",
     "baselines": "frames of baselines: without them a strategy that is added later is not compared",
     "videos": "videos and contact sheets; the tables stay, the page has no pictures",
 }
@@ -98,7 +98,8 @@ def _files(folder: Path, kind: str, rows: Mapping[str, Row]) -> list[Path]:
         return files_in(folder, "baselines")
     if kind == "videos":
         return [*files_in(folder, "videos"), *files_in(folder, "sheets")]
-    return [path for place in OF_JOBS for path in files_in(folder, place) if path.stem not in rows]
+    strays = [path for place in OF_JOBS for path in files_in(folder, place) if path.stem not in rows]
+    return [*strays, *files_in(folder, PREVIEWS)]  # nothing runs, so these were left behind
 
 
 def _agreed(count: int) -> bool:

@@ -20,7 +20,7 @@ CHOSEN = ("memory", "decode_chunk_size", "seed", "gpu.memory_limit_gib", "name")
 """What `fit` decides, or what makes no difference to it."""
 MEANING = {
     FRAMES: "same frames as memory=baseline (differences of rounding)",
-    LATENTS: "same latents; decoded in chunks, which leaves faint seams between them",
+    LATENTS: "same latents; decoded in chunks, which leaves faint seams between them, or by another decoder",
     OTHER: "other pictures: without guidance, or with weights in fp8",
 }
 ABOUT = """\

@@ -13,6 +13,7 @@ from svdsweep.commands.request import Parser
 from svdsweep.config import Job
 from svdsweep.errors import DONE, SOME_FAILED, UserError
 from svdsweep.grid.expand import Grid, expand
+from svdsweep.models.decoders.locate import fetch_decoder
 from svdsweep.models.locate import fetch
 from svdsweep.probes.devices import discover, left_out
 from svdsweep.runner import run_jobs
@@ -67,6 +68,7 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
         todo = without_foreseen_oom(todo, grid, store)
     for model in {job.model for job in todo}:
         fetch(model)
+        fetch_decoder(model)
     try:
         if todo:
             made = run_jobs(todo, load_worker, grid.runner, store, watch)

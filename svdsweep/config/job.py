@@ -121,10 +121,17 @@ class Job(Checked):
         return job
 
     @property
+    def decodes_by_frame(self) -> bool:
+        """Whether another decoder than SVD's own makes the frames, each by itself, whatever `decode_chunk_size` is."""
+        return self.model.decoder != "temporal"
+
+    @property
     def frames_per_decode(self) -> int:
         """`decode_chunk_size` as a number of frames, at most `num_frames`; for `auto`, which a worker decides, all."""
         chunk = self.decode_chunk_size
-        return min(chunk, self.num_frames) if isinstance(chunk, int) else self.num_frames
+        if isinstance(chunk, int) and not self.decodes_by_frame:
+            return min(chunk, self.num_frames)
+        return self.num_frames
 
 
 def job_from(plain: dict[str, Any]) -> Job:

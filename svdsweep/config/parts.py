@@ -74,6 +74,20 @@ class Model(Checked):
         "Noise level at which the last step ends; above 0, the levels fall to it and some noise is left.",
         low=0.0,
     )
+    decoder: str = knob(
+        "temporal",
+        "What makes frames of latents: SVD's own decoder (temporal), that of Stable Diffusion's VAE (image), or the "
+        "tiny ones for previews (taesd; taesdv, which remembers a frame). All but the first see one frame at a time.",
+        words=("temporal", "image", "taesd", "taesdv"),
+    )
+    decoder_source: str = knob(
+        "",
+        "Weights of another decoder: hub id, folder in diffusers' layout, or single safetensors file. Empty: the "
+        "published ones (stabilityai/sd-vae-ft-mse, madebyollin/taesd), for the tiny model its own.",
+    )
+    decoder_revision: str | None = knob(
+        None, "Hub branch, tag or commit of decoder_source; resolved before anything runs."
+    )
 
     def __post_init__(self) -> None:
         check_scheduler(self.scheduler)
@@ -135,7 +149,8 @@ class Measure(Checked):
     )
     share_latents: bool = knob(
         True,
-        "Jobs that differ only in decode_chunk_size share one denoise; their rows say so (latency_shared_with).",
+        "Jobs that differ only in how they are decoded (decode_chunk_size, model.decoder) share one denoise; their "
+        "rows say so (latency_shared_with).",
     )
     noise_floor: bool = knob(True, "Run a baseline once more, untimed, and compare it with itself.")
 

@@ -90,6 +90,11 @@ class Runner(Checked):
         "A GPU begins its next job while the frames of the last are judged on the CPU: all of a job that is timed once "
         "(`measure=quick`), else what comes before its timed runs.",
     )
+    preview: bool = knob(
+        False,
+        "A small picture of each running job after every step, drawn by `svdsweep watch`: in runs that are not timed, "
+        "and in the one run of a job that is timed once (`measure=quick`), whose row says so.",
+    )
     order_seed: int | None = knob(
         None,
         "Seed of the order of strategies in the rounds of measure=rigorous; not set: drawn anew, and in each row.",

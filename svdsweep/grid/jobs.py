@@ -19,11 +19,14 @@ from svdsweep.errors import UserError
 from svdsweep.grid.overrides import IMAGE, is_picture
 from svdsweep.grid.pictures import auto_size
 from svdsweep.grid.presets import Configs, converted, reason_of
+from svdsweep.models.decoders.locate import TEMPORAL, with_decoder
 from svdsweep.models.locate import resolve
 from svdsweep.store.files import absolute
 
-NOT_IN_BASELINE = ("memory.", "gpu.")
-"""What a baseline does without: the strategy's knobs, and a cap under which it might not run."""
+DECODER = "model.decoder"
+NOT_IN_BASELINE = ("memory.", "gpu.", DECODER)
+"""What a baseline does without: the strategy's knobs, a cap under which it might not run, and another decoder, which is
+compared with the true decode of the same latents."""
 PLAIN_INT = re.compile(r"-?(0|[1-9][0-9]*)")
 """What Hydra's grammar reads as a whole number; to read 10,000 seeds with its parser takes seconds."""
 SETTINGS = rules(Config)
@@ -61,7 +64,7 @@ class Points:
     def job(self, point: Point) -> Job:
         """The job at a point: model pinned, image hashed, baseline named. Raises UserError."""
         partner = {k: v for k, v in point.items() if not k.startswith(NOT_IN_BASELINE)}
-        partner |= {"memory": "baseline"}
+        partner |= {"memory": "baseline"} | ({DECODER: TEMPORAL} if DECODER in point else {})
         if partner == {"memory": self._choices["memory"], **point}:
             job = self._resolved(point, {})
             return job.with_baseline(job.key)
@@ -94,7 +97,7 @@ class Points:
             self._images[job.image] = _located(job.image)
         levels = job.model.sigmas  # a list says how many steps there are
         steps = len(levels) - 1 if isinstance(levels, tuple) else job.num_inference_steps
-        model, image = resolve(job.model), self._images[job.image]
+        model, image = with_decoder(resolve(job.model)), self._images[job.image]
         return dataclasses.replace(job, model=model, image=image, num_inference_steps=steps)
 
     def _own_size(self, point: Point) -> tuple[int, int]:
@@ -153,8 +156,11 @@ def _located(image: Image) -> Image:
 
 
 def _name_of_strategy(point: Point) -> dict[str, str]:
-    """A preset changed by hand is named after its changes, so that tables do not mistake it for the preset."""
+    """A preset changed by hand is named after its changes, so that tables do not mistake it for the preset; so is one
+    whose latents another decoder decodes."""
     changes = [f"{k.removeprefix('memory.')}={v}" for k, v in point.items() if k.startswith("memory.")]
+    if point.get(DECODER, TEMPORAL) != TEMPORAL:
+        changes += [f"{k.removeprefix('model.')}={v}" for k, v in point.items() if k.startswith(DECODER)]
     if not changes or "memory.name" in point:
         return {}
     return {"memory.name": "+".join([point.get("memory", "baseline"), *changes])}

@@ -31,10 +31,12 @@ def compile_unet(pipe: Any, memory: Memory, device: torch.device) -> None:
 
 
 def compile_vae(pipe: Any, memory: Memory, device: torch.device) -> None:
-    """Compile the VAE's decoder; compiling the VAE would do nothing, for `encode` and `decode` are not its forward.
+    """Compile the VAE's decoder, or the network in it that sees one frame; compiling the VAE would do nothing, for
+    `encode` and `decode` are not its forward.
 
     A last chunk of another length is a second graph."""
-    pipe.vae.decoder.forward = torch.compile(pipe.vae.decoder.forward, **_options(memory))
+    decoder = getattr(pipe.vae.decoder, "network", pipe.vae.decoder)
+    decoder.forward = torch.compile(decoder.forward, **_options(memory))
 
 
 def compiles(memory: Memory) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from svdsweep.config import Job, Memory
+from svdsweep.memory import other_decoders
 from svdsweep.memory.per_run import steps_of
 from svdsweep.memory.step_conflicts import noise, step_cache
 
@@ -45,6 +46,7 @@ def why_not(job: Job, device_kind: str) -> str | None:
         _compilation,
         noise,
         _others,
+        other_decoders.conflicts,
     ]
     return next((reason for check in checks for reason in check(job, device_kind)), None)
 

@@ -16,6 +16,8 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 from svdsweep.config import Model
 from svdsweep.config.adapters import NONE
 from svdsweep.models.architectures import Architecture, architecture
+from svdsweep.models.decoders.load import decoder_with_weights, decoder_without_weights
+from svdsweep.models.decoders.locate import TEMPORAL
 from svdsweep.models.fuse import Fused
 from svdsweep.models.locate import adapters, judged, other_unet
 from svdsweep.models.original import Origin, origins
@@ -41,12 +43,27 @@ def load_pipeline(
         pipe = random_pipeline(architecture(model.architecture), dtype, device, drawn_on)
     else:
         pipe = pretrained_pipeline(model, dtype)
+    if model.decoder != TEMPORAL:
+        pipe.vae.decoder = _other_decoder(model, pipe.vae.config.scaling_factor, device, drawn_on)
     pipe.set_progress_bar_config(disable=True)
     for part in (pipe.unet, pipe.vae, pipe.image_encoder):
         part.eval().requires_grad_(False)
     if model.lora != NONE:
         pipe.fused_lora = Fused(pipe.unet, adapters(model), model.lora_scale)
     return pipe
+
+
+def _other_decoder(
+    model: Model, scaling_factor: float, device: torch.device, drawn_on: torch.device | None
+) -> torch.nn.Module:
+    """What stands in the place of the temporal decoder, in the model's dtype; its random weights are drawn apart, so
+    that those of the other networks are the same under every decoder. Raises UserError."""
+    dtype = getattr(torch, model.dtype)
+    if model.weights != "random":
+        return decoder_with_weights(model, scaling_factor, dtype)
+    decoder = decoder_without_weights(model.decoder, model.architecture, scaling_factor)
+    fill(decoder, dtype, device, torch.Generator(drawn_on or device).manual_seed(0))
+    return decoder
 
 
 def pretrained_pipeline(model: Model, dtype: torch.dtype) -> StableVideoDiffusionPipeline:

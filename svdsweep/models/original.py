@@ -141,18 +141,23 @@ def _inside(kind: str, rest: str) -> str:
     return _renamed(rest, TRANSFORMER if kind == "attentions" else RESNET)
 
 
+def of_vae(name: str, last: int) -> str:
+    """The original name of a VAE's tensor, without prefix; its blocks are numbered up to `last`."""
+    own = re.sub(r"down_blocks\.(\d+)\.resnets\.", r"down.\1.block.", name)
+    own = re.sub(r"up_blocks\.(\d+)\.resnets\.", lambda m: f"up.{last - int(m[1])}.block.", own)
+    own = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0\.", r"down.\1.downsample.", own)
+    own = re.sub(r"up_blocks\.(\d+)\.upsamplers\.0\.", lambda m: f"up.{last - int(m[1])}.upsample.", own)
+    own = re.sub(r"mid_block\.resnets\.(\d+)\.", lambda m: f"mid.block_{int(m[1]) + 1}.", own)
+    return _renamed(own, OF_VAE)
+
+
 def _vae(shapes: Mapping[str, Shape], config: Mapping[str, Any], names: Collection[str]) -> dict[str, Origin]:
     last = len(config["block_out_channels"]) - 1
     own_encoder = any(name.startswith(f"{OWN_ENCODER}encoder.") for name in names)
     encoder = OWN_ENCODER if own_encoder else VAE
     found = {}
     for name, shape in shapes.items():
-        own = re.sub(r"down_blocks\.(\d+)\.resnets\.", r"down.\1.block.", name)
-        own = re.sub(r"up_blocks\.(\d+)\.resnets\.", lambda m: f"up.{last - int(m[1])}.block.", own)
-        own = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0\.", r"down.\1.downsample.", own)
-        own = re.sub(r"up_blocks\.(\d+)\.upsamplers\.0\.", lambda m: f"up.{last - int(m[1])}.upsample.", own)
-        own = re.sub(r"mid_block\.resnets\.(\d+)\.", lambda m: f"mid.block_{int(m[1]) + 1}.", own)
-        own = (VAE if name.startswith("decoder.") else encoder) + _renamed(own, OF_VAE)
+        own = (VAE if name.startswith("decoder.") else encoder) + of_vae(name, last)
         pointwise = ".attn_1." in own and len(shape) == 2
         found[name] = Origin(own, (*shape, 1, 1) if pointwise else shape)
     if encoder == VAE and f"{VAE}quant_conv.weight" not in names:

@@ -30,7 +30,13 @@ IMAGE_ENCODER = {
     "patch_size": 32,
 }
 SIZES = {name: default for name, default in UNET.items() if name != "sample_size"}
-DEFAULTS: dict[str, Config] = {"unet": SIZES, "vae": VAE, "image_encoder": IMAGE_ENCODER}
+IMAGE_DECODER = {"latent_channels": 4, "layers_per_block": 2, "block_out_channels": (128, 256, 512, 512)}
+DEFAULTS: dict[str, Config] = {
+    "unet": SIZES,
+    "vae": VAE,
+    "image_encoder": IMAGE_ENCODER,
+    "image": IMAGE_DECODER,
+}
 """What diffusers and transformers take where a config file leaves a size out."""
 SPATIAL, TEMPORAL = (3, 3), (3, 1, 1)
 
@@ -47,10 +53,11 @@ def sizes(part: str, config: Config) -> dict[str, Any]:
 
 
 def expected(part: str, config: Config) -> dict[str, Shape]:
-    """The shape of each tensor of a network (`unet`, `vae`, `image_encoder`) with this config, by its name in the file.
+    """The shape of each tensor of a network (`unet`, `vae`, `image_encoder`, or the decoder of Stable Diffusion's VAE,
+    `image`) with this config, by its name in the file.
 
     Raises ValueError for settings of which no such network can be made."""
-    build = {"unet": _unet, "vae": _vae, "image_encoder": _image_encoder}[part]
+    build = {"unet": _unet, "vae": _vae, "image_encoder": _image_encoder, "image": _image_decoder}[part]
     try:
         return dict(_flat(build(sizes(part, config))))
     except (TypeError, IndexError, KeyError, AttributeError) as e:
@@ -145,6 +152,29 @@ def _vae(c: Config) -> Tree:
         "time_conv_out": _layer(out, out, *TEMPORAL),
     }
     return {"encoder": encoder, "decoder": decoder, "quant_conv": _layer(2 * latent, 2 * latent, 1, 1)}
+
+
+def _image_decoder(c: Config) -> Tree:
+    """The decoder of Stable Diffusion's VAE: that of `_vae` without time, with the layer before it."""
+    backwards, latent, layers = (
+        list(c["block_out_channels"])[::-1],
+        c["latent_channels"],
+        c["layers_per_block"],
+    )
+    first, up = backwards[0], {}
+    for i, (into, out) in enumerate(zip([first, *backwards], backwards, strict=False)):
+        up[i] = _block([_resnet(into if j == 0 else out, out) for j in range(layers + 1)])
+        if i < len(backwards) - 1:
+            up[i]["upsamplers"] = {0: {"conv": _layer(out, out, *SPATIAL)}}
+    attentions = {0: {"group_norm": _norm(first), **_attention(first, biased=True)}}
+    decoder = {
+        "conv_in": _layer(first, latent, *SPATIAL),
+        "up_blocks": up,
+        "mid_block": {"attentions": attentions, "resnets": {j: _resnet(first, first) for j in range(2)}},
+        "conv_norm_out": _norm(backwards[-1]),
+        "conv_out": _layer(3, backwards[-1], *SPATIAL),
+    }
+    return {"post_quant_conv": _layer(latent, latent, 1, 1), "decoder": decoder}
 
 
 def _image_encoder(c: Config) -> Tree:

@@ -21,7 +21,10 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "torchao", "Dee
 """What a prediction is made with: another version, another folder."""
 PACKAGE = Path(__file__).resolve().parent.parent
 SIMULATOR = ("cost", "fake_gpu", "op_cache", "prediction", "repeats", "simulate", "tracker", "without_cuda")
-BESIDE_IT = ("backends/*.py", "memory/*.py", "models/architectures.py", "models/load.py", "predict/cache.py")
+BESIDE_IT = (
+    *("backends/*.py", "memory/*.py", "models/architectures.py", "models/decoders/*.py", "models/load.py"),
+    "predict/cache.py",
+)
 SOURCES = (*BESIDE_IT, *(f"predict/{module}.py" for module in SIMULATOR))
 """The modules that decide a prediction: a change in any of them makes another folder."""
 
@@ -63,7 +66,7 @@ def front_key(job: Job) -> str:
 
 def chunk_of(job: Job) -> int:
     """Frames that are decoded together; `auto` follows the free memory, so what must fit is one frame."""
-    return 1 if job.decode_chunk_size == "auto" else job.frames_per_decode
+    return 1 if job.decode_chunk_size == "auto" and not job.decodes_by_frame else job.frames_per_decode
 
 
 @cache
@@ -71,7 +74,8 @@ def versions() -> str:
     """A hash that changes with any library or source that a prediction depends on."""
     state = hashlib.sha256("\n".join(f"{name} {version_of(name)}" for name in LIBRARIES).encode())
     sources = sorted(path for pattern in SOURCES for path in PACKAGE.glob(pattern))
-    for path in (*sources, *sorted(TINY.glob("*/*.json"))):
+    configs = (*TINY.glob("*/*.json"), *TINY.parent.glob("decoders/*/*.json"))
+    for path in (*sources, *sorted(configs)):
         state.update(path.read_bytes())
     return state.hexdigest()[:12]
 
@@ -80,8 +84,10 @@ def _front(job: Job) -> dict[str, Any]:
     model = {name: getattr(job.model, name) for name in ("architecture", "dtype")}
     sizes = {name: getattr(job, name) for name in ("num_frames", "height", "width")}
     memory = {k: v for k, v in canonical(job.memory).items() if k not in PER_RUN}  # they decide what follows
+    other = {"decoder": job.model.decoder} if job.decodes_by_frame else {}
     return {
         **model,
+        **other,
         **sizes,
         "steps": unet_calls_of(job),
         "turns": turns_of(job),

@@ -56,7 +56,8 @@ class Candidate:
         """What it shares with memory=baseline: the frames, the latents, or nothing."""
         if self.job.memory.unet_weights != "full" or not self.job.memory.guidance:
             return OTHER
-        return FRAMES if self.job.frames_per_decode == self.job.num_frames else LATENTS
+        together = self.job.frames_per_decode == self.job.num_frames and not self.job.decodes_by_frame
+        return FRAMES if together else LATENTS
 
     @property
     def needed_gib(self) -> float:
@@ -130,7 +131,7 @@ def _space(wish: Wish, offload: str, exact: bool) -> list[str]:
     (job, *others) = wish.jobs_of(wish.settings)
     if others:
         raise UserError("fit searches strategies for one job; give each setting one value.")
-    chunks = ["all", *(str(n) for n in CHUNKS if n < job.num_frames)]
+    chunks = ["all", *(str(n) for n in CHUNKS if n < job.num_frames and not job.decodes_by_frame)]
     guided = job.max_guidance_scale > 1
     space = [f"memory={offload}", f"memory.transformer_parts=null,{PARTS}"]
     space += ["memory.single_token_cross_attention=true", f"decode_chunk_size={','.join(chunks)}"]
@@ -148,7 +149,7 @@ def _candidates(wish: Wish, space: Sequence[str], pool: Executor | None) -> list
 
 def _streamed(wish: Wish, fronts: Sequence[Candidate], pool: Executor | None) -> list[Candidate]:
     """The candidates that decode all frames together, with a streamed decode instead, simulated once for all."""
-    whole = [c for c in fronts if c.job.frames_per_decode == c.job.num_frames]
+    whole = [c for c in fronts if c.job.frames_per_decode == c.job.num_frames and not c.job.decodes_by_frame]
     jobs = [
         (c, replace(c.job, memory=replace(c.job.memory, decode="streamed", decode_budget_gib=gib)))
         for gib in BUDGETS_GIB

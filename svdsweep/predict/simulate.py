@@ -15,8 +15,11 @@ from transformers import CLIPImageProcessor
 from svdsweep.config import Job, Memory
 from svdsweep.memory import step_cache
 from svdsweep.memory.apply import prepare
+from svdsweep.memory.other_decoders import applied
 from svdsweep.memory.per_run import caches_steps, called_at, is_guided, turns_of
 from svdsweep.models.architectures import architecture
+from svdsweep.models.decoders.load import decoder_without_weights
+from svdsweep.models.decoders.locate import TEMPORAL
 from svdsweep.models.load import on_meta
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB, Kernel, Prediction, Stage
@@ -34,9 +37,9 @@ def simulate(
     `in_full` simulates equal repetitions as often as they occur: slower, the same numbers. Without
     `workspaces` tensors alone are counted, not what cuDNN holds inside a convolution.
     Raises what the strategy raises where it cannot be applied."""
-    memory, notes = runnable(job.memory)
+    memory, notes = runnable(applied(job))
     tracker = Tracker(workspaces)
-    pipe = on_meta_pipeline(job.model.architecture)
+    pipe = on_meta_pipeline(job.model.architecture, job.model.decoder)
     loops = contextlib.nullcontext() if in_full else shortened_loops(tracker)
     with quiet(), fake_gpu(tracker.is_weight), tracker, loops:
         for network in (pipe.unet, pipe.vae, pipe.image_encoder):
@@ -80,10 +83,13 @@ def runnable(memory: Memory) -> tuple[Memory, list[str]]:
     return dataclasses.replace(memory, **changes), notes
 
 
-def on_meta_pipeline(shape: str) -> StableVideoDiffusionPipeline:
+def on_meta_pipeline(shape: str, decoder: str = TEMPORAL) -> StableVideoDiffusionPipeline:
     """A pipeline without weights; the scheduler computes with true numbers, so it is made before any is fake."""
     configs = architecture(shape)
     networks = {name: network.eval() for name, network in on_meta(configs).items()}
+    if decoder != TEMPORAL:
+        factor = configs.vae["scaling_factor"]
+        networks["vae"].decoder = decoder_without_weights(decoder, shape, factor).eval()
     scheduler = EulerDiscreteScheduler(**configs.scheduler)
     extractor = CLIPImageProcessor(**configs.feature_extractor)
     return StableVideoDiffusionPipeline(**networks, scheduler=scheduler, feature_extractor=extractor)

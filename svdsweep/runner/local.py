@@ -32,7 +32,11 @@ def run(
         devices = devices[: queue.jobs]
         workers = [
             WorkerProcess(
-                name, Slot(device, folder, threads, unasked, options.judge_beside), load_name, options, watch
+                name,
+                Slot(device, folder, threads, unasked, options.judge_beside, options.preview),
+                load_name,
+                options,
+                watch,
             )
             for name, device in zip(_names(devices, queue.writer), devices, strict=True)
         ]

@@ -35,7 +35,8 @@ class Keeper:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         clear_unfinished(self.folder)
         device = allotted() if gpu else "cpu"
-        slot = Slot(device, self.folder, max(1, int(options.ray.cpus_per_actor)))
+        threads = max(1, int(options.ray.cpus_per_actor))
+        slot = Slot(device, self.folder, threads, preview=options.preview)
         self.worker = WorkerProcess(name, slot, load, options, Watch())
 
     def ready(self) -> Answer:

@@ -20,6 +20,7 @@ from svdsweep.runner.given_job import GivenJob
 from svdsweep.runner.worker_main import command, environment
 from svdsweep.store.files import clear_unfinished
 from svdsweep.store.logs import tail
+from svdsweep.store.places import preview_of
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Slot
 
@@ -135,6 +136,8 @@ class WorkerProcess:
             self._process.kill_family()
             if was_busy:
                 clear_unfinished(self.slot.folder)
+                if self.given:
+                    preview_of(self.slot.folder, self.given.job.key).unlink(missing_ok=True)
         for end in (self.pipe, self._lifeline):
             if end is not None:
                 end.close()
@@ -173,7 +176,7 @@ class WorkerProcess:
             case ("phase", key, phase, vram_peak_gib) if given := self._given(key):
                 given.reached(phase, vram_peak_gib)
                 if given is not self.judged:
-                    self.watch.reached(self.name, phase, vram_peak_gib)
+                    self.watch.reached(self.name, self._with_preview(phase, key), vram_peak_gib)
             case ("free",) if self.given:
                 self.given.ran()
                 self.judged, self.given.deadline = self.given, self._deadline
@@ -183,6 +186,11 @@ class WorkerProcess:
             case ("unwritable", why):
                 raise Unwritable(why)
         return None
+
+    def _with_preview(self, phase: str, key: str) -> str:
+        """A phase as it is shown, with the picture of a job that has one."""
+        shown = self.slot.preview and phase == "denoise"
+        return f"{phase} ({preview_of(self.slot.folder, key)})" if shown else phase
 
     def _answered(self, given: GivenJob, row: Row) -> Row:
         unusable = row.status == "failed" and SPOILT.search(row.error)

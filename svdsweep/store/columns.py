@@ -40,6 +40,13 @@ OF_THEIR_OWN = (
     "image.fit",
 )
 """Settings that stand beside the name of their part, not behind it."""
+TOLD_BY_THE_STRATEGY = (
+    "decode_chunk_size",
+    "model.decoder",
+    "model.decoder_source",
+    "model.decoder_revision",
+)
+"""Settings beside the strategy's own that its name also tells, wherever it does."""
 _COLUMNS = "_columns"
 LAST = ("video", "contact_sheet", "host", "device", "gpu", "torch", "diffusers", "started_at")
 
@@ -165,11 +172,11 @@ def _column(column: str, values: Sequence[Any]) -> Sequence[Scalar]:
 
 def differing(columns: Mapping[str, Sequence[object]]) -> list[str]:
     """The names of the columns that hold several values. Settings of a strategy, a model or another part that has a
-    name stand behind that name wherever it tells them; a strategy's also tells `decode_chunk_size`."""
+    name stand behind that name wherever it tells them; a strategy's also tells those of `TOLD_BY_THE_STRATEGY`."""
     objects = {name: len(set(map(id, values))) for name, values in columns.items()}
     words = {name: [str(value) for value in columns[name]] for name, count in objects.items() if count > 1}
     several = {name: count for name, values in words.items() if (count := len(set(values))) > 1}
-    behind = {name: "memory" if name == "decode_chunk_size" else _named(name) for name in several}
+    behind = {name: "memory" if name in TOLD_BY_THE_STRATEGY else _named(name) for name in several}
     return [
         name
         for name, part in behind.items()

@@ -9,11 +9,11 @@ from svdsweep.config import Image, Job, Model
 from svdsweep.config.adapters import Lora, as_text, loras
 from svdsweep.config.keys import CANONICAL, canonical
 from svdsweep.config.rules import rule_of, typed
-from svdsweep.store.columns import NAMED, OF_THEIR_OWN
+from svdsweep.store.columns import NAMED, OF_THEIR_OWN, TOLD_BY_THE_STRATEGY
 from svdsweep.store.rows import Row
 
-BESIDE = tuple(column.partition(".")[2] for column in OF_THEIR_OWN)
-"""Settings that tables show beside the name of their part."""
+BESIDE = tuple(column.partition(".")[2] for column in (*OF_THEIR_OWN, *TOLD_BY_THE_STRATEGY))
+"""Settings that tables show beside the name of their part, or behind the strategy's."""
 HASH_DIGITS = 7
 
 

@@ -18,10 +18,13 @@ ENDINGS = {
     "sheets": ".png",
     "baselines": ".npz",
     "baselines/waiting": ".npz",
+    "previews": ".png",
 }
 """The places of a sweep that are read, and how the names of their files end."""
 OF_JOBS = ("videos", "sheets", "baselines", "baselines/waiting")
 """The places with files of single jobs, each named after its job's key."""
+PREVIEWS = "previews"
+"""Where the pictures of jobs under way lie, each named after its job's key."""
 WRITTEN = (*ENDINGS, "claims", "slurm", "plots", "differences")
 """All sub-folders of a sweep."""
 NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
@@ -47,6 +50,16 @@ def file_of(folder: Path, place: str, key: str) -> Path | None:
     """The plain file of a job in a place of `OF_JOBS`; None where there is none."""
     path = folder / place / f"{key}{ENDINGS[place]}"
     return path if is_plain(path) and not _link_on(folder, place) else None
+
+
+def preview_of(folder: Path, key: str) -> Path:
+    """Where the picture of a running job is, if there is one."""
+    return folder / PREVIEWS / f"{key}{ENDINGS[PREVIEWS]}"
+
+
+def previews(folder: Path) -> dict[str, Path]:
+    """The pictures of running jobs by key."""
+    return {path.stem: path for path in files_in(folder, PREVIEWS) if NAME.fullmatch(path.stem)}
 
 
 def may_be_named(name: object, strange: Collection[str]) -> bool:

@@ -108,13 +108,14 @@ def judged(job: Job, mine: Kept, baseline: Kept, device: str = "cpu") -> Measure
             note = f"as far from its baseline as that is from its own repetition ({floor:.1f} dB)"
             columns.notes.append(note)
     if set(canonical(job.memory)) <= EXACT:
-        _hold_to_its_word(columns, mine, baseline, repeats)
+        decoded_alike = mine.decoded == baseline.decoded and not job.decodes_by_frame
+        _hold_to_its_word(columns, mine, baseline, repeats, "frames" if decoded_alike else "latents")
     return columns
 
 
-def _hold_to_its_word(columns: Measurements, mine: Kept, baseline: Kept, repeats: bool) -> None:
-    """Add a fault where a strategy that only moves weights changed bits that the baseline itself repeats."""
-    what = "frames" if mine.decoded == baseline.decoded else "latents"
+def _hold_to_its_word(columns: Measurements, mine: Kept, baseline: Kept, repeats: bool, what: str) -> None:
+    """Add a fault where a strategy that only moves weights changed bits of `what` (frames or latents) that the baseline
+    itself repeats."""
     column = "bit_equal_to_baseline" if what == "frames" else "latents_bit_equal_to_baseline"
     if mine.device != baseline.device:
         columns.notes.append(f"its baseline ran on another device ({baseline.device}): bits may differ")

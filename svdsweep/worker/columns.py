@@ -102,14 +102,22 @@ def throttling_columns(timings: Sequence[Timing], after: nvml.State) -> Measurem
     return columns
 
 
-def with_shared(own: Sequence[Timing], donor: Sequence[Timing]) -> list[Timing]:
+def with_shared(
+    own: Sequence[Timing],
+    donor: Sequence[Timing],
+    own_gib: float | None = None,
+    donor_gib: float | None = None,
+) -> list[Timing]:
     """Timings of whole runs, made of a donor's stages before the decode and of decodes of its latents.
 
-    Reserved peaks of the donor's stages are left out: in part they were kept from the donor's own decode."""
+    `own_gib` and `donor_gib` are what the two pipelines hold on the device between runs: another decoder weighs
+    something else, by which the donor's peaks are put right. Reserved peaks of the donor's stages are left out: in part
+    they were kept from the donor's own decode."""
     merged = []
+    more_gib = own_gib - donor_gib if own_gib is not None and donor_gib is not None else 0.0
     for decoded, whole in zip(own, donor, strict=False):
         stage_s = {**whole.stage_s, "vae_decode": decoded.stage_s["vae_decode"]}
-        peaks = {stage: peak and Peak(peak.allocated_gib, None) for stage, peak in whole.peaks.items()}
+        peaks = {stage: peak and _moved(peak, more_gib) for stage, peak in whole.peaks.items()}
         peaks["vae_decode"] = decoded.peaks["vae_decode"]
         calls = {**whole.calls, "vae_decoder": decoded.calls.get("vae_decoder", 0)}
         kept_s = whole.total_s - whole.stage_s["vae_decode"]
@@ -117,3 +125,8 @@ def with_shared(own: Sequence[Timing], donor: Sequence[Timing]) -> list[Timing]:
         seen = pieced(whole.seen, kept_s / whole.total_s, kept_s, decoded.seen, decoded.total_s)
         merged.append(Timing(kept_s + decoded.total_s, stage_s, whole.step_s, peaks, calls, seen))
     return merged
+
+
+def _moved(peak: Peak, more_gib: float) -> Peak:
+    allocated_gib = peak.allocated_gib
+    return Peak(None if allocated_gib is None else allocated_gib + more_gib, None)

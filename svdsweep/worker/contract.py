@@ -41,6 +41,8 @@ class Slot:
     """Whether it is the CPU's only because no GPU was found: if torch sees one all the same, the worker tells."""
     judge_beside: bool = False
     """Whether frames may be judged while the device does the next job."""
+    preview: bool = False
+    """Whether a running job has a small picture in the sweep's folder."""
 
 
 Load = Callable[[Slot], Work]

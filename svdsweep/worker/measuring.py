@@ -1,6 +1,7 @@
 """How often a job runs: warm-up, timed repeats, and the decode of latents that another job has made."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from svdsweep.models.schedulers import scheduled
 from svdsweep.probes.latency import wants_more
 from svdsweep.probes.stages import Report, StageProbe, Timing
 from svdsweep.probes.watch import watched
+from svdsweep.worker.preview import Preview
 
 STEADY_WITHIN = 0.05
 """Two untimed runs in a row closer than this share: the pipeline is warm."""
@@ -33,6 +35,7 @@ class Setup:
     device: torch.device
     alone: Callable[[], None] = lambda: None
     """Waits until nothing runs beside that would disturb a time: to be called before the first that counts."""
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ def decode(setup: Setup, latents: torch.Tensor, probe: StageProbe) -> Output:
 def run_once(setup: Setup, report: Report) -> Output:
     """`generate` under probes of its own."""
     job = setup.job
-    with StageProbe(setup.pipe, setup.device, report, steps_of(job), turns=turns_of(job)) as probe:
+    seen = setup.preview.of(setup.pipe) if setup.preview else nullcontext()
+    with StageProbe(setup.pipe, setup.device, report, steps_of(job), turns=turns_of(job)) as probe, seen:
         return generate(setup, probe)
 
 
@@ -115,7 +119,9 @@ def measure(setup: Setup, report: Report, cold: bool) -> Measured:
     compiled = cold and compiles(memory)
     if memory.attention == "measured" and not compiled:  # it chooses in the first run
         how = replace(how, warmup=max(how.warmup, 1))
-    return _measured(partial(run_once, setup), how, report, cold, compiled, setup)
+    alone = setup if how.timed_once else replace(setup, preview=None)
+    runs = partial(run_once, alone), partial(run_once, setup)
+    return _measured(*runs, how, report, cold, compiled, setup)
 
 
 def measure_decode(setup: Setup, latents: torch.Tensor, repeats: int, report: Report, cold: bool) -> Measured:
@@ -128,17 +134,23 @@ def measure_decode(setup: Setup, latents: torch.Tensor, repeats: int, report: Re
         with StageProbe(setup.pipe, setup.device, report, 0, decode_only=True) as probe:
             return decode(setup, latents, probe)
 
-    return _measured(run, how, report, cold, cold and setup.job.memory.compile_vae, setup)
+    return _measured(run, run, how, report, cold, cold and setup.job.memory.compile_vae, setup)
 
 
 def _measured(
-    run: Callable[[Report], Output], how: Measure, report: Report, cold: bool, compiled: bool, setup: Setup
+    run: Callable[[Report], Output],
+    run_untimed: Callable[[Report], Output],
+    how: Measure,
+    report: Report,
+    cold: bool,
+    compiled: bool,
+    setup: Setup,
 ) -> Measured:
     """All runs of a job: the one in which something is `compiled`, the warm-up, and the timed ones, of which each is
     watched on the device."""
 
     def untimed_s(phase: str) -> float:
-        return run(lambda _phase, peak_gib: report(phase, peak_gib)).timing.total_s
+        return run_untimed(lambda _phase, peak_gib: report(phase, peak_gib)).timing.total_s
 
     def timed() -> Output:
         with watched(setup.device) as watch:

@@ -14,6 +14,7 @@ from svdsweep.images import open_image
 from svdsweep.memory.apply import check_after_run
 from svdsweep.memory.decode_chunk_size import frames_that_fit
 from svdsweep.memory.measured_attention import kernels_chosen
+from svdsweep.memory.other_decoders import passed_over
 from svdsweep.memory.per_run import is_guided, steps_of
 from svdsweep.metrics.contract import PSNR_CAP_DB, psnr_db
 from svdsweep.metrics.shared.likeness import squared_error
@@ -26,11 +27,14 @@ from svdsweep.worker import columns
 from svdsweep.worker.contract import Report
 from svdsweep.worker.measuring import Measured, Setup, measure, measure_decode, run_once
 from svdsweep.worker.outputs import to_uint8
+from svdsweep.worker.preview import Preview
 
 LEFTOVER_GIB = 0.05
 """More device memory than this held before a job, beyond the pipeline's own, is a leftover of the one before."""
+PREVIEWED = "previews were made while it was timed (runner.preview=true): denoise_s holds what they took"
+NO_COLOURS = "no preview: what colours this model's latents stand for is not known"
 SHARED_AT_MOST = 64
-"""Latents kept for jobs that differ only in decode_chunk_size; those of 25 frames at 576×1024 take 2 MiB."""
+"""Latents kept for jobs that differ only in how they are decoded; those of 25 frames at 576×1024 take 2 MiB."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,14 @@ class Shared:
     key: str
     latents: torch.Tensor
     timings: list[Timing]
+    resident_gib: float | None
+    """What the pipeline that made them holds on the device between its runs."""
 
 
 @dataclass
 class Loaded:
-    """A pipeline under its strategy, warm for the shapes in `warm`, with what its jobs leave for later ones."""
+    """A pipeline under its strategy, warm for the shapes in `warm`, with what its jobs leave for later ones; those of
+    other decoders, which other pipelines run, are given the same `shared`."""
 
     pipeline_key: str
     pipe: Any
@@ -113,17 +120,24 @@ class Run:
         loaded.warm.add(shape)
         # all that latents and their timing depend on: the job but for how it is decoded and judged
         how = replace(job.measure, share_latents=True, noise_floor=True)
-        denoise_key = digest(canonical(replace(job, decode_chunk_size="all", metrics=Metrics(), measure=how)))
+        model = replace(job.model, decoder="temporal", decoder_source="", decoder_revision=None)
+        alike = replace(job, model=model, decode_chunk_size="all", metrics=Metrics(), measure=how)
+        denoise_key = digest(canonical(alike))
         shared = loaded.shared.get(denoise_key) if job.measure.share_latents else None
         if shared and shared.key != job.key:
             repeats = len(shared.timings)
             measured = measure_decode(self.setup, shared.latents, repeats, self.progress, cold)
-            timings = columns.with_shared(measured.timings, shared.timings)
+            timings = columns.with_shared(
+                measured.timings, shared.timings, loaded.resident_gib, shared.resident_gib
+            )
             self.measurements.values["latency_shared_with"] = shared.key
         else:
             measured = measure(self.setup, self.progress, cold)
             timings = measured.timings
-            loaded.shared[denoise_key] = Shared(job.key, measured.first.latents, timings)
+            if self.setup.preview:
+                self.measurements.notes += preview_notes(job, self.setup.preview.shown)
+            latents = measured.first.latents
+            loaded.shared[denoise_key] = Shared(job.key, latents, timings, loaded.resident_gib)
             if len(loaded.shared) > SHARED_AT_MOST:
                 loaded.shared.popitem(last=False)
         self.measurements.notes += columns.first_run_notes(measured, cold, backend_of(self.setup.device).kind)
@@ -148,6 +162,13 @@ class Run:
         return floors[shape]
 
 
+def preview_notes(job: Job, shown: int) -> list[str]:
+    """What a row tells of its job's preview, of which so many steps were shown."""
+    if not shown and (job.measure.timed_once or job.measure.warmup):
+        return [NO_COLOURS]
+    return [PREVIEWED] if shown and job.measure.timed_once else []
+
+
 def begin(
     job: Job,
     loaded: Loaded,
@@ -155,15 +176,19 @@ def begin(
     progress: Progress,
     measurements: Measurements,
     alone: Callable[[], None] = lambda: None,
+    preview: Preview | None = None,
 ) -> Run:
     """Clear the device for a job and settle what it runs with: its picture and the frames of a decode; `alone` as
     `Setup` has it."""
     picture = open_image(job.image, job.height, job.width)
     _clear(loaded, device, measurements)
     chunk = _chunk(loaded.pipe, job, device)
-    measurements.values |= {"decode_frames": chunk, "denoise_steps": steps_of(job)}
+    measurements.values |= {"decode_frames": 1 if job.decodes_by_frame else chunk}
+    measurements.values |= {"denoise_steps": steps_of(job)}
+    measurements.notes += passed_over(job)
     measurements.values |= {"guided": is_guided(job), "fps_id": job.fps - 1}
-    return Run(Setup(loaded.pipe, job, picture, chunk, device, alone), loaded, progress, measurements)
+    setup = Setup(loaded.pipe, job, picture, chunk, device, alone, preview)
+    return Run(setup, loaded, progress, measurements)
 
 
 def _clear(loaded: Loaded, device: torch.device, measurements: Measurements) -> None:
@@ -181,7 +206,7 @@ def _clear(loaded: Loaded, device: torch.device, measurements: Measurements) -> 
 
 def _chunk(pipe: Any, job: Job, device: torch.device) -> int:
     """The frames of one decode; for `auto` as many as the free device memory holds."""
-    if job.decode_chunk_size != "auto":
+    if job.decode_chunk_size != "auto" or job.decodes_by_frame:
         return job.frames_per_decode
     free_gib = vram.free_gib(device)
     if job.gpu.memory_limit_gib is not None:

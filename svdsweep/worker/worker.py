@@ -4,6 +4,8 @@ import gc
 import threading
 import time
 import traceback
+from collections import OrderedDict
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +23,7 @@ from svdsweep.images import ffmpeg
 from svdsweep.memory.apply import prepare
 from svdsweep.memory.conflicts import why_not
 from svdsweep.memory.contract import NoEffect
+from svdsweep.memory.other_decoders import applied
 from svdsweep.metrics import need_the_device
 from svdsweep.models.load import load_pipeline
 from svdsweep.predict.cache import known_peak_gib
@@ -31,11 +34,13 @@ from svdsweep.probes.out_of_memory import is_out_of_memory
 from svdsweep.probes.stages import ProbeFault, hooks_on
 from svdsweep.store.defects import defect
 from svdsweep.store.measurements import Measurements
+from svdsweep.store.places import preview_of
 from svdsweep.store.rows import WHOLE, Row
 from svdsweep.worker.columns import largest
 from svdsweep.worker.contract import CPU_INSTEAD, Judge, Report, Slot, Work
 from svdsweep.worker.outputs import JUDGING, Made, NotFinite, judge
-from svdsweep.worker.run import Loaded, Progress, begin
+from svdsweep.worker.preview import Preview
+from svdsweep.worker.run import Loaded, Progress, Shared, begin
 
 
 def load(slot: Slot) -> Work:
@@ -61,6 +66,8 @@ class Worker:
     def __init__(self, slot: Slot, device: torch.device) -> None:
         self.slot, self.device = slot, device
         self.loaded: Loaded | None = None
+        self.shared: OrderedDict[str, Shared] = OrderedDict()
+        """Latents of the jobs so far, which later ones decode otherwise."""
         gpu = torch.accelerator.current_accelerator(check_available=True) if slot.for_want_of_a_gpu else None
         self.doubts = [f"{CPU_INSTEAD} ({gpu.type}); `svdsweep doctor` tells more"] if gpu else []
         """What every row must tell."""
@@ -109,12 +116,15 @@ class Worker:
     def _run(self, job: Job, progress: Progress, measurements: Measurements) -> Made:
         free_since_s, self.free_since_s = self.free_since_s, None
         loaded = self._settle(job, progress, measurements)
-        run = begin(job, loaded, self.device, progress, measurements, partial(self._alone, job, measurements))
-        if free_since_s is not None:
-            loading_s = loaded.load_s if measurements.values["loads"] else 0.0
-            measurements.values["idle_s"] = time.perf_counter() - free_since_s - loading_s
-        measured = run.measure()
-        noise_floor_db = run.noise_floor_db(measured)
+        path = preview_of(self.slot.folder, job.key) if self.slot.preview else None
+        with closing(Preview(path)) if path else nullcontext() as preview:
+            alone = partial(self._alone, job, measurements)
+            run = begin(job, loaded, self.device, progress, measurements, alone, preview)
+            if free_since_s is not None:
+                loading_s = loaded.load_s if measurements.values["loads"] else 0.0
+                measurements.values["idle_s"] = time.perf_counter() - free_since_s - loading_s
+            measured = run.measure()
+            noise_floor_db = run.noise_floor_db(measured)
         if hooks_on(loaded.pipe) != loaded.hooks:
             raise ProbeFault("the probes left hooks behind on the pipeline: later times would be wrong")
         self.free_since_s = time.perf_counter()
@@ -149,10 +159,13 @@ class Worker:
         device = self.device if job.memory.offload == "none" else torch.device("cpu")
         pipe = load_pipeline(job.model, device, self.device)
         _add_lora(pipe, job, measurements)
-        prepare(pipe, job.memory, self.device)
+        prepare(pipe, applied(job), self.device)
         backend_of(self.device).synchronize(self.device)
         load_s = time.perf_counter() - began
-        self.loaded = Loaded(job.pipeline_key, pipe, load_s, hooks_on(pipe), vram.allocated_gib(self.device))
+        resident_gib = vram.allocated_gib(self.device)
+        # rounds are compared with one another: what one shares with another pipeline would be of an earlier round
+        shared = self.shared if job.measure.rounds == 1 else OrderedDict()
+        self.loaded = Loaded(job.pipeline_key, pipe, load_s, hooks_on(pipe), resident_gib, shared=shared)
         measurements.values |= {"load_s": load_s, "loads": 1}
         peak = vram.read_peak(self.device)
         measurements.values["load_vram_allocated_peak_gib"] = peak.allocated_gib if peak else None

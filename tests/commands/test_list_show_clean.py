@@ -192,6 +192,13 @@ def test_a_file_of_two_kinds_is_told_once(full):
     assert [len(found[kind]) for kind in ("waiting", "strays")] == [2, 3]
 
 
+def test_a_picture_of_a_run_that_was_killed_is_a_stray(full):
+    picture = full / "previews" / f"{FAST.key}.png"
+    picture.parent.mkdir()
+    picture.touch()
+    assert picture in clean.what_may_go(full, ["strays"])["strays"]
+
+
 @pytest.mark.parametrize(("answer", "gone"), [("y", True), ("n", False), ("", False)])
 def test_nothing_goes_before_the_user_says_so(full, monkeypatch, answer, gone):
     before = left(full)

@@ -6,6 +6,7 @@ import threading
 from types import SimpleNamespace
 
 import fakes
+import PIL.Image
 import pytest
 
 from svdsweep.commands import merge, watch
@@ -117,6 +118,19 @@ def test_a_folder_is_merged_into_itself_once_however_its_path_is_written(tmp_pat
 def test_a_folder_that_is_no_sweep_is_refused(tmp_path):
     with pytest.raises(UserError, match="is no sweep"):
         merge.main([str(tmp_path), "--into", str(tmp_path / "c")])
+
+
+def test_watch_tells_where_the_pictures_of_running_jobs_are_and_draws_them_when_asked(tmp_path, capsys):
+    (tmp_path / "previews").mkdir()
+    path = tmp_path / "previews" / "abc.png"
+    PIL.Image.new("RGB", (8, 8), (1, 2, 3)).save(path)
+    (tmp_path / "previews" / "no job.png").touch()
+    assert watch.main([str(tmp_path), "--once"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [f"preview of abc: {path}"]
+    assert watch.main([str(tmp_path), "--once", "--preview"]) == 0
+    assert capsys.readouterr().out.count("\x1b[38;2;1;2;3;48;2;1;2;3m▀") == 8 * 4
+    assert watch.main([str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["previews"] == {"abc": str(path)}
 
 
 def test_watch_tells_how_a_sweep_stands(tmp_path, capsys):

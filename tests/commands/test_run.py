@@ -16,6 +16,8 @@ import PIL.Image
 import pytest
 from bare_columns import OUTSIDE_THE_CATALOGUE, PURE_NUMBERS
 
+from svdsweep.analysis.strategies import strategies
+from svdsweep.analysis.sweep import open_sweep
 from svdsweep.cli import main
 from svdsweep.commands import run
 from svdsweep.config import Runner
@@ -355,3 +357,38 @@ def test_a_sweep_of_schedulers_loads_once_counts_the_unets_calls_tells_them_apar
     again = svdsweep(*asked, cwd=tmp_path)
     assert f"{len(table)} jobs, {len(table)} ok" in again.stdout + again.stderr, "nothing is left to do"
     assert len(Store(tmp_path / "runs" / "all").rows()) == len(table)
+
+
+@pytest.mark.slow
+def test_a_sweep_over_decoders_tells_them_apart_shows_their_drift_and_goes_on(tmp_path):
+    line = [
+        "model.decoder=temporal,image,taesd,taesdv",
+        "seed=0,1",
+        "name=decoders",
+        "runner.preview=true",
+        *FEW,
+    ]
+    done = svdsweep(*line, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "decoders"
+    rows = Store(folder).rows()
+    others = [row for row in rows.values() if row.job.model.decoder != "temporal"]
+    assert len(others) == 6
+    for row in others:
+        assert rows[row.job.baseline].job.model.decoder == "temporal"
+        assert row.values["latents_bit_equal_to_baseline"], row.job.memory.name
+        assert row.values["psnr_to_baseline_db"] > 15, row.job.memory.name
+    assert sum("latency_shared_with" in row.values for row in rows.values()) == 6
+    assert not list((folder / "previews").iterdir())
+    table = pd.read_csv(folder / "results.csv")
+    names = ["baseline", *(f"baseline+decoder={name}" for name in ("image", "taesd", "taesdv"))]
+    assert sorted(set(table["memory"])) == names
+    assert set(table["model"]) == {"tiny"}
+    compared = open_sweep(folder)
+    assert [s.name for s in strategies(compared) if s.psnr_db is not None] == sorted(
+        names[1:], key=lambda name: table[table["memory"] == name]["total_s"].median()
+    )
+    again = svdsweep(*line, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "8 jobs, 8 ok" in again.stderr
+    assert len(Store(folder).rows()) == 8

@@ -17,8 +17,9 @@ from svdsweep.config.keys import digest
 from svdsweep.config.rules import typed
 from svdsweep.errors import UserError
 from svdsweep.grid.expand import _product, expand, expand_without_weights
-from svdsweep.grid.jobs import Points
+from svdsweep.grid.jobs import NOT_IN_BASELINE, Points
 from svdsweep.grid.presets import CONF, configs, reason_of
+from svdsweep.store.columns import varying
 
 
 def refusal(*arguments: str) -> str:
@@ -199,7 +200,8 @@ def test_every_job_knows_its_baseline():
 
 
 def test_a_baseline_has_every_setting_of_its_job_but_the_strategys_and_the_cards(monkeypatch):
-    monkeypatch.setattr("svdsweep.grid.jobs.resolve", lambda model: model)
+    for name in ("resolve", "with_decoder"):
+        monkeypatch.setattr(f"svdsweep.grid.jobs.{name}", lambda model: model)
     astray = []
     with configs() as known:
         points = Points(known, [])
@@ -210,7 +212,7 @@ def test_a_baseline_has_every_setting_of_its_job_but_the_strategys_and_the_cards
         for name, text in {**typed_in, "image": str(images.PACKAGED / "coffee.jpg")}.items():
             strategy = {} if name.startswith("memory.") else {"memory.offload": "model"}
             alike, job = points.job(plain | {name: text}), points.job(plain | strategy | {name: text})
-            if job.baseline != (usual if name.startswith(("memory.", "gpu.")) else alike).key:
+            if job.baseline != (usual if name.startswith(NOT_IN_BASELINE) else alike).key:
                 astray.append(name)
             assert alike.key != usual.key, name
     assert not astray
@@ -220,6 +222,15 @@ def _value(part, name):
     for word in name.split("."):
         part = getattr(part, word)
     return part
+
+
+def test_another_decoder_is_compared_with_the_true_decode_of_the_same_settings():
+    grid = expand(["model.decoder=temporal,taesd", "memory=baseline,under_8gb", "decode_chunk_size=all"])
+    names = ["baseline", "under_8gb", "baseline+decoder=taesd", "under_8gb+decoder=taesd"]
+    assert [job.memory.name for job in grid.jobs] == names
+    assert {job.baseline for job in grid.jobs} == {grid.jobs[0].key}
+    assert {job.model.name for job in grid.jobs} == {"tiny"}
+    assert varying(grid.jobs) == ["memory"]
 
 
 def test_the_baseline_keeps_what_was_typed_and_drops_what_the_strategy_brings():

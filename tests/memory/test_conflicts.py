@@ -11,12 +11,16 @@ from svdsweep.config import Gpu, Job, Memory, Model
 from svdsweep.memory.conflicts import needs_fresh_process, why_not
 
 GUIDED = {"max_guidance_scale": 3.0}
+TAESD = Model(decoder="taesd")
 REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("cuda", {"forward_chunk_size": 5}, {}, "does not divide num_frames=14; these do: 1, 2, 7, 14"),
     ("cuda", {"forward_chunk_size": 2, "transformer_parts": 2}, {}, "leave forward_chunk_size out"),
     ("cuda", {"decode": "streamed"}, {"decode_chunk_size": 8}, "only change the pictures"),
     ("cuda", {"decode": "streamed"}, {"decode_chunk_size": "auto"}, "leave it at all"),
     ("cuda", {"decode": "streamed", "compile_vae": True}, {}, "breaks the graph"),
+    ("cuda", {"decode": "streamed"}, {"model": TAESD}, "decode=streamed would change nothing"),
+    ("cuda", {}, {"model": TAESD, "decode_chunk_size": 2}, "decode_chunk_size=2 would save nothing"),
+    ("cuda", {"norms_by_channel": True, "compile_vae": True}, {"model": TAESD}, "has no group norms"),
     ("cuda", {"decode_budget_gib": 1.0}, {}, "belongs to decode=streamed"),
     ("cpu", {"offload": "sequential"}, {}, "needs a GPU"),
     ("cpu", {"offload": "group_leaf", "offload_stream": True}, {}, "no CUDA streams"),

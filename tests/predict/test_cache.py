@@ -39,7 +39,7 @@ def test_only_what_matters_tells_predictions_apart(tiny_job: Job) -> None:
     }
     strategy = {name for name in SETTINGS if name.startswith("memory.")}
     strategy -= {"memory.sigmas"}
-    assert apart == {"model.architecture", "model.dtype", *sizes, *strategy}
+    assert apart == {"model.architecture", "model.decoder", "model.dtype", *sizes, *strategy}
 
 
 def test_other_versions_predict_anew(tiny_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

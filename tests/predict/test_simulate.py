@@ -10,11 +10,21 @@ from foreseen import under
 from svdsweep.config import Job, Memory
 from svdsweep.grid.expand import expand
 from svdsweep.memory.conflicts import why_not
+from svdsweep.models.decoders.load import decoder_without_weights
 from svdsweep.predict.batch import simulate_group
-from svdsweep.predict.fake_gpu import fake_gpu
+from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB, MIB, Kernel, Prediction, Stage
-from svdsweep.predict.simulate import DEVICE, _all_steps, different_steps, runnable, simulate
-from svdsweep.predict.tracker import workspace_bytes
+from svdsweep.predict.simulate import (
+    DEVICE,
+    Run,
+    _all_steps,
+    different_steps,
+    on_meta_pipeline,
+    quiet,
+    runnable,
+    simulate,
+)
+from svdsweep.predict.tracker import Tracker, workspace_bytes
 from svdsweep.store.rows import Row, Store
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "memory").glob("*.yaml"))
@@ -185,6 +195,22 @@ def test_nothing_of_torch_stays_replaced(tiny_job: Job) -> None:
     assert (torch.nn.Module._apply, torch.cuda.Stream, torch.Tensor.data_ptr) == before
     assert torch.nn.Linear(2, 2).half().weight.dtype == torch.float16
     assert "data" not in vars(sys.modules["torch._subclasses.fake_tensor"].FakeTensor)
+
+
+@pytest.mark.parametrize(("name", "gib"), [("taesd", 0.496), ("taesdv", 0.791), ("image", 1.427)])
+def test_another_decoder_holds_one_frame_beside_the_finished_ones(
+    full_job: Job, name: str, gib: float
+) -> None:
+    """TAESD's peak is what the pipeline does with 25 frames of 576×1024 afterwards: three copies in float32."""
+    tracker, pipe = Tracker(workspaces=True), on_meta_pipeline("tiny")
+    pipe.vae.decoder = decoder_without_weights(name, "svd_xt", 0.18215)
+    with quiet(), fake_gpu(tracker.is_weight), tracker:
+        materialize(pipe.vae, torch.float16)
+        pipe.vae.to(DEVICE)
+        tracker.name_modules({"vae": pipe.vae})
+        latents = torch.empty(1, 25, 4, 72, 128, dtype=torch.float16).to(DEVICE)
+        stage = Run(pipe, full_job, tracker).decode(latents, 25)["vae_decode"]
+    assert stage.peak_gib - stage.weights_gib == pytest.approx(gib, abs=0.005)
 
 
 def test_svd_xt_needs_what_a_3090_was_seen_to_need(full_job: Job) -> None:

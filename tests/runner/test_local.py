@@ -26,6 +26,7 @@ from svdsweep.config import Runner
 from svdsweep.errors import UserError
 from svdsweep.runner import local
 from svdsweep.runner.worker_main import environment
+from svdsweep.store.places import preview_of
 from svdsweep.store.rows import Store
 from svdsweep.worker.contract import Slot
 
@@ -44,6 +45,17 @@ def test_asked_once_to_stop_the_jobs_under_way_are_finished_and_kept(folder, num
     assert {row.status for row in stored(folder)} == {"ok"}
     assert set(ran(folder)) == {row.key for row in stored(folder)}
     assert len(stored(folder)) == 2
+
+
+def test_a_job_that_dies_leaves_no_picture_behind_and_its_phase_names_it_before(folder):
+    dying, running = fakes.job(0, "kill"), fakes.job(1, "phase denoise")
+    left = preview_of(folder, dying.key)
+    left.parent.mkdir(parents=True)
+    left.touch()
+    heard = Heard()
+    sweep(folder, [dying, running], cpu(1, attempts=1, preview=True), watch=heard)
+    assert not left.exists()
+    assert f"denoise ({preview_of(folder, running.key)})" in heard.phases
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

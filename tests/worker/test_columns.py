@@ -120,6 +120,14 @@ def test_a_shared_denoise_brings_its_share_of_throttling() -> None:
     assert unwatched.seen is None
 
 
+def test_a_shared_denoise_held_what_its_own_pipeline_weighed() -> None:
+    """Another decoder is 0.5 GiB lighter: so are the stages before the decode."""
+    own = Timing(3.0, {"vae_decode": 3.0}, [], {"vae_decode": Peak(1.0, None)}, {})
+    [merged] = with_shared([own], [timing(peak=2.0)], own_gib=1.0, donor_gib=1.5)
+    peaks = {stage: peak and peak.allocated_gib for stage, peak in merged.peaks.items()}
+    assert peaks == {**dict.fromkeys(STAGES, 1.5), "vae_decode": 1.0}
+
+
 @pytest.mark.parametrize(("before_j", "after_j"), [(None, None), (None, 9.0), (9.0, None)])
 def test_energy_is_unknown_without_both_readings(before_j: float | None, after_j: float | None) -> None:
     after = State(energy_j=after_j, other_processes=0)

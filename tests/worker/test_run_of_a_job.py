@@ -163,14 +163,23 @@ def test_only_jobs_that_differ_in_their_decode_or_in_how_they_are_judged_share_a
     measure(JOB)
     others = {name: replace(with_another(JOB, name), decode_chunk_size=1) for name in SETTINGS}
     shared = {name for name, job in others.items() if "latency_shared_with" in measure(job)[1]}
-    assert shared == {"decode_chunk_size", "metrics.families", "measure.noise_floor"}
+    decoders = {name for name in SETTINGS if name.startswith("model.decoder")}
+    assert shared == {"decode_chunk_size", "metrics.families", "measure.noise_floor", *decoders}
 
 
 def test_the_noise_floor_is_found_for_each_shape_and_scheduler_of_a_baseline(measure: Measure) -> None:
     jobs = {"": JOB, **{name: with_another(JOB, name) for name in SETTINGS}}
     baselines = {name: replace(job, baseline=job.key) for name, job in jobs.items()}
     found = {name for name, job in baselines.items() if "noise_floor_psnr_db" in measure(job)[1]}
-    assert found == {"", "num_frames", "height", "width", "decode_chunk_size", "model.scheduler"}
+    assert found == {
+        "",
+        "num_frames",
+        "height",
+        "width",
+        "decode_chunk_size",
+        "model.scheduler",
+        "model.decoder",
+    }
 
 
 def test_shared_latents_are_decoded_as_often_as_their_denoise_was_timed(

@@ -1,4 +1,4 @@
-"""The tiny model's own command line: train, lora, export, unpack, evaluate, show, images."""
+"""The tiny model's own command line: train, lora, export, unpack, evaluate, show, decoders, images."""
 
 from __future__ import annotations
 
@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--weights", type=Path, default=WEIGHTS)
     show.add_argument("--out", type=Path, default=WEIGHTS.parent)
     show.set_defaults(do=_show)
+
+    decoders = verbs.add_parser("decoders", help="train the other decoders into OUT/<name>")
+    decoders.add_argument("--out", type=Path, required=True)
+    decoders.add_argument("--steps", type=int, help="of each, instead of those of the packaged ones")
+    decoders.set_defaults(do=_decoders)
 
     images = verbs.add_parser("images", help="write the packaged sprite pictures")
     images.add_argument("--out", type=Path, default=IMAGES)
@@ -161,6 +166,13 @@ def _show(arguments: argparse.Namespace) -> None:
     from svdsweep.models.tiny.show import write
 
     write(arguments.weights, arguments.out)
+
+
+def _decoders(arguments: argparse.Namespace) -> None:
+    from svdsweep.models.tiny.train_decoders import STEPS, train
+
+    for name, steps in STEPS.items():
+        print(f"{name}: {train(name, arguments.out, arguments.steps or steps):.1f} dB")
 
 
 def _images(arguments: argparse.Namespace) -> None:
