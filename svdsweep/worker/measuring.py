@@ -1,7 +1,7 @@
 """How often a job runs: warm-up, timed repeats, and the decode of latents that another job has made."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -82,7 +82,7 @@ def generate(setup: Setup, probe: StageProbe) -> Output:
     step_cache.begin(pipe, job)
     if spares := getattr(pipe, "whole_unet_calls", None):
         spares.count = 0
-    with scheduled(pipe, job.model.scheduler, generator):
+    with scheduled(pipe, job.model.scheduler, generator), _seen(setup):
         probe.start()
         frames = pipe(setup.picture, **asked, output_type="np", callback_on_step_end=probe.step).frames[0]
         timing = probe.finish()
@@ -90,6 +90,11 @@ def generate(setup: Setup, probe: StageProbe) -> Output:
         timing = replace(timing, calls={**timing.calls, "unet": spares.count})
     assert probe.latents is not None
     return Output(frames, probe.latents.cpu(), timing)
+
+
+def _seen(setup: Setup) -> AbstractContextManager[None]:
+    """The preview looks at the scheduler of the run, whichever that is."""
+    return setup.preview.of(setup.pipe) if setup.preview else nullcontext()
 
 
 def decode(setup: Setup, latents: torch.Tensor, probe: StageProbe) -> Output:
@@ -108,8 +113,7 @@ def decode(setup: Setup, latents: torch.Tensor, probe: StageProbe) -> Output:
 def run_once(setup: Setup, report: Report) -> Output:
     """`generate` under probes of its own."""
     job = setup.job
-    seen = setup.preview.of(setup.pipe) if setup.preview else nullcontext()
-    with StageProbe(setup.pipe, setup.device, report, steps_of(job), turns=turns_of(job)) as probe, seen:
+    with StageProbe(setup.pipe, setup.device, report, steps_of(job), turns=turns_of(job)) as probe:
         return generate(setup, probe)
 
 

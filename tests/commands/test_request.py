@@ -36,7 +36,7 @@ def test_help_names_the_verb_and_its_flags(verb, capsys):
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_unknown_flag_is_refused_with_the_nearest_name(verb, capsys):
     given = {"score": ["a.mp4"], "compare": ["a", "b"], "merge": ["a", "--into", "b"]}
-    given |= {name: ["runs/x"] for name in ("seeds", "watch", "report")}
+    given |= {name: ["runs/x"] for name in ("seeds", "watch", "report", "show", "clean")}
     given |= {"export": ["runs/x", "--to", "vbench", "--into", "b"]}
     assert main([verb, *given.get(verb, []), "--hepl"]) == 2
     told = capsys.readouterr().err

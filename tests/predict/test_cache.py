@@ -143,7 +143,7 @@ def test_every_module_that_a_simulation_runs_through_makes_another_folder() -> N
         path.relative_to(cache.PACKAGE) for pattern in cache.SOURCES for path in cache.PACKAGE.glob(pattern)
     }
     folders = ("contents", "headers", "hub", "judge", "layout", "locate", "mistaken", "tensors")
-    where = (*folders, "comfyui", "original", "single")
+    where = (*folders, "comfyui", "fingerprint", "fuse", "lora", "original", "pieces", "single", "unet")
     assert modules - sources == {
         Path("errors.py"),
         Path("store/files.py"),

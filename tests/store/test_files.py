@@ -76,6 +76,8 @@ def test_a_manifest_says_what_was_asked_by_which_version_and_when(tmp_path):
         "config_dir": None,
         "axes": {"seed": ["0", "1"]},
         "keys": ["a1", "b2"],
+        "tags": [],
+        "note": "",
         "svdsweep": __version__,
         "written_at": facts["written_at"],
     }

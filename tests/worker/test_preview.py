@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image as Pictures
 
-from svdsweep.config import Image, Job, Measure, Metrics
+from svdsweep.config import Image, Job, Measure, Metrics, Model
 from svdsweep.models.tiny import latents
 from svdsweep.store.places import preview_of
 from svdsweep.worker.contract import Slot
@@ -45,8 +45,12 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
-def test_the_picture_is_there_while_a_job_runs_and_its_frames_are_the_same(tmp_path: Path) -> None:
-    path, sizes = preview_of(tmp_path, JOB.key), []
+@pytest.mark.parametrize("scheduler", ["euler", "unipc"])
+def test_the_picture_is_there_while_a_job_runs_and_its_frames_are_the_same(
+    tmp_path: Path, scheduler: str
+) -> None:
+    job = replace(JOB, model=Model(scheduler=scheduler))
+    path, sizes = preview_of(tmp_path, job.key), []
 
     def report(phase: str, _peak: float | None) -> None:
         if phase == "vae_decode":
@@ -55,7 +59,7 @@ def test_the_picture_is_there_while_a_job_runs_and_its_frames_are_the_same(tmp_p
                 sizes.append(picture.size)
 
     plain, shown = (load(Slot("cpu", tmp_path, 1, preview=asked)) for asked in (False, True))
-    rows = [plain(JOB, 1, lambda *_: None), shown(JOB, 1, report)]
+    rows = [plain(job, 1, lambda *_: None), shown(job, 1, report)]
     assert sizes == [(3 * 6 * 16, 4 * 16)]  # 3 frames of 4 × 6 latents, enlarged to 64 lines
     assert not path.exists()
     assert rows[0].values["frames_sha256"] == rows[1].values["frames_sha256"]

@@ -125,8 +125,7 @@ def _said(model: Model) -> str:
 
 
 def _converted(path: str) -> str:
-    text = TO_SAFETENSORS.format(path=shlex.quote(path))
-    return text.replace("model.source=", "model.decoder_source=")
+    return TO_SAFETENSORS.format(path=shlex.quote(path), key="model.decoder_source")
 
 
 def _local(model: Model, source: str) -> Path | None:
