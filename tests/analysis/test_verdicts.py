@@ -28,7 +28,11 @@ def false_alarms(sweeps: int, **machine: Any) -> float:
 
 @pytest.mark.parametrize(
     "machine",
-    [{"noise": 0.02}, {"noise": 0.005, "between": 0.03}, {"noise": 0.025, "measure": ONE_ROUND}],
+    [
+        pytest.param({"noise": 0.02}, marks=pytest.mark.slow),
+        {"noise": 0.005, "between": 0.03},
+        pytest.param({"noise": 0.025, "measure": ONE_ROUND}, marks=pytest.mark.slow),
+    ],
     ids=["noise of runs", "noise of turns", "one round"],
 )
 def test_equal_strategies_get_a_verdict_in_at_most_five_percent_of_sweeps(machine):

@@ -67,7 +67,9 @@ def test_provenance_names_the_card_and_what_is_told_of_it(monkeypatch: pytest.Mo
     assert (told["mps"]["gpu"], told["mps"]["gpu_memory_gib"]) == (told["mps"]["cpu"] or "cpu", 12.0)
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize(
+    "kind", ["rocm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS[1:])]
+)
 def test_a_job_is_measured_on_it_and_what_it_cannot_measure_is_empty(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:

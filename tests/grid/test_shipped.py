@@ -6,7 +6,13 @@ from svdsweep.grid.expand import expand
 from svdsweep.grid.presets import CONF
 
 
-@pytest.mark.parametrize("preset", sorted(p.stem for p in (CONF / "experiment").glob("*.yaml")))
+PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+QUICK = ("motion", "noise_aug")
+
+
+@pytest.mark.parametrize(
+    "preset", [p if p in QUICK else pytest.param(p, marks=pytest.mark.slow) for p in PRESETS]
+)
 def test_every_shipped_experiment_expands(preset):
     assert expand([f"+experiment={preset}", "model.weights=random"]).jobs
 

@@ -31,7 +31,15 @@ def equal(pipe, other):
 
 
 @pytest.mark.parametrize(
-    "knobs", [{}, {"channels_last": True, "temporal_conv2d": True}, {"offload": "model"}], ids=str
+    "knobs",
+    [
+        {},
+        *(
+            pytest.param(knobs, marks=pytest.mark.slow)
+            for knobs in ({"channels_last": True, "temporal_conv2d": True}, {"offload": "model"})
+        ),
+    ],
+    ids=str,
 )
 def test_the_weights_of_another_scale_are_those_of_a_fresh_pipeline(lora, knobs):
     memory = Memory(**knobs)
@@ -42,7 +50,9 @@ def test_the_weights_of_another_scale_are_those_of_a_fresh_pipeline(lora, knobs)
         assert equal(warm, prepared(memory, lora=lora, lora_scale=scale))
 
 
-@pytest.mark.parametrize("knobs", [{"unet_weights": "fp8"}, {"fused_qkv": True}], ids=str)
+@pytest.mark.parametrize(
+    "knobs", [pytest.param({"unet_weights": "fp8"}, marks=pytest.mark.slow), {"fused_qkv": True}], ids=str
+)
 def test_at_scale_0_a_strategy_that_changes_weights_makes_of_them_what_it_makes_without(lora, knobs):
     memory = Memory(**knobs)
     assert not keeps_unet_weights(memory)

@@ -25,13 +25,13 @@ def decoded(pipe: Any) -> torch.Tensor:
     "knobs",
     [
         {"vae_dtype": "bfloat16"},
-        {"channels_last": True},
-        {"temporal_conv2d": True},
-        {"offload": "model"},
         {"offload": "group_leaf"},
-        {"compile_vae": True, "compile_backend": "eager"},
+        pytest.param({"channels_last": True}, marks=pytest.mark.slow),
+        pytest.param({"temporal_conv2d": True}, marks=pytest.mark.slow),
+        pytest.param({"offload": "model"}, marks=pytest.mark.slow),
+        pytest.param({"compile_vae": True, "compile_backend": "eager"}, marks=pytest.mark.slow),
     ],
-    ids=lambda knobs: next(iter(knobs)),
+    ids=str,
 )
 def test_a_strategy_that_touches_the_vae_keeps_another_decoders_frames(knobs: dict[str, Any]) -> None:
     model = Model(decoder="taesdv")

@@ -47,6 +47,8 @@ NEED_CUDA = {
     "cuda_graphs": "it records CUDA graphs",
 }
 PACKAGE = {"int8": "torchao", "deepcache": "DeepCache"}
+QUICK = ("split_guidance", "chunked_decode", "ten_steps", "group_offload")
+"""Those that an ordinary run of the tests tries; the slow ones try all."""
 COMPILED = ("compile", "compile_regional", "fastest")
 HERE = {
     "fastest": ["memory.cudnn_benchmark=false"],
@@ -134,7 +136,7 @@ def run(folder: Path, job: Job) -> Row:
 
 
 @pytest.mark.parametrize(
-    "preset", [pytest.param(p, marks=pytest.mark.slow) if p in COMPILED else p for p in RUN_HERE]
+    "preset", [p if p in QUICK else pytest.param(p, marks=pytest.mark.slow) for p in RUN_HERE]
 )
 def test_a_preset_runs_takes_effect_and_keeps_what_it_promises(folder: Path, preset: str) -> None:
     if preset in PACKAGE:

@@ -38,6 +38,7 @@ def test_the_weights_fit_in_the_wheel() -> None:
     assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) <= 16_000_000
 
 
+@pytest.mark.slow
 def test_the_first_frame_is_the_image(clips: dict[int, measures.Frames]) -> None:
     picture = np.asarray(Image.open(IMAGES / "sprite_right.png").convert("RGB"))
     for frames in clips.values():
@@ -45,6 +46,7 @@ def test_the_first_frame_is_the_image(clips: dict[int, measures.Frames]) -> None
         assert measures.psnr_db(frames[0], picture) > 30
 
 
+@pytest.mark.slow
 def test_the_sprite_goes_right_and_further_with_the_motion_bucket(clips: dict[int, measures.Frames]) -> None:
     travelled = []
     for frames in clips.values():

@@ -87,6 +87,7 @@ def test_what_depends_on_numbers_or_on_foreign_memory_is_not_known() -> None:
             Result(part, [one, two])
 
 
+@pytest.mark.slow
 def test_pytorch_works_out_few_operations_of_a_run_and_none_of_the_next(
     tiny_job: Job, asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

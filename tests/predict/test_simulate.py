@@ -83,6 +83,7 @@ def test_half_of_guidance_at_a_time_halves_the_activations_but_not_the_work(tiny
     assert split.tflop == pytest.approx(whole.tflop)
 
 
+@pytest.mark.slow
 def test_without_a_fused_kernel_every_score_is_alive(tiny_job: Job) -> None:
     job = dataclasses.replace(tiny_job, height=512, width=512)
     fused, eager, plain = (_of(under(job, attention=kind)).stages for kind in ("default", "eager", "math"))
@@ -102,6 +103,7 @@ def test_a_decode_of_more_frames_holds_more_and_computes_the_same(tiny_job: Job)
     assert two.stages["vae_decode"].tflop == pytest.approx(one.stages["vae_decode"].tflop)
 
 
+@pytest.mark.slow
 def test_the_order_of_chunks_does_not_matter(tiny_job: Job) -> None:
     job = under(tiny_job, offload="model")
     assert simulate(job, [1, 3])[3] == simulate(job, [3, 1])[3]

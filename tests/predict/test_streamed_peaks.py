@@ -42,12 +42,11 @@ def decode(job: Job, **knobs: object) -> Stage:
     [
         *(
             pytest.param(offload, "float16", marks=pytest.mark.slow)
-            for offload in ("none", "model", "group_block")
+            for offload in ("none", "model", "group_block", "sequential")
         ),
-        ("sequential", "float16"),
         ("group_leaf", "float16"),
         ("streamed", "float16"),
-        ("streamed", "float32"),
+        pytest.param("streamed", "float32", marks=pytest.mark.slow),
     ],
 )
 def test_every_offload_brings_the_weights_of_each_layer_to_the_device(

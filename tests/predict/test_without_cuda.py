@@ -49,6 +49,7 @@ def test_assignment_writes_through_and_other_indices_are_pytorchs() -> None:
         one[0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_build_without_cuda_predicts_the_same(tiny_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     job = under(tiny_job, offload="group_leaf", offload_stream=True)
     job = dataclasses.replace(job, max_guidance_scale=1.0, min_guidance_scale=1.0)

@@ -241,6 +241,7 @@ def test_the_page_of_a_sweep_that_really_ran(browser, tmp_path):
 
 
 @needs_chromium
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_drawing")
 def test_a_defective_video_is_marked_where_it_plays(browser, tmp_path):
     def black(row):

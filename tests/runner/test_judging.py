@@ -53,7 +53,7 @@ def test_who_runs_too_long_beside_a_judge_is_late_and_the_judged_is_done_again(f
     assert dict(rows)[1] == "timeout"
 
 
-@pytest.mark.parametrize("isolation", ["job", "settings"])
+@pytest.mark.parametrize("isolation", ["job", pytest.param("settings", marks=pytest.mark.slow)])
 def test_a_process_that_judges_is_not_replaced_before_it_has_ended(folder, isolation):
     acts = ["judge 0.2", "judge 0.1", "oom", "judge 0"]
     assert done(folder, *acts, isolation=isolation) == [(0, "ok"), (1, "ok"), (2, "oom"), (3, "ok")]

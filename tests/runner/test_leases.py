@@ -151,6 +151,7 @@ def test_two_drivers_one_of_whose_clock_was_set_do_no_job_twice(folder):
     do_no_job_twice(folder, clock_step_s=100)
 
 
+@pytest.mark.slow
 def test_two_drivers_in_two_time_namespaces_do_no_job_twice(folder):
     do_no_job_twice(folder, prefix=unshare("--time", "--boottime", "86400"))
 

@@ -46,7 +46,7 @@ def false_alarms(count: int, rule: turns.Order, sweeps: int) -> float:
     return sum(any(s.latency.verdict in CHANGED for s in sweep) for sweep in told) / sweeps
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_machine_that_slows_down_by_a_fifth_makes_no_equal_strategy_slower(count):
     assert false_alarms(count, turns.fixed, sweeps=4) == 1.0
     assert false_alarms(count, turns.drawn, sweeps=20) <= 0.05  # none of 2,000

@@ -105,7 +105,7 @@ INTERVAL = Measure(warmup=1, within=0.5, repeats=2, repeats_limit=2)
     [
         (QUICK, {"load", "denoise"}, False),
         (STANDARD, {"load", "warmup"}, True),
-        (INTERVAL, {"load", "warmup"}, True),
+        pytest.param(INTERVAL, {"load", "warmup"}, True, marks=pytest.mark.slow),
         (STEADY, {"load"}, True),
     ],
     ids=["quick", "standard", "interval", "until steady"],

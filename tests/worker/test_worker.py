@@ -129,9 +129,8 @@ def test_jobs_that_differ_in_their_decode_share_one_denoise(run: Run) -> None:
     assert shared.values["latents_bit_equal_to_baseline"] is True
 
 
-@pytest.mark.parametrize(
-    "knobs", [{"offload": "model"}, pytest.param({"offload": "group_leaf"}, marks=pytest.mark.slow)], ids=str
-)
+@pytest.mark.parametrize("knobs", [{"offload": "model"}, {"offload": "group_leaf"}], ids=str)
+@pytest.mark.slow
 def test_sharing_equals_a_whole_run_under_offload_too(run: Run, knobs: Any) -> None:
     run(under(**knobs))
     shared = run(replace(under(**knobs), decode_chunk_size=1))
@@ -212,7 +211,7 @@ def out_of_memory(*_: Any, **__: Any) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 40 GiB.\nMore advice.")
 
 
-@pytest.mark.parametrize("name", ["load_pipeline", "prepare"])
+@pytest.mark.parametrize("name", ["load_pipeline", pytest.param("prepare", marks=pytest.mark.slow)])
 def test_out_of_memory_while_loading_is_a_finding(
     run: Run, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
