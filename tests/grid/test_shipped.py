@@ -5,7 +5,6 @@ import pytest
 from svdsweep.grid.expand import expand
 from svdsweep.grid.presets import CONF
 
-
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 QUICK = ("motion", "noise_aug")
 

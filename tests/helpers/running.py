@@ -21,11 +21,8 @@ from svdsweep.runner.contract import Watch
 from svdsweep.store.rows import Store, read_rows
 
 HERE = Path(__file__).parent
-EMULATED = (
-    pytest.mark.skipif(sys.platform != "linux", reason="Windows is emulated on Linux"),
-    pytest.mark.slow,
-)
-SYSTEMS = ["this one", pytest.param("windows", marks=EMULATED)]
+EMULATED = pytest.mark.skipif(sys.platform != "linux", reason="Windows is emulated on Linux")
+SYSTEMS = ["this one", pytest.param("windows", marks=(EMULATED, pytest.mark.slow))]
 STOPS = [signal.SIGINT, signal.SIGTERM] if os.name != "nt" else [signal.CTRL_BREAK_EVENT]
 """What asks a driver of `start_driver` to stop."""
 

@@ -47,7 +47,7 @@ NEED_CUDA = {
     "cuda_graphs": "it records CUDA graphs",
 }
 PACKAGE = {"int8": "torchao", "deepcache": "DeepCache"}
-QUICK = ("split_guidance", "chunked_decode", "ten_steps", "group_offload")
+QUICK = ("split_guidance", "chunked_decode", "ten_steps", "group_offload_blocks")
 """Those that an ordinary run of the tests tries; the slow ones try all."""
 COMPILED = ("compile", "compile_regional", "fastest")
 HERE = {

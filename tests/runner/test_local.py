@@ -35,7 +35,10 @@ pytestmark = pytest.mark.timeout(90)
 
 @pytest.mark.parametrize(
     ("number", "system"),
-    [*((number, "this one") for number in STOPS), pytest.param(STOPS[0], "windows", marks=EMULATED)],
+    [
+        *((number, "this one") for number in STOPS),
+        pytest.param(STOPS[0], "windows", marks=(EMULATED, pytest.mark.slow)),
+    ],
 )
 def test_asked_once_to_stop_the_jobs_under_way_are_finished_and_kept(folder, number, system):
     driver = start_driver(folder, [(i, "sleep 1") for i in range(12)], system)
