@@ -78,6 +78,7 @@ def test_a_wrong_setting_is_refused(tmp_path):
         svdsweep.run(["motion_buckt_id=60", f"runs_dir='{tmp_path}'"])
 
 
+@pytest.mark.slow
 def test_predictions_are_one_line_a_job(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     table = svdsweep.predict(

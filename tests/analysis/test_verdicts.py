@@ -55,7 +55,7 @@ def test_equal_strategies_get_a_verdict_in_at_most_five_percent_of_2000_sweeps(c
     assert share <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 2000)
 
 
-@pytest.mark.parametrize("ratio", [1.1, 1 / 1.1])
+@pytest.mark.parametrize("ratio", [1.1, pytest.param(1 / 1.1, marks=pytest.mark.slow)])
 def test_ten_percent_are_found_among_nine_strategies_at_the_noise_of_a_gpu(ratio):
     found = [turns.rigorous(seed, count=9, noise=0.01, between=0.005, ratios={3: ratio}) for seed in range(6)]
     told = [s.latency.verdict for sweep in found for s in sweep if s.name == "strategy 3"]

@@ -148,7 +148,12 @@ def test_a_plain_compilation_marks_no_steps(pipe: Any, forward: Any, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("roots", "reason"), [(None, "not a single CUDA graph"), ({}, "not a single"), ({1: [2]}, None)]
+    ("roots", "reason"),
+    [
+        (None, "not a single CUDA graph"),
+        pytest.param({}, "not a single", marks=pytest.mark.slow),
+        ({1: [2]}, None),
+    ],
 )
 def test_cuda_graphs_that_were_not_recorded_are_found(
     monkeypatch: pytest.MonkeyPatch, roots: Any, reason: str | None

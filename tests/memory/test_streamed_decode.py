@@ -70,7 +70,13 @@ def differ(one: torch.Tensor, other: torch.Tensor) -> float:
 
 @pytest.mark.parametrize(
     ("frames", "height", "width", "budget_gib"),
-    [(1, 8, 8, ALL_SPILLED), (2, 5, 7, ALL_SPILLED), (3, 4, 6, NOTHING), (3, 4, 6, PART), (14, 3, 4, PART)],
+    [
+        (1, 8, 8, ALL_SPILLED),
+        (2, 5, 7, ALL_SPILLED),
+        (3, 4, 6, NOTHING),
+        (3, 4, 6, PART),
+        pytest.param(14, 3, 4, PART, marks=pytest.mark.slow),
+    ],
 )
 def test_frames_are_those_of_a_decode_of_all_together(
     like_svd: Any, frames: int, height: int, width: int, budget_gib: float

@@ -147,6 +147,7 @@ def unshare(*flags):
     return command
 
 
+@pytest.mark.slow
 def test_two_drivers_one_of_whose_clock_was_set_do_no_job_twice(folder):
     do_no_job_twice(folder, clock_step_s=100)
 

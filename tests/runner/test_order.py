@@ -52,5 +52,6 @@ def test_a_machine_that_slows_down_by_a_fifth_makes_no_equal_strategy_slower(cou
     assert false_alarms(count, turns.drawn, sweeps=20) <= 0.05  # none of 2,000
 
 
+@pytest.mark.slow
 def test_two_strategies_would_be_told_apart_in_a_quarter_of_such_sweeps_if_each_round_were_drawn_alone():
     assert 0.1 <= false_alarms(2, turns.each_alone, sweeps=20) <= 0.5  # 0.28 of 100

@@ -65,7 +65,10 @@ def test_every_fault_at_once_gives_a_row_each_and_touches_no_other_job(folder, s
     assert by_act["strange"].phase == "answer"
 
 
-@pytest.mark.parametrize("does", ["raise", "oom", "kill", "hang", *HELD])  # one of each kind; the rest, above
+@pytest.mark.parametrize(
+    "does",
+    ["raise", "hang", *(pytest.param(does, marks=pytest.mark.slow) for does in ("oom", "kill", *HELD))],
+)
 def test_one_fault_among_twelve_jobs(folder, does):
     jobs = [fakes.job(i, does if i == 4 else "") for i in range(12)]
     rows = sweep(folder, jobs, cpu(1, timeout_s=1))

@@ -42,6 +42,7 @@ def test_unets_and_a_lora_that_was_trained_are_swept_told_apart_and_resumed(tmp_
         assert name in table
 
 
+@pytest.mark.slow
 def test_what_the_program_trains_is_read_as_it_was_written(tmp_path):
     """Without a step, what is added is nothing."""
     train(tmp_path / "a.safetensors", steps=0, rank=2)
