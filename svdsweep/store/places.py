@@ -97,7 +97,7 @@ def _entries(folder: Path, place: str) -> list[tuple[str, bool]]:
         with os.scandir(folder / place) as entries:
             own = [entry for entry in entries if entry.name.endswith(ENDINGS[place])]
             return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in own]
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
         return []
 
 
