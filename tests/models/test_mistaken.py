@@ -74,7 +74,7 @@ GIVEN = {
     "a pickle": (
         lambda _: touched("svd.ckpt"),
         "svd.ckpt",
-        ["a pickle, which is never read", "weights_only=True", "svd.ckpt`, then model.source="],
+        ["a pickle, which is never read", "weights_only=True", "svd.ckpt", "`, then model.source="],
     ),
     "a GGUF": (lambda _: touched("svd.gguf"), "svd.gguf", ["GGUF is not read"]),
     "another file": (lambda _: touched("notes.txt"), "notes.txt", ["that is a file. Allowed is"]),
