@@ -280,6 +280,15 @@ def test_a_checkpoint_of_comfyuis_of_a_presets_name_would_run(monkeypatch, tmp_p
     )
 
 
+def test_a_model_whose_other_unet_is_not_here_would_not_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(locate, "folder_of", lambda _: tmp_path)
+    finding = host.weights_of(
+        "model x", Model(name="x", source="nobody/base", unet="nobody/x:unet.safetensors")
+    )
+    assert (finding.state, finding.found) == ("note", "its model.unet is not on this machine")
+    assert finding.cure.startswith("hf download nobody/x unet.safetensors")
+
+
 def test_models_are_told_alone_and_from_which_file(monkeypatch, capsys, tmp_path):
     snapshot = tmp_path / "models--x--y" / "snapshots" / ("a1" * 20)
     monkeypatch.setattr(locate, "snapshot", lambda model: snapshot if model.name == "svd" else None)
