@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from svdsweep.commands.request import Parser
-from svdsweep.errors import UserError
 from svdsweep.runner.leases import is_run_now
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import read_manifest, sweeps_in
@@ -63,15 +62,12 @@ def main(argv: Sequence[str]) -> int:
         "show only sweeps with this in their name, tags, note or settings; several must all be there"
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help=about_words)
-    parser.add_argument("--in", dest="folder", type=Path, default=Path("runs"), metavar="DIR",
-                        help="the folder of the sweeps (default: runs)")  # fmt: skip
+    parser.add_in()
     parser.add_argument(
         "--tag", action="append", default=[], help="show only sweeps with this tag; may be repeated"
     )
     parser.add_json()
     asked = parser.asked(argv)
-    if not asked.folder.is_dir():
-        raise UserError(f"{asked.folder} is no folder. `--in DIR` names the one in which the sweeps are.")
     found = [listed(folder) for folder in sweeps_in(asked.folder)]
     shown = [sweep for sweep in found if set(asked.tag) <= set(sweep.tags) and sweep.speaks_of(asked.words)]
     shown.sort(key=lambda sweep: (sweep.asked_at, sweep.name), reverse=True)

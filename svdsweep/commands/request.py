@@ -4,6 +4,7 @@ import argparse
 import os
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from svdsweep.errors import UserError, nearest
@@ -42,6 +43,17 @@ class Parser(argparse.ArgumentParser):
     def add_json(self, what: str = "one JSON document on standard output, nothing else there") -> None:
         """`--json`, which every verb with a table has."""
         self.add_flag("--json", what)
+
+    def add_in(self, what: str = "the folder of the sweeps") -> None:
+        """`--in`, for verbs that look through many sweeps."""
+        self.add_argument(
+            "--in",
+            dest="folder",
+            type=Path,
+            default=Path("runs"),
+            metavar="DIR",
+            help=f"{what} (default: runs)",
+        )
 
     def add_grid(self) -> None:
         """Settings in Hydra's grammar, and where presets of one's own are: what every verb that takes a grid has."""

@@ -40,8 +40,7 @@ def main(argv: Sequence[str]) -> int:
         "example:\n  svdsweep show 035f2e",
     )
     parser.add_argument("key", metavar="KEY", help="the job's key, or the first digits of it")
-    parser.add_argument("--in", dest="folder", type=Path, default=Path("runs"), metavar="DIR",
-                        help="the folder of the sweeps, or of one sweep (default: runs)")  # fmt: skip
+    parser.add_in("the folder of the sweeps, or of one sweep")
     parser.add_json()
     asked = parser.asked(argv)
     found = find(asked.key, asked.folder)
@@ -61,8 +60,6 @@ def find(key: str, folder: Path) -> list[Found]:
         raise UserError(
             f"{key} is no key: a job's key has 12 hexadecimal digits, of which the first three or more do."
         )
-    if not folder.is_dir():
-        raise UserError(f"{folder} is no folder. `--in DIR` names the one in which the sweeps are.")
     sweeps = sweeps_in(folder) or [folder]
     found = []
     for sweep in sweeps:

@@ -127,16 +127,14 @@ def fetch(piece: Piece) -> None:
         wanted = [match[2]] if match[2] else list(piece.wanted)
         snapshot_download(match[1], revision=piece.revision, allow_patterns=wanted)
     except Exception as e:  # the hub's client raises its own and its transport's errors
-        raise UserError(_not_here(piece, match, f"the download failed ({type(e).__name__}: {e})")) from e
+        raise UserError(_not_here(piece, f"the download failed ({type(e).__name__}: {e})")) from e
 
 
 def needed(piece: Piece) -> Path:
     """The file or folder of a part that was fetched. Raises UserError where it is not there."""
     if place := locate(piece):
         return place
-    match = _on_hub(piece)
-    assert match
-    raise UserError(_not_here(piece, match, "it has not been fetched"))
+    raise UserError(_not_here(piece, "it has not been fetched"))
 
 
 def _close_to(path: Path) -> str:
@@ -164,27 +162,33 @@ def _commit(piece: Piece, match: re.Match[str]) -> str:
     try:
         info = HfApi().model_info(match[1], revision=piece.revision, timeout=ANSWER_TIMEOUT_S)
     except GatedRepoError as e:
-        raise UserError(_not_here(piece, match, "the hub asks you to accept their licence first")) from e
+        raise UserError(_not_here(piece, "the hub asks you to accept their licence first")) from e
     except RevisionNotFoundError as e:
         raise UserError(f"{piece.said}: {match[1]} has no branch, tag or commit {piece.revision}.") from e
     except RepositoryNotFoundError as e:
         what = f"there is no such file or folder, and the hub knows no {match[1]}, or hides it from you"
         raise UserError(f"{piece.said}: {what}.") from e
     except Exception as e:
-        raise UserError(_not_here(piece, match, f"the hub cannot be reached ({type(e).__name__})")) from e
+        raise UserError(_not_here(piece, f"the hub cannot be reached ({type(e).__name__})")) from e
     files = [file.rfilename for file in info.siblings or ()]
     if match[2] and match[2] not in files:
         there = ", ".join(name for name in files if name.endswith(".safetensors")) or "no safetensors file"
         raise UserError(f"{piece.said}: {match[1]} has no such file. There is: {there}.")
     if info.sha is None:
-        raise UserError(_not_here(piece, match, "the hub named no commit"))
+        raise UserError(_not_here(piece, "the hub named no commit"))
     return str(info.sha)
 
 
-def _not_here(piece: Piece, match: re.Match[str], why: str) -> str:
+def how_to_fetch(piece: Piece) -> str:
+    """The command that downloads a part of the hub into its cache."""
+    match = _on_hub(piece)
+    assert match
     revision = f" --revision {piece.revision}" if piece.revision else ""
-    get = f"`hf download {match[1]}{f' {match[2]}' if match[2] else ''}{revision}`"
+    return f"hf download {match[1]}{f' {match[2]}' if match[2] else ''}{revision}"
+
+
+def _not_here(piece: Piece, why: str) -> str:
     return (
-        f"{piece.said}: it is not on this machine, and {why}. {get} fetches it where there is a network (the cache "
-        "folder can be copied); a file or folder here is given by its path."
+        f"{piece.said}: it is not on this machine, and {why}. `{how_to_fetch(piece)}` fetches it where there is a "
+        "network (the cache folder can be copied); a file or folder here is given by its path."
     )

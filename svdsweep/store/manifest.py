@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from svdsweep.config.version import __version__
+from svdsweep.errors import UserError
 from svdsweep.store.files import renamed_when_done
 from svdsweep.store.places import files_in, is_plain, read_plain
 from svdsweep.store.secrets import masked
@@ -70,7 +71,9 @@ def wanted_keys(folder: Path) -> set[str] | None:
 
 
 def sweeps_in(folder: Path) -> list[Path]:
-    """The sweeps' folders in a folder, sorted by name; no link among them."""
+    """The sweeps' folders in a folder, sorted by name; no link among them. Raises UserError where it is none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder. `--in DIR` names the one in which the sweeps are.")
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
     return [path for path in inside if is_sweep(path)]
 

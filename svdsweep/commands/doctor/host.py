@@ -125,21 +125,22 @@ def weights_of(name: str, model: Model) -> Finding:
     """Whether a model's weights are all on this machine, and whole."""
     from svdsweep.config.parts import OWN
     from svdsweep.models.locate import folder_of, judged
-    from svdsweep.models.pieces import locate
+    from svdsweep.models.pieces import how_to_fetch, locate
     from svdsweep.models.unet import KEY, piece_of
 
     without = "or model.weights=random for VRAM and latency without them"
     lacks_unet = model.unet != OWN and not locate(piece_of(model))
-    and_unet = f", hf download {model.unet.replace(':', ' ')}" if lacks_unet else ""
+    fetch_unet = how_to_fetch(piece_of(model)) if lacks_unet else ""
     try:
         folder_of(model)
     except UserError:
         if not lacks_unet and (file := _in_comfyui(model)):
             return ok(name, f"would run now with model.source=comfyui:{model.name}, from {file}")
-        cure = f"accept the licence on the hub, hf auth login, hf download {model.source}{and_unet}"
+        cure = f"accept the licence on the hub, hf auth login, hf download {model.source}"
+        cure += f", {fetch_unet}" if lacks_unet else ""
         return note(name, "its weights are not on this machine", f"{cure}; {without}")
     if lacks_unet:
-        return note(name, f"its {KEY} is not on this machine", f"{and_unet.removeprefix(', ')}; {without}")
+        return note(name, f"its {KEY} is not on this machine", f"{fetch_unet}; {without}")
     try:
         folder, _ = judged(model)
     except UserError as e:
