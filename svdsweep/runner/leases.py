@@ -1,7 +1,6 @@
 """Leases of jobs: several drivers share a folder, and each job runs once, without a lock that outlives its holder."""
 
 import contextlib
-import json
 import os
 import threading
 import time
@@ -80,6 +79,8 @@ class Leases:
         self.folder, self.stale_s = folder / FOLDER, stale_s
         token = uuid.uuid4().hex
         self.me = {**processes.own(), "token": token}
+        self._sign = orjson.dumps(self.me)
+        """What stands in this driver's lease files."""
         self._clock = self.folder / f".{token}"
         self._held: dict[str, Path] = {}
         self._over = threading.Event()
@@ -102,21 +103,15 @@ class Leases:
 
         The lease of a dead driver is not replaced but outnumbered: whoever creates the file with the next number has
         the job. So of several drivers that see it one gets it, and at no moment is there no lease."""
+        if self._take_first(key):
+            return True
         before = self._leases_of(key)
         if not all(self._dead(path) for path in before):
             return False
         number = max((int(path.suffix[1:] or 0) for path in before), default=-1) + 1
         path = self.folder / (f"{key}.{number}" if number else key)
-        try:
-            with path.open("x", encoding="utf-8") as f:
-                self._held[key] = path
-                f.write(json.dumps(self.me))
-        except FileExistsError:
+        if not self._create(key, path):
             return False
-        except OSError:
-            self._held.pop(key, None)
-            path.unlink(missing_ok=True)
-            raise
         now = self._leases_of(key)
         now.pop(path, None)
         if now.items() - before.items():  # another has it since the listing, which was old
@@ -124,6 +119,30 @@ class Leases:
             return False
         for dead in before:
             system.remove(dead)
+        return True
+
+    def _take_first(self, key: str) -> bool:
+        """Take a lease where there has been none: what most takes are, with one look at the folder instead of two."""
+        path = self.folder / key
+        if not self._create(key, path):
+            return False
+        if self._leases_of(key).keys() == {path}:
+            return True
+        self.release(key)
+        return False
+
+    def _create(self, key: str, path: Path) -> bool:
+        """Write the lease file of a job; False when it is there already."""
+        try:
+            with path.open("xb") as f:
+                self._held[key] = path
+                f.write(self._sign)
+        except FileExistsError:
+            return False
+        except OSError:
+            self._held.pop(key, None)
+            path.unlink(missing_ok=True)
+            raise
         return True
 
     def free(self, key: str) -> bool:
@@ -150,7 +169,7 @@ class Leases:
     def release(self, key: str) -> None:
         """Give a lease back; the job's row, if it has one, is stored by now."""
         path = self._held.pop(key, None)
-        if path and _content(path) == self.me:  # it may have been taken over while this machine slept
+        if path and _bytes(path) == self._sign:  # it may have been taken over while this machine slept
             system.remove(path)
 
     def _leases_of(self, key: str) -> dict[Path, tuple[int, int]]:
@@ -191,7 +210,15 @@ class Leases:
 
 def _content(path: Path) -> dict[str, object]:
     """Who holds a lease; empty when it is gone or not yet written."""
-    with contextlib.suppress(OSError, ValueError):
-        plain = orjson.loads(read_plain(path))
+    with contextlib.suppress(ValueError):
+        plain = orjson.loads(_bytes(path))
         return plain if isinstance(plain, dict) else {}
     return {}
+
+
+def _bytes(path: Path) -> bytes:
+    """What stands in a lease file; nothing when it is gone."""
+    try:
+        return read_plain(path)
+    except OSError:
+        return b""

@@ -252,7 +252,10 @@ class WorkerProcess:
         return None
 
     def _log_size(self) -> int:
-        return self.log.stat().st_size if self.log.exists() else 0
+        try:
+            return self.log.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _tail(self) -> str:
         """What the worker printed since its start or its job began; the last lines."""

@@ -95,7 +95,8 @@ class Row:
 
 def _fields(part: Any) -> dict[str, Any]:
     """The fields of a dataclass, as they are: `dataclasses.asdict` would copy all that is in them."""
-    return {name: getattr(part, name) for name in part.__dataclass_fields__}
+    values = vars(part)
+    return {name: values[name] for name in part.__dataclass_fields__}
 
 
 def _of_kind(kind: type[T], value: Any, default: T) -> T:

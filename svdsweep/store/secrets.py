@@ -40,7 +40,9 @@ def _masked(value: Scalar) -> Scalar:
 
 def _secrets() -> list[tuple[str, str]]:
     """Names and values of the variables that hold secrets, line by line, the longest first."""
-    named = [(name, os.environ.get(name, "")) for name in os.environ if _may_hold_one(name)]
+    every = getattr(os, "environb", os.environ)  # whose names need no decoding, where the system has it
+    names = [os.fsdecode(name) for name in every if _may_hold_one(name)]
+    named = [(name, os.environ.get(name, "")) for name in names]
     told = [(name, value) for name, value in named if not _is_path(value)]
     lines = [(name, line.strip()) for name, value in told for line in value.splitlines()]
     secret = [(name, line) for name, line in lines if len(line) >= SHORTEST and not WORD.fullmatch(line)]
@@ -48,9 +50,9 @@ def _secrets() -> list[tuple[str, str]]:
 
 
 @cache
-def _may_hold_one(name: str) -> bool:
+def _may_hold_one(name: str | bytes) -> bool:
     """Whether a variable of that name may hold a secret: asked of every variable for every row."""
-    return NAMES.search(name) is not None
+    return NAMES.search(os.fsdecode(name)) is not None
 
 
 def _is_path(value: str) -> bool:

@@ -271,7 +271,7 @@ def test_whoever_creates_the_file_first_has_the_job(claims, monkeypatch):
 def test_a_lease_that_cannot_be_written_is_none(claims, monkeypatch):
     leases = Leases(claims.parent, stale_s=5)
     with monkeypatch.context() as patched:
-        patched.setattr(json, "dumps", full)
+        patched.setattr(Leases, "_sign", property(full), raising=False)
         with pytest.raises(OSError, match="planted"):
             leases.take("abc")
     assert list(claims.iterdir()) == []
