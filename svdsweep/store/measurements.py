@@ -1,5 +1,6 @@
 """A row's values, series and notes, as they gather on the way from probes and metrics to the row. No torch."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,3 +25,10 @@ class Measurements:
         self.values |= other.values
         self.series |= other.series
         self.notes += [note for note in other.notes if note not in self.notes]
+
+    def part_of(self, names: Collection[str]) -> "Measurements":
+        """Take out the values and series of these names, and return them."""
+        values, series = (
+            {name: them.pop(name) for name in names if name in them} for them in (self.values, self.series)
+        )
+        return Measurements(values, series)

@@ -62,17 +62,17 @@ def baseline_of(folder: Path, job: Job) -> Kept | None:
 
 
 def against_baseline(
-    folder: Path, job: Job, mine: Kept, baseline: Kept | None, device: str = "cpu"
+    folder: Path, job: Job, mine: Kept, baseline: Kept | None, alike: Measurements | None = None
 ) -> Measurements:
-    """Columns of a job against its `baseline_of`, computed on `device`. A baseline's own frames are kept; a job that is
-    ahead of its baseline waits for `compare_missing`; a job that names no baseline is not compared."""
+    """Columns of a job against its `baseline_of`; for `alike` see `compare`. A baseline's own frames are kept; a job
+    that is ahead of its baseline waits for `compare_missing`; a job that names no baseline is not compared."""
     if not job.baseline:
         return Measurements()
     if job.baseline == job.key:
         write_kept(baseline_path(folder, job.key), mine)
         return Measurements(values={"equality": "baseline"})
     if baseline:
-        return judged(job, mine, baseline, device)
+        return judged(job, mine, baseline, alike)
     write_kept(waiting_path(folder, job.key), mine)
     return Measurements(notes=[WAITING])
 
@@ -93,9 +93,9 @@ def compare_missing(folder: Path, rows: Mapping[str, Row]) -> list[Row]:
     return compared
 
 
-def judged(job: Job, mine: Kept, baseline: Kept, device: str = "cpu") -> Measurements:
+def judged(job: Job, mine: Kept, baseline: Kept, alike: Measurements | None = None) -> Measurements:
     """The comparison, and whether a strategy that is exact by construction kept its word."""
-    columns = compare(mine, baseline, device)
+    columns = compare(mine, baseline, alike)
     if FAMILY not in job.metrics.families:
         columns.series.clear()
         columns.values.pop(FAMILY_ALONE, None)
@@ -125,12 +125,13 @@ def _hold_to_its_word(columns: Measurements, mine: Kept, baseline: Kept, repeats
         columns.notes.append(f"FAULT of the strategy: {fault}")
 
 
-def compare(mine: Kept, baseline: Kept, device: str = "cpu") -> Measurements:
-    """Columns and series of a run against its baseline: those of the metric family `baseline`, the worst frame, the
-    latents, and `equality`, which is `exact`, `equivalent`, `near` or `different`."""
+def compare(mine: Kept, baseline: Kept, alike: Measurements | None = None) -> Measurements:
+    """Columns and series of a run against its baseline: those of the metric family `baseline` (`alike`, if they were
+    computed already), the worst frame, the latents, and `equality`, which is `exact`, `equivalent`, `near` or
+    `different`."""
     if mine.frames.shape != baseline.frames.shape:
         return Measurements(values={"equality": "different", "bit_equal_to_baseline": False})
-    columns = score(mine.frames, Context(reference=baseline.frames, device=device), [FAMILY])
+    columns = alike or score(mine.frames, Context(reference=baseline.frames), [FAMILY])
     psnrs = columns.series["psnr_to_baseline_db"]
     exact = bool(columns.values["bit_equal_to_baseline"])
     columns.values["psnr_min_to_baseline_db"] = min(psnrs)
