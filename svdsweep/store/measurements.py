@@ -28,7 +28,6 @@ class Measurements:
 
     def part_of(self, names: Collection[str]) -> "Measurements":
         """Take out the values and series of these names, and return them."""
-        values, series = (
-            {name: them.pop(name) for name in names if name in them} for them in (self.values, self.series)
-        )
+        values = {name: self.values.pop(name) for name in names if name in self.values}
+        series = {name: self.series.pop(name) for name in names if name in self.series}
         return Measurements(values, series)

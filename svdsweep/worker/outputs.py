@@ -54,7 +54,7 @@ def judge(made: Made, folder: Path, enter: Callable[[str], None]) -> Measurement
     nonfinite = sum(frame.size - int(np.isfinite(frame).sum()) for frame in output.frames)
     if nonfinite == np.size(output.frames):
         raise NotFinite(f"Every value of the frames is NaN or infinite. {HALF_PRECISION}")
-    sha256 = hashlib.sha256(frames).hexdigest()
+    sha256 = hashlib.sha256(frames.data).hexdigest()
     columns = Measurements({"nonfinite_values": nonfinite, "frames_sha256": sha256})
     video, sheet = f"videos/{job.key}.mp4", f"sheets/{job.key}.png"
     enter("metrics")
