@@ -21,6 +21,7 @@ from svdsweep.runner.contract import Watch
 from svdsweep.runner.pending import pending
 from svdsweep.runner.progress import for_terminal
 from svdsweep.store.columns import flat
+from svdsweep.store.faults import Faults
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import Manifest, write_manifest
 from svdsweep.store.places import refuse_links
@@ -141,11 +142,26 @@ def show(grid: Grid, rows: Sequence[Row], as_json: bool) -> None:
     print(f"\n{terminal.counts(rows, len(grid.jobs) - len(rows))}")
     if why := terminal.troubles(rows):
         print(why)
+    for sentence in advised(grid, rows):
+        print(terminal.on_one_line(sentence))
     print(f"report   {grid.folder / 'report.html'}")
     print(f"table    {grid.folder / 'results.csv'}  (.parquet, .md)")
     if videos := sum(1 for row in rows if row.values.get("video")):
         sheets = f"contact sheets in {grid.folder / 'sheets'}{os.sep}"
         print(f"videos   {grid.folder / 'videos'}{os.sep}  ({videos}; {sheets})")
+
+
+def advised(grid: Grid, rows: Sequence[Row]) -> list[str]:
+    """Which strategy to take, a sentence for each workload and machine, where several were tried; pandas is imported
+    only then."""
+    if len({row.job.memory.name for row in rows}) < 2:
+        return []
+    from svdsweep.analysis.advice import advice
+    from svdsweep.analysis.strategies import strategies
+    from svdsweep.analysis.sweep import sweep_of
+
+    sweep = sweep_of(grid.folder, rows, Faults())
+    return [told.sentence for told in advice(sweep, strategies(sweep, ["psnr_to_baseline_db"]))]
 
 
 def warn(grid: Grid) -> None:

@@ -14,7 +14,7 @@ def text(page: Page) -> str:
     parts = [
         f"# {cell(page.sweep.name)}",
         *filter(None, [cell(page.sweep.remark)]),
-        " ".join(cell(s) for s in page.answer),
+        " ".join(cell(f"{a.sentence} {a.least}") for a in page.answer),
         f"{', '.join(f'{n} {status}' for status, n in page.counts.items()) or 'no rows'}. Written {page.written_at} by "
         f"svdsweep {page.version}.",
     ]

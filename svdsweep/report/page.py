@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from svdsweep.analysis.advice import Advice, advice
 from svdsweep.analysis.documentation import Claim, claims
 from svdsweep.analysis.drift import drift_of_sweep
 from svdsweep.analysis.reproduce import command
@@ -31,13 +32,6 @@ ROWS_AT_MOST = 300
 TILES_AT_MOST = 2_000
 """Jobs in the video grid."""
 SHEETS_AT_MOST = 24
-WORKLOADS_AT_MOST = 3
-LIKENESS_WORDS = {
-    "exact": "the same frames to the bit",
-    "equivalent": "frames no eye can tell apart",
-    "near": "nearly the same frames",
-    "different": "different frames",
-}
 ENVIRONMENT = (
     *("gpu", "gpu_memory_gib", "driver", "cuda", "cudnn", "gpu_capability", "sdpa_kernels", "allocator"),
     *("cpu", "cpu_cores", "threads", "host_ram_gib", "platform", "python", "torch", "diffusers"),
@@ -63,7 +57,7 @@ class Page:
     version: str
     written_at: str
     counts: dict[str, int]
-    answer: list[str]
+    answer: list[Advice]
     strategies: list[Strategy]
     front: list[Strategy]
     budgets: list[tuple[str, list[Choice]]]
@@ -96,7 +90,7 @@ def gather(sweep: Sweep) -> Page:
         version=__version__,
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         counts={status: int(counts[status]) for status in STATUSES if status in counts},
-        answer=answer(sweep, compared),
+        answer=advice(sweep, compared),
         strategies=compared,
         front=front(compared),
         budgets=_budgets(compared),
@@ -136,38 +130,6 @@ def axes_of(sweep: Sweep) -> list[str]:
     if sweep.table.empty:
         return []
     return sorted(varying(sweep.table), key=lambda name: name != "memory")
-
-
-def answer(sweep: Sweep, compared: Sequence[Strategy]) -> list[str]:
-    """Which setting to use and what it costs, in two sentences a workload; or why that cannot be said."""
-    if not len(sweep.ok):
-        return ["No job ended well, so there is nothing to recommend."]
-    kind = "VRAM" if "vram" in sweep.memory_column else "host memory"
-    sentences = []
-    for workload in list(dict.fromkeys(s.workload for s in compared))[:WORKLOADS_AT_MOST]:
-        whole = [s for s in compared if s.workload == workload and s.complete and s.total_s is not None]
-        if not whole:
-            sentences.append(f"{workload}: no strategy brought all of its jobs to a good end.")
-            continue
-        fastest = min(whole, key=lambda s: s.total_s or 0)
-        sentences.append(f"{workload}: {_fastest(fastest, kind)}")
-        counted = [s for s in whole if s.memory_gib is not None]
-        least = min(counted, key=lambda s: s.memory_gib or 0, default=fastest)
-        if least is not fastest:
-            sentences.append(_least(least, kind))
-    return sentences
-
-
-def _fastest(s: Strategy, kind: str) -> str:
-    memory = f" and {shown(s.memory_gib)} GiB of {kind}" if s.memory_gib is not None else ""
-    ratio = f" ({s.latency.verdict} against the baseline)" if s.latency.value is not None else ""
-    return f"fastest is {s.name} with {shown(s.total_s)} s a video{memory}{ratio}."
-
-
-def _least(s: Strategy, kind: str) -> str:
-    likeness = f", {LIKENESS_WORDS[s.equality]}" if s.equality in LIKENESS_WORDS else ""
-    cost = f"{shown(s.memory_gib)} GiB of {kind}, {shown(s.total_s)} s"
-    return f"Least memory takes {s.name}: {cost}{likeness}."
 
 
 def _budgets(compared: Sequence[Strategy]) -> list[tuple[str, list[Choice]]]:

@@ -61,11 +61,10 @@ def test_several_sweeps_are_reported_at_once(tmp_path, capsys):
     assert all("no readable row" in text_of(tmp_path / name / "report.html") for name in ("a", "b"))
 
 
-def test_the_answer_names_the_fastest_and_the_smallest(reported):
+def test_the_page_begins_with_what_to_take_and_what_needs_the_least_memory(reported):
     page = text_of(reported[0] / "report.html")
-    assert "fastest is compile" in page
-    assert "Least memory takes forward_chunking" in page
-    assert "NVIDIA RTX 4090" in page
+    assert "On the NVIDIA RTX 4090: take memory=compile, " in page
+    assert "Least memory takes memory=forward_chunking: " in page
 
 
 def test_nothing_outside_the_folder_is_named(reported):
