@@ -55,6 +55,17 @@ function videoGrid({ axes, values, tiles }) {
   const chosen = Object.fromEntries(axes.map((axis) => [axis, values[axis][0]]));
   let videos = [];
   let frame = 0;
+  let kept = tiles; // those that the brushes leave
+  document.addEventListener("kept", ({ detail }) => {
+    const next = detail ? tiles.filter((tile) => detail.has(tile.key)) : tiles;
+    if (next.length === kept.length && next.every((tile, i) => tile === kept[i])) return;
+    kept = next;
+    build();
+  });
+  const offered = (axis) => {
+    const left = new Set(kept.map((tile) => tile.at[axis]));
+    return values[axis].filter((value) => left.has(value));
+  };
 
   const options = (select, names, value) => {
     select.replaceChildren(...names.map((name) => new Option(name || "(none)", name, false, name === value)));
@@ -102,7 +113,7 @@ function videoGrid({ axes, values, tiles }) {
     return made;
   };
   const picture = (tile, label) => {
-    if (!tile || !tile.video) return element("div", tile ? (tile.status === "oom" ? "out of memory" : tile.status) : "not run", "empty");
+    if (!tile || !tile.video) return element("div", tile ? (tile.status === "oom" ? "out of memory" : tile.status) : kept === tiles ? "not run" : "not here", "empty");
     const video = element("video");
     Object.assign(video, { muted: true, playsInline: true, preload: "auto", src: encodeURI(tile.video) });
     video.setAttribute("aria-label", label);
@@ -120,7 +131,7 @@ function videoGrid({ axes, values, tiles }) {
     const wanted = { ...chosen };
     if (rowPick.value) wanted[rowPick.value] = row;
     if (columnPick.value) wanted[columnPick.value] = column;
-    const tile = tiles.find((candidate) => axes.every((axis) => candidate.at[axis] === wanted[axis]));
+    const tile = kept.find((candidate) => axes.every((axis) => candidate.at[axis] === wanted[axis]));
     const box = element("td");
     const pair = element("div", undefined, "tile");
     pair.append(picture(tile, Object.entries(wanted).map((entry) => entry.join(" ")).join(", ")));
@@ -139,18 +150,20 @@ function videoGrid({ axes, values, tiles }) {
     const column = columnPick.value === row ? "" : columnPick.value;
     if (!column) columnPick.value = "";
     const free = axes.filter((axis) => axis !== row && axis !== column);
+    for (const axis of free) if (kept.length && !offered(axis).includes(chosen[axis])) [chosen[axis]] = offered(axis);
     fixed.replaceChildren(...free.map((axis) => {
       const label = element("label", `${axis} `);
       const select = element("select");
-      options(select, values[axis], chosen[axis]);
+      options(select, offered(axis), chosen[axis]);
       select.addEventListener("change", () => { chosen[axis] = select.value; build(); });
       label.append(select);
       return label;
     }));
-    const across = column ? values[column] : [""];
-    let down = row ? values[row] : [""];
+    const across = column ? offered(column) : [""];
+    let down = row ? offered(row) : [""];
     const room = Math.max(1, Math.floor(LIMIT / across.length / (withBase.checked ? 2 : 1)));
     said.textContent = down.length > room ? `${down.length - room} more rows are not shown: too many videos at once.` : "";
+    if (!kept.length) said.textContent = "No job of this grid is inside the brushes.";
     down = down.slice(0, room);
     const table = element("table");
     const top = table.createTHead().insertRow();

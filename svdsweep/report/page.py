@@ -20,6 +20,7 @@ from svdsweep.config.version import __version__
 from svdsweep.metrics import CATALOGUE, COLUMNS
 from svdsweep.report.drawing import Plot
 from svdsweep.report.failures import Failure, failures, logs
+from svdsweep.report.parallel import parallel
 from svdsweep.report.pictures import Difference, differences
 from svdsweep.report.plots import draw_all, headline_metrics
 from svdsweep.report.prediction import Section, section_of
@@ -64,6 +65,7 @@ class Page:
     claims: list[Claim]
     headline: list[Column]
     """The metrics that stand in every table of the page."""
+    parallel: dict[str, Any] | None
     plots: list[Plot]
     prediction: Section | None
     differences: list[Difference]
@@ -96,6 +98,7 @@ def gather(sweep: Sweep) -> Page:
         budgets=_budgets(compared),
         claims=claims(sweep, compared),
         headline=headline,
+        parallel=parallel(sweep, columns),
         plots=draw_all(sweep, compared),
         prediction=section_of(sweep),
         differences=differences(sweep, list(dict.fromkeys(s.name for s in compared))),
@@ -204,7 +207,7 @@ def _sheets(sweep: Sweep, axes: Sequence[str]) -> list[dict[str, Any]]:
     sheets = []
     for line in chosen.to_dict("records"):
         caption = ", ".join(f"{n} {shown(line[n])}" for n in axes) or line["key"]
-        sheets.append({"path": line["contact_sheet"], "caption": caption})
+        sheets.append({"path": line["contact_sheet"], "caption": caption, "key": line["key"]})
     return sheets
 
 

@@ -1,4 +1,4 @@
-"""What to take, in one sentence: honest where frames change, the noise hides, the baseline is missing, nothing ended well."""
+"""What to take, in one sentence: honest where frames change, noise hides, or nothing ended well."""
 
 from dataclasses import replace
 
