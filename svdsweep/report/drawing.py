@@ -43,13 +43,16 @@ Looks = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure, what it shows in a sentence, and the tooltips of its parts by their `gid`."""
+    """A figure, what it shows in a sentence, and by their `gid` the tooltips of its parts and whose jobs they show."""
 
     name: str
     title: str
     caption: str
     figure: Figure
     tips: Mapping[str, str] = field(default_factory=dict)
+    of: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The values of settings that the jobs of a part have in common, by its `gid`: the page fades parts without a job
+    inside its brushes."""
 
     @property
     def wide(self) -> bool:

@@ -162,7 +162,7 @@
 
     // ---- lines: all of them faint below, the selected ones on top; drawn gap by gap, a few milliseconds at a time
     const [below, above] = [0, 1].map(() => document.createElement("canvas"));
-    const faint = Math.min(0.8, 6.5 / Math.sqrt(n)); // of one line
+    const faint = Math.min(0.8, 4 / Math.sqrt(n)); // of one line
     const counts = new Uint16Array((HUES.length + 3) * BINS * BINS);
     let spacing = 100;
     const drawGap = (canvas, gap, all) => {
@@ -175,34 +175,39 @@
         if (all || selected[i]) counts[((all ? 0 : classOf[i]) * BINS + from.bins[i]) * BINS + to.bins[i]] += 1;
       }
       const style = all ? [{ ink: getComputedStyle(chart).color }] : classes;
-      style.forEach(({ ink, dash }, k) => {
-        const levels = [];
-        for (let p = k * BINS * BINS; p < (k + 1) * BINS * BINS; p += 1) {
-          if (!counts[p]) continue;
-          const path = (levels[31 - Math.clz32(counts[p])] ??= new Path2D());
-          const [a, b] = [Math.floor(p / BINS) % BINS, p % BINS];
-          path.moveTo(x0, a * BIN);
-          path.lineTo(x1, b * BIN);
-        }
-        pen.strokeStyle = ink;
-        pen.setLineDash(dash ?? []);
-        pen.lineWidth = n < 300 ? 1.5 : 1;
-        levels.forEach((path, level) => {
-          pen.globalAlpha = (1 - (1 - faint) ** (1.5 * 2 ** level)) * (all ? 0.2 : 1);
-          pen.stroke(path);
-        });
-      });
+      const paths = new Map(); // by pass, class and level of strength
+      for (let p = 0; p < style.length * BINS * BINS; p += 1) {
+        if (!counts[p]) continue;
+        const [k, a, b] = [Math.floor(p / BINS / BINS), Math.floor(p / BINS) % BINS, p % BINS];
+        const pass = (7 * a + 3 * b) % style.length; // in each pass another class comes last, so that none hides the others
+        const id = (pass * style.length + ((k + pass) % style.length)) * 16 + 31 - Math.clz32(counts[p]);
+        if (!paths.has(id)) paths.set(id, [k, new Path2D()]);
+        const [, path] = paths.get(id);
+        path.moveTo(x0, a * BIN);
+        path.lineTo(x1, b * BIN);
+      }
+      pen.lineWidth = n < 300 ? 1.5 : 1;
+      for (const id of [...paths.keys()].sort((a, b) => a - b)) {
+        const [k, path] = paths.get(id);
+        pen.strokeStyle = style[k].ink;
+        pen.setLineDash(style[k].dash ?? []);
+        pen.globalAlpha = (1 - (1 - faint) ** (1.5 * 2 ** (id % 16))) * (all ? 0.2 : 1);
+        pen.stroke(path);
+      }
     };
-    let frame = 0;
+    let [frame, turn] = [0, 0];
     const draw = (withBelow, atOnce = false) => {
       cancelAnimationFrame(frame);
-      const gaps = [...shown.keys()].slice(0, -1);
+      const gaps = [...shown.keys()].slice(0, -1).map((gap, _, { length }) => (gap + turn) % length); // each has its turn in a drag
       const work = [...gaps.map((gap) => [above, gap, false]), ...(withBelow ? gaps.map((gap) => [below, gap, true]) : [])];
       const began = performance.now();
       let busy = 0;
       const some = () => {
         const start = performance.now();
-        while (work.length && (atOnce || performance.now() - start < 12)) drawGap(...work.shift());
+        while (work.length && (atOnce || performance.now() - start < 12)) {
+          turn = work[0][1] + 1;
+          drawGap(...work.shift());
+        }
         busy += performance.now() - start;
         if (work.length) { frame = requestAnimationFrame(some); return; }
         performance.clearMeasures("parallel");
@@ -216,7 +221,7 @@
     const matches = (wanted) => {
       const tests = Object.entries(wanted).filter(([name]) => byName.has(name)).map(([name, value]) => {
         const axis = byName.get(name);
-        const target = axis.words ? axis.words.indexOf(String(value)) : value;
+        const target = axis.words ? axis.words.indexOf(String(value)) : Number.isInteger(value) ? value : Number(value.toPrecision(5));
         return (i) => axis.at[i] === target;
       });
       for (let i = 0; i < n; i += 1) if (selected[i] && tests.every((test) => test(i))) return true;
@@ -263,12 +268,13 @@
     const y = (p) => TOP + HEIGHT * (1 - p);
     const placers = [];
     const place = () => placers.forEach((each) => each());
-    const build = (axis, x) => {
-      const box = element("div", "axis");
+    const build = (axis, x, isLast) => {
+      const box = element("div", isLast ? "axis last" : "axis");
       box.style.left = `${x}px`;
       box.setAttribute("role", "group");
       box.setAttribute("aria-label", axis.title);
-      const title = element("div", "title", axis.title);
+      const title = element("div", "title");
+      title.append(...axis.title.split(/(?<=_)/).flatMap((part) => [part, document.createElement("wbr")]));
       title.title = axis.help ? `${axis.name}: ${axis.help}` : axis.name;
       const line = element("div", "line");
       line.style.cssText = `top: ${y(1)}px; height: ${HEIGHT}px`;
@@ -368,7 +374,7 @@
       const room = chart.parentNode.clientWidth;
       spacing = Math.floor(Math.max(innerWidth < 640 ? 92 : 104, room / shown.length));
       const width = spacing * shown.length;
-      chart.style.cssText = `width: ${width}px; height: ${WHOLE + 58}px`;
+      chart.style.cssText = `width: ${width}px; height: ${WHOLE + 88}px`;
       const sharp = Math.min(2, devicePixelRatio || 1);
       for (const canvas of [below, above]) {
         canvas.width = width * sharp;
@@ -380,7 +386,7 @@
       above.setAttribute("aria-label", `${n} jobs as lines over ${shown.join(", ")}`);
       below.setAttribute("aria-hidden", "true");
       placers.length = 0;
-      chart.replaceChildren(below, above, ...shown.map((name, i) => build(byName.get(name), (i + 0.5) * spacing)));
+      chart.replaceChildren(below, above, ...shown.map((name, i) => build(byName.get(name), (i + 0.5) * spacing, i === shown.length - 1)));
       if (focus) [...chart.querySelectorAll(".thumb")].find((thumb) => thumb.getAttribute("aria-label") === focus)?.focus();
       place();
       draw(true);

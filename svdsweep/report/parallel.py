@@ -32,7 +32,9 @@ def parallel(sweep: Sweep, columns: Sequence[str]) -> dict[str, Any] | None:
     wanted = [n for n in (*PLACES, *columns) if n in table and (n in columns or table[n].nunique() > 1)]
     measured = [*(c.name for c in MEASURED), *COLUMNS]
     more = [n for n in dict.fromkeys(measured) if n not in wanted and n in table and table[n].nunique() > 1]
-    axes = [_axis(table[name], name) for name in wanted if name != "key" and table[name].nunique(dropna=False) > 1]
+    axes = [
+        _axis(table[name], name) for name in wanted if name != "key" and table[name].nunique(dropna=False) > 1
+    ]
     room = max(0, CELLS_AT_MOST // max(1, len(table)) - len(axes))
     axes += [{**_axis(table[name], name), "shown": False} for name in more[:room]]
     if len(axes) < 2 or len(table) < 2:

@@ -1,6 +1,5 @@
 """The page as one HTML file: template, style and script of this folder, everything from rows escaped by jinja2."""
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ def html(page: Page) -> str:
     """The whole document; it names no address, only files beside it."""
     return document(
         "page.html.jinja",
-        scripts=("page.js", "parallel.js"),
+        "parallel.js",
         page=page,
         sweep=page.sweep,
         memory_words=words.MEMORY_WORDS[page.sweep.memory_column],
@@ -46,10 +45,10 @@ def html(page: Page) -> str:
     )
 
 
-def document(template: str, scripts: Sequence[str] = ("page.js",), **values: Any) -> str:
-    """A template of this folder with the common style and some of its scripts."""
+def document(template: str, *scripts: str, **values: Any) -> str:
+    """A template of this folder with the common style and script, and more of its scripts."""
     from markupsafe import Markup
 
-    css, *parts = [Markup((HERE / name).read_text(encoding="utf-8")) for name in ("page.css", *scripts)]
-    js = Markup("\n").join(parts)
-    return str(environment().get_template(template).render(css=css, js=js, **values))
+    ours = [(HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js", *scripts)]
+    css, *js = map(Markup, ours)
+    return str(environment().get_template(template).render(css=css, js=Markup("\n").join(js), **values))

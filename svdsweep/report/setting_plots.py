@@ -27,7 +27,7 @@ def responses(sweep: Sweep, axis: str, metrics: Sequence[Column], look: Looks) -
     if not metrics:
         return None
     figure, panels = draw(3.3 * len(metrics) + 0.6, 3.2, len(metrics))
-    tips, left_out = {}, 0
+    tips, of, left_out = {}, {}, 0
     for i, (axes, metric) in enumerate(zip(panels, metrics, strict=True)):
         groups = response(sweep.ok, axis, metric.name).groupby(["memory", "others"], sort=False)
         lines = {", ".join(filter(None, map(str, names))): line for names, line in groups}
@@ -38,6 +38,7 @@ def responses(sweep: Sweep, axis: str, metrics: Sequence[Column], look: Looks) -
             shape, place = look.get(title) or own_looks[title], f"response-{axis}-{i}-{number}"
             for gid, point in _line(axes, lines[title], shape, title, place).items():
                 tips[gid] = f"{title}, {axis}={shown(point['value'])}: {metric.name} {_point_words(point)}"
+                of[gid] = {"memory": point["memory"], axis: point["value"]}
         axes.set(xlabel=axis, title=metric.name, ylabel=metric.unit)
         if axis in OF_WORDS:
             words = list(dict.fromkeys(sweep.ok[axis]))
@@ -47,7 +48,7 @@ def responses(sweep: Sweep, axis: str, metrics: Sequence[Column], look: Looks) -
     caption = "Means over images and seeds; bands are 95 % intervals (Student's t), drawn from 3 images or seeds on."
     if left_out:
         caption += f" {left_out} more lines are left out."
-    return Plot(f"response_{axis}", f"Along {axis}", caption, figure, tips)
+    return Plot(f"response_{axis}", f"Along {axis}", caption, figure, tips, of)
 
 
 def _measured(sweep: Sweep, metrics: Sequence[Column]) -> list[Column]:

@@ -1,7 +1,7 @@
 """Plots that set the strategies beside each other: latency against memory, time and memory by stage, scatter."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib
 import pandas as pd
@@ -53,7 +53,13 @@ def pareto(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot | 
         "Lower left is better. Large marks are the front over memory, latency and likeness to the baseline's frames, "
         "the dashed line that over memory and latency alone; hollow marks had jobs that did not end well."
     )
-    return Plot("pareto", "Latency against memory", caption, figure, tips)
+    of = {f"pareto-{i}": _jobs(s) for i, s in enumerate(placed)}
+    return Plot("pareto", "Latency against memory", caption, figure, tips, of)
+
+
+def _jobs(s: Strategy) -> dict[str, str]:
+    """What the jobs of a strategy have in common."""
+    return {"memory": s.name, "workload": s.workload, "machine": s.machine}
 
 
 def _at(s: Strategy) -> tuple[float, float]:
@@ -91,7 +97,7 @@ def stage_times(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
         return None
     figure, tips = _bars(medians, "stage_times", "latency", CATALOGUE["total_s"].unit, stacked=True)
     caption = "Medians of the stages, stacked." + _left_out(strategies)
-    return Plot("stage_times", "Where the time goes", caption, figure, tips)
+    return Plot("stage_times", "Where the time goes", caption, figure, tips, _of_bars(strategies, tips))
 
 
 def job_times(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
@@ -110,7 +116,9 @@ def job_times(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
         + (f" Judging takes {shown(float(judging_s))} s a job in all." if judging_s else "")
         + _left_out(strategies)
     )
-    return Plot("job_times", "What a job takes beside its run", caption, figure, tips)
+    return Plot(
+        "job_times", "What a job takes beside its run", caption, figure, tips, _of_bars(strategies, tips)
+    )
 
 
 def stage_memory(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
@@ -121,7 +129,9 @@ def stage_memory(sweep: Sweep, strategies: Sequence[Strategy]) -> Plot | None:
     unit = CATALOGUE["vram_allocated_peak_gib"].unit
     figure, tips = _bars(medians, "stage_memory", "allocated peak", unit, stacked=False)
     caption = "Peaks of the stages, side by side: they do not add up." + _left_out(strategies)
-    return Plot("stage_memory", "Which stage needs the VRAM", caption, figure, tips)
+    return Plot(
+        "stage_memory", "Which stage needs the VRAM", caption, figure, tips, _of_bars(strategies, tips)
+    )
 
 
 def _medians(sweep: Sweep, strategies: Sequence[Strategy], ending: str) -> pd.DataFrame:
@@ -137,10 +147,20 @@ def _by_strategy(
     sweep: Sweep, strategies: Sequence[Strategy], values: pd.DataFrame, how: str
 ) -> pd.DataFrame:
     """The median or mean of each column, a line a strategy of a workload and machine."""
-    drawn = [s for s in strategies if s.total_s is not None][:BARS_AT_MOST]
+    drawn = _with_bar(strategies)
     found = values.groupby([sweep.ok[name] for name in ("workload", "machine", "memory")]).agg(how)
     found = found.reindex([(s.workload, s.machine, s.name) for s in drawn]).fillna(0.0)
     return found.set_axis(titles(drawn), axis="index")
+
+
+def _with_bar(strategies: Sequence[Strategy]) -> list[Strategy]:
+    return [s for s in strategies if s.total_s is not None][:BARS_AT_MOST]
+
+
+def _of_bars(strategies: Sequence[Strategy], bars: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Whose jobs each bar is of, by its `gid`, which ends with its line."""
+    drawn = _with_bar(strategies)
+    return {gid: _jobs(drawn[int(gid.rpartition("-")[2])]) for gid in bars}
 
 
 def _left_out(strategies: Sequence[Strategy]) -> str:
@@ -186,14 +206,24 @@ def repeats(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot |
     for row, name in enumerate(names):
         values = shares[name][:: -(-len(shares[name]) // POINTS_AT_MOST) or 1]
         places = [row + 0.22 * ((i * 0.618) % 1 - 0.5) * 2 for i in range(len(values))]
-        axes.plot(values, places, ls="", marker="o", ms=3.5, alpha=0.55, color=look[name]["color"])
+        axes.plot(
+            values,
+            places,
+            ls="",
+            marker="o",
+            ms=3.5,
+            alpha=0.55,
+            color=look[name]["color"],
+            gid=f"repeats-{row}",
+        )
     axes.axvline(1, color=FAINT, alpha=0.5, lw=1)
     name_rows(axes, names)
     axes.set_xlabel("total_s of a repeat ÷ its job's median")
     caption = "Every timed repeat; none is dropped."
     if max(map(len, shares.values())) > POINTS_AT_MOST:
         caption = f"At most {POINTS_AT_MOST} repeats a strategy."
-    return Plot("repeats", "Scatter of the repeats", caption, figure)
+    of = {f"repeats-{row}": {"memory": name} for row, name in enumerate(names)}
+    return Plot("repeats", "Scatter of the repeats", caption, figure, of=of)
 
 
 def _shares(sweep: Sweep, name: str) -> list[float]:

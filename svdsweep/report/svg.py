@@ -1,9 +1,12 @@
 """A matplotlib figure as SVG inside a page: its ink follows the page's colour, and its parts carry tooltips."""
 
 import io
+import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+
+import numpy as np
 
 from svdsweep.report.drawing import FAINT, INK, STYLE, Plot
 from svdsweep.store.files import renamed_when_done
@@ -21,10 +24,13 @@ def inline(plot: Plot) -> str:
     raw = io.StringIO()
     with matplotlib.rc_context(STYLE):
         plot.figure.savefig(raw, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    of = {gid: json.dumps(settings, default=np.generic.item) for gid, settings in plot.of.items()}
     root = ET.fromstring(raw.getvalue())  # noqa: S314 (our own figure, not foreign XML)
     for metadata in root.findall(f"{{{SVG}}}metadata"):
         root.remove(metadata)
     for element in root.iter():
+        if element.get("id") in of:
+            element.set("data-of", of[element.attrib["id"]])
         tip = plot.tips.get(element.get("id", ""))
         if tip is not None:
             title = ET.Element(f"{{{SVG}}}title")

@@ -1,9 +1,11 @@
 """The page in a real headless Chromium: no error, no network, videos play in step, tables sort, text stays text."""
 
 import dataclasses
+import importlib.util
 import json
 import shutil
 import time
+from pathlib import Path
 
 import made_up
 import pytest
@@ -156,7 +158,7 @@ def sorts(browser):
 def test_the_page_works_without_an_error_or_a_request_and_keeps_text_as_text(browser, made_up_page):
     check_page(browser, made_up_page, tiles=3 * 5)
     assert browser.title.startswith("sweep <script>")
-    assert browser.execute_script("return document.scripts.length") == 2  # the data and the page's own
+    assert browser.execute_script("return document.scripts.length") == 3  # two of data and the page's own
     assert not browser.execute_script("return document.querySelectorAll('img[src=\"x\"]').length")
     assert EVIL in browser.execute_script("return document.body.textContent")
 
@@ -220,6 +222,166 @@ def test_tooltips_come_by_keyboard_and_nothing_is_wider_than_a_phone(browser, ma
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert widths == [390, 390]
+
+
+def press(browser, axis, edge, key, times=1):
+    """Press a key on the edge of an axis's brush; returns what a screen reader is told of its place."""
+    return browser.execute_script(
+        "const thumb = [...document.querySelectorAll('[role=slider]')].find(t =>"
+        " t.getAttribute('aria-label').startsWith(arguments[0]) && t.classList.contains(arguments[1]));"
+        "thumb.focus();"
+        "for (let i = 0; i < arguments[3]; i++) thumb.dispatchEvent("
+        " new KeyboardEvent('keydown', { key: arguments[2], bubbles: true, cancelable: true }));"
+        "return thumb.getAttribute('aria-valuetext')",
+        *(axis, edge, key, times),
+    )
+
+
+def inside(browser, count):
+    """Wait until so many of the page's jobs are inside the brushes."""
+    wait_until(
+        browser, f"document.getElementById('parallel-count').textContent.startsWith('{count} of 30 jobs')"
+    )
+
+
+@needs_chromium
+def test_a_brush_moved_by_keys_filters_table_videos_and_marks_and_the_address_keeps_it(browser, made_up_page):
+    open_page(browser, made_up_page)
+    inside(browser, 30)
+    assert press(browser, "memory", "upper", "ArrowDown", 4) == EVIL, "only the last strategy is left"
+    inside(browser, 6)
+    shown = "[...document.querySelectorAll('#jobs tr[data-key]')].filter(r => !r.hidden).length"
+    faded = "document.querySelectorAll('#plot-pareto [data-of].out').length"
+    videos = "document.querySelectorAll('#grid td').length"
+    for _ in range(2):
+        assert browser.execute_script(f"return [{shown}, {faded}, {videos}]") == [6, 4, 3]
+        assert EVIL in browser.execute_script("return decodeURIComponent(location.hash.replaceAll('+', ' '))")
+        browser.refresh()
+        inside(browser, 6)
+    browser.execute_script("document.querySelector('nav a[href=\"#jobs\"]').click()")
+    wait_until(browser, "location.hash.startsWith('#in.memory=')")
+    press(browser, "memory", "lower", "Escape")
+    inside(browser, 30)
+    assert browser.execute_script(f"return [{shown}, {faded}, {videos}]") == [30, 0, 15]
+    assert complaints_and_requests(browser) == ([], [])
+
+
+@needs_chromium
+def test_what_is_missing_has_its_own_place_on_an_axis(browser, made_up_page):
+    open_page(browser, made_up_page)
+    press(browser, "total_s", "upper", "Home")
+    inside(browser, 2)
+    assert press(browser, "total_s", "lower", "Escape") == "missing"
+    assert press(browser, "total_s", "lower", "ArrowUp").endswith(" s")
+    inside(browser, 28)
+
+
+@needs_chromium
+@pytest.mark.parametrize("pointer", ["mouse", "touch"])
+def test_a_brush_is_drawn_by_mouse_and_by_finger_and_a_tap_takes_one_word(browser, made_up_page, pointer):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+    open_page(browser, made_up_page)
+    axis = "[...document.querySelectorAll('.axis')].find(a => a.getAttribute('aria-label') === 'seed')"
+    browser.execute_script(f"{axis}.scrollIntoView({{ block: 'center', behavior: 'instant' }})")
+    x, top = browser.execute_script(
+        f"const box = {axis}.querySelector('.line').getBoundingClientRect(); return [box.x, box.y]"
+    )
+    hand = ActionChains(browser, duration=20, devices=[PointerInput(pointer, pointer)])
+    action = hand.w3c_actions.pointer_action
+    for start, end in ((60, 20), (25, -60)):  # a little of the axis, then that moved up as far as it goes
+        action.move_to_location(int(x), int(top) + start).pointer_down()
+        action.move_to_location(int(x), int(top) + end).pointer_up()
+    hand.perform()
+    inside(browser, 15)
+    action.move_to_location(int(x), int(top) + 200).pointer_down().pointer_up()
+    hand.perform()
+    inside(browser, 30)
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    "address", ["#in.memory=[1", "#in.memory=[null,{}]&in.no=[1,2]&axes=7&colour=no", "#in.seed=[9,1]"]
+)
+def test_an_address_that_means_nothing_shows_everything(browser, made_up_page, address):
+    browser.get("about:blank")
+    browser.get(made_up_page.absolute().as_uri() + address)
+    inside(browser, 30)
+    assert browser.get_log("browser") == []
+
+
+@needs_chromium
+def test_colour_and_axes_are_chosen_and_kept(browser, made_up_page):
+    open_page(browser, made_up_page)
+    browser.execute_script(
+        "const pick = document.getElementById('parallel-colour'); pick.value = 'total_s';"
+        "pick.dispatchEvent(new Event('change'));"
+        "[...document.querySelectorAll('#parallel-axes label')].find(l => l.textContent.trim() === 'seed').click()"
+    )
+    wait_until(browser, "location.hash.includes('colour=total_s') && location.hash.includes('axes=')")
+    browser.refresh()
+    inside(browser, 30)
+    legend, axes = browser.execute_script(
+        "return [[...document.querySelectorAll('#parallel-legend li')].map(l => l.textContent),"
+        " [...document.querySelectorAll('.axis')].map(a => a.getAttribute('aria-label'))]"
+    )
+    assert legend[-1] == "did not end well"
+    assert "–" in legend[0]
+    assert "seed" not in axes
+    assert "total_s (s)" in axes
+
+
+AXE = importlib.util.find_spec(
+    "axe_playwright_python"
+)  # found, not imported: of it only axe-core's file is wanted
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.skipif(not AXE, reason="no axe-core here: pip install --no-deps axe-playwright-python")
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_axe_finds_nothing_serious_in_what_a_screen_reader_is_told(browser, made_up_page, look):
+    scheme = [{"name": "prefers-color-scheme", "value": "dark" if look == "dark" else "light"}]
+    phone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    if look == "phone":
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        open_page(browser, made_up_page)
+        press(browser, "total_s", "upper", "ArrowDown")
+        browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        browser.execute_script(Path(AXE.origin).with_name("axe.min.js").read_text(encoding="utf-8"))
+        found = browser.execute_async_script(
+            "const done = arguments[0]; axe.run().then(r => done(r.violations.map(v =>"
+            " [v.impact, v.id, v.nodes.map(n => n.html)])))"
+        )
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert [each for each in found if each[0] in ("serious", "critical")] == []
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_drawing")
+def test_ten_thousand_jobs_open_are_drawn_and_are_brushed(browser, tmp_path):
+    # a few jobs under ten thousand seeds: writing each through the store's fsync would measure the disk
+    (row, *_) = made_up.sweep(tmp_path / "few", seeds=[0], buckets=[60])
+    path = tmp_path / "many" / "rows" / "w-1.jsonl"
+    path.parent.mkdir(parents=True)
+    with path.open("w", encoding="utf-8") as f:
+        for seed in range(10_000):
+            here = dataclasses.replace(row, job=dataclasses.replace(row.job, seed=seed))
+            f.write(here.to_json() + "\n")
+    open_page(browser, write(tmp_path / "many"))
+    wait_until(browser, "document.getElementById('parallel-count').textContent === '10000 of 10000 jobs'")
+    wait_until(browser, "performance.getEntriesByName('parallel').length")
+    press(browser, "seed", "upper", "PageDown", 5)
+    wait_until(
+        browser, "document.getElementById('parallel-count').textContent.startsWith('5000 of 10000 jobs')"
+    )
+    assert complaints_and_requests(browser) == ([], [])
 
 
 @needs_chromium
