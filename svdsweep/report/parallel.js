@@ -11,6 +11,7 @@
     const HEIGHT = 260; // px of an axis; what is missing stands below it
     const [TOP, MISSING, LOW] = [22, -0.14, -0.2]; // px above the axes; places below their zero, in axis lengths
     const WHOLE = TOP + HEIGHT * (1 - LOW);
+    const PAPER = 660; // px of a printed page between its margins
     const BIN = 2; // px: lines that end in the same bins are one, drawn stronger
     const BINS = Math.ceil(WHOLE / BIN) + 1;
     const HUES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7AE6"]; // Okabe and Ito's, as in the plots
@@ -369,12 +370,12 @@
     };
 
     // ---- layout and controls
-    const layout = () => {
+    const layout = (onPaper = false) => {
       const focus = chart.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
       const room = chart.parentNode.clientWidth;
-      spacing = Math.floor(Math.max(innerWidth < 640 ? 92 : 104, room / shown.length));
+      spacing = Math.floor(onPaper ? PAPER / shown.length : Math.max(innerWidth < 640 ? 92 : 104, room / shown.length));
       const width = spacing * shown.length;
-      chart.style.cssText = `width: ${width}px; height: ${WHOLE + 88}px`;
+      chart.style.cssText = `width: ${width}px; height: ${WHOLE + 88}px; --gap: ${spacing}px`;
       const sharp = Math.min(2, devicePixelRatio || 1);
       for (const canvas of [below, above]) {
         canvas.width = width * sharp;
@@ -389,7 +390,7 @@
       chart.replaceChildren(below, above, ...shown.map((name, i) => build(byName.get(name), (i + 0.5) * spacing, i === shown.length - 1)));
       if (focus) [...chart.querySelectorAll(".thumb")].find((thumb) => thumb.getAttribute("aria-label") === focus)?.focus();
       place();
-      draw(true);
+      draw(true, onPaper);
     };
     const controls = () => {
       colourPick.replaceChildren(...axes.map((axis) => new Option(axis.name, axis.name, false, axis.name === colour)));
@@ -404,7 +405,7 @@
           layout();
           changed();
         });
-        label.append(box, ` ${axis.name}`);
+        label.append(box, `\u00a0${axis.name}`);
         return label;
       }));
     };
@@ -419,8 +420,8 @@
     clear.addEventListener("click", () => { brushes.clear(); changed(); });
     addEventListener("hashchange", () => (location.hash.includes("=") || !location.hash ? restore() : write()));
     dark.addEventListener("change", () => { paint(); draw(true); });
-    addEventListener("beforeprint", () => { paint(true); draw(true, true); });
-    addEventListener("afterprint", () => { paint(); draw(true); });
+    addEventListener("beforeprint", () => { paint(true); layout(true); });
+    addEventListener("afterprint", () => { paint(); layout(); });
     let width = 0;
     new ResizeObserver(([{ contentRect }]) => {
       if (width && Math.abs(contentRect.width - width) > 1) layout();
