@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fakes
 import imageio_ffmpeg
+import made_up
 import pandas as pd
 import PIL.Image
 import pytest
@@ -285,6 +286,25 @@ def test_who_resumes_a_sweep_reads_each_row_once(tmp_path, monkeypatch):
     assert [row.job.seed for row in run.finish(grid, [], None, Watch()).values()] == list(range(6))
     assert (grid.folder / "report.html").exists()
     assert read == dict.fromkeys(range(6), 1)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_where_several_strategies_ran_the_last_words_say_which_to_take(several, tmp_path, capsys):
+    names = ("baseline", "compile") if several else ("baseline",)
+    rows = [
+        made_up.ok(
+            made_up.job(made_up.STRATEGIES[name], seed=seed),
+            [seconds, seconds * 1.01],
+            vram_allocated_peak_gib=8.0,
+        )
+        for name, seconds in zip(names, (10.0, 5.0), strict=False)
+        for seed in range(3)
+    ]
+    run.show(Grid([row.job for row in rows], {}, Runner(), tmp_path, "there is no such folder"), rows, False)
+    said = capsys.readouterr().out
+    assert (
+        "On the NVIDIA RTX 4090: take memory=compile, 5.05 s a video (0.5 × the baseline's time)" in said
+    ) == several
 
 
 @pytest.mark.parametrize(
