@@ -151,22 +151,25 @@ def _why(
     pick: Strategy, alike: Sequence[Strategy], here: Sequence[Strategy], whole: Sequence[Strategy]
 ) -> str:
     """Why this one, what else there was, and what was left out."""
-    others = [s for s in alike if s is not pick]
-    fastest = min(whole, key=_seconds)
     if len(whole) == 1:
-        parts = [f"the only one of {len(here)} that brought all of its jobs to a good end"]
-    elif others:
-        smaller = all(_needs_less(pick, s) for s in others)
-        more = ", with more memory" if smaller else ""
-        parts = [f"within the noise as fast: {some([s.name for s in others], 3)}{more}"]
-    elif not any(s.equality for s in whole):
-        parts = [f"the fastest of {len(whole)}, no baseline having ended well to compare frames with"]
-    elif pick.equality not in KEEPS:
-        parts = ["the fastest, for none keeps the baseline's frames"]
-    else:
-        parts = ["the fastest that keeps the frames"]
+        return f"the only one of {len(here)} that brought all of its jobs to a good end"
+    parts = [_merit(pick, alike, whole)]
+    fastest = min(whole, key=_seconds)
     if fastest not in alike:
         parts.append(f"{fastest.name} takes {cell(fastest.total_s)} s, {_frames(fastest)}")
-    if len(whole) > 1 and (lost := [s.name for s in here if s not in whole]):
+    if lost := [s.name for s in here if s not in whole]:
         parts.append(f"not all jobs ended well of {some(lost, 3)}")
     return "; ".join(parts)
+
+
+def _merit(pick: Strategy, alike: Sequence[Strategy], whole: Sequence[Strategy]) -> str:
+    """What the strategy to take has over the others that ended well."""
+    others = [s for s in alike if s is not pick]
+    if others:
+        more = ", with more memory" if all(_needs_less(pick, s) for s in others) else ""
+        return f"within the noise as fast: {some([s.name for s in others], 3)}{more}"
+    if not any(s.equality for s in whole):
+        return f"the fastest of {len(whole)}, no baseline having ended well to compare frames with"
+    if pick.equality not in KEEPS:
+        return "the fastest, for none keeps the baseline's frames"
+    return "the fastest that keeps the frames"

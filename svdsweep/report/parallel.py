@@ -9,9 +9,8 @@ import pandas as pd
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.config import Job
 from svdsweep.config.rules import rules
-from svdsweep.metrics import COLUMNS
+from svdsweep.metrics import CATALOGUE
 from svdsweep.report.words import has_value, shown
-from svdsweep.store.columns import MEASURED
 
 LINES_AT_MOST = 10_000
 """Jobs that are drawn; a browser redraws so many in a few frames of its screen."""
@@ -27,21 +26,21 @@ RULES = {name: rule for name, (rule, _) in rules(Job).items()}
 def parallel(sweep: Sweep, columns: Sequence[str]) -> dict[str, Any] | None:
     """The axes and lines: `keys` and `bad` (the lines of jobs that did not end well), and `axes`, each with `name`,
     `unit`, `help`, whether it is `shown` at first (`columns` are), and `at`, a value a line: numbers, or places in
-    `words`; None for what is missing. None where there are no two axes or no two jobs."""
+    `words`; None for what is missing. None where there are no two axes."""
     table = _lines(sweep.table)
-    wanted = [n for n in (*PLACES, *columns) if n in table and (n in columns or table[n].nunique() > 1)]
-    measured = [*(c.name for c in MEASURED), *COLUMNS]
-    more = [n for n in dict.fromkeys(measured) if n not in wanted and n in table and table[n].nunique() > 1]
-    axes = [
-        _axis(table[name], name) for name in wanted if name != "key" and table[name].nunique(dropna=False) > 1
-    ]
-    room = max(0, CELLS_AT_MOST // max(1, len(table)) - len(axes))
-    axes += [{**_axis(table[name], name), "shown": False} for name in more[:room]]
-    if len(axes) < 2 or len(table) < 2:
+    first = [name for name in (*PLACES, *columns) if name != "key" and _varies(table, name)]
+    more = [name for name in CATALOGUE if name not in first and _varies(table, name)]
+    room = max(0, CELLS_AT_MOST // max(1, len(table)) - len(first))
+    axes = [_axis(table[name], name) | {"shown": name in first} for name in [*first, *more[:room]]]
+    if len(axes) < 2:
         return None
     bad = [i for i, status in enumerate(table["status"]) if status != "ok"]
     left_out = len(sweep.table) - len(table)
     return {"keys": table["key"].tolist(), "bad": bad, "axes": axes, "left_out": left_out}
+
+
+def _varies(table: pd.DataFrame, name: str) -> bool:
+    return name in table and table[name].nunique(dropna=False) > 1
 
 
 def _lines(table: pd.DataFrame) -> pd.DataFrame:
@@ -58,7 +57,7 @@ def _lines(table: pd.DataFrame) -> pd.DataFrame:
 def _axis(column: pd.Series, name: str) -> dict[str, Any]:
     """A column as an axis: of numbers if all that is there are numbers, else of words in their first order."""
     unit, told = _unit(name)
-    axis = {"name": name, "unit": unit, "help": told, "shown": True}
+    axis = {"name": name, "unit": unit, "help": told}
     values = [value if has_value(value) else None for value in column.tolist()]
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values if v is not None):
         return axis | {"at": [_number(v) for v in values]}
@@ -78,5 +77,4 @@ def _unit(name: str) -> tuple[str, str]:
     """The unit and the sentence of a setting or a measured column."""
     if name in RULES:
         return RULES[name].unit, RULES[name].help
-    known = {column.name: column for column in MEASURED} | COLUMNS
-    return (known[name].unit, known[name].help) if name in known else ("", "")
+    return (CATALOGUE[name].unit, CATALOGUE[name].help) if name in CATALOGUE else ("", "")

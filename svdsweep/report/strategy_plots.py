@@ -38,9 +38,10 @@ def pareto(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot | 
     best = [s for s in front(strategies) if s in placed]
     for edge in _edges(best):
         axes.plot([x for x, _ in edge], [y for _, y in edge], color=FAINT, alpha=0.4, lw=1, ls="--", zorder=1)
-    tips = {}
+    tips, of = {}, {}
     for i, (s, title) in enumerate(zip(placed, titles(placed), strict=True)):
         _mark(axes, s, look, f"pareto-{i}", large=s in best)
+        of[f"pareto-{i}"] = _jobs(s)
         beside = (7, 5 if i % 2 else -11)
         axes.annotate(
             literal(title), _at(s), xytext=beside, textcoords="offset points", fontsize=8, color=INK
@@ -53,7 +54,6 @@ def pareto(sweep: Sweep, strategies: Sequence[Strategy], look: Looks) -> Plot | 
         "Lower left is better. Large marks are the front over memory, latency and likeness to the baseline's frames, "
         "the dashed line that over memory and latency alone; hollow marks had jobs that did not end well."
     )
-    of = {f"pareto-{i}": _jobs(s) for i, s in enumerate(placed)}
     return Plot("pareto", "Latency against memory", caption, figure, tips, of)
 
 
