@@ -14,7 +14,7 @@ from svdsweep.report.words import has_value, shown
 
 LINES_AT_MOST = 10_000
 """Jobs that are drawn; a browser redraws so many in a few frames of its screen."""
-CELLS_AT_MOST = 150_000
+CELLS_AT_MOST = 120_000
 """Numbers in the page for it: columns beyond the first ones are there as far as they fit."""
 PLACES = ("machine", "workload")
 """What is no setting, but differs between jobs."""
