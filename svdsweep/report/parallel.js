@@ -180,7 +180,8 @@
       for (let p = 0; p < style.length * BINS * BINS; p += 1) {
         if (!counts[p]) continue;
         const [k, a, b] = [Math.floor(p / BINS / BINS), Math.floor(p / BINS) % BINS, p % BINS];
-        const pass = (7 * a + 3 * b) % style.length; // in each pass another class comes last, so that none hides the others
+        // in each pass another class comes last, so that none hides the others; what did not end well is on top of all
+        const pass = style[k].dash ? style.length : (7 * a + 3 * b) % style.length;
         const id = (pass * style.length + ((k + pass) % style.length)) * 16 + 31 - Math.clz32(counts[p]);
         if (!paths.has(id)) paths.set(id, [k, new Path2D()]);
         const [, path] = paths.get(id);
