@@ -37,7 +37,7 @@ def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> 
     try:
         if page.prediction:
             calibration.write(folder, page.prediction.compared.calibrations)
-        for plot in [*page.plots, page.prediction and page.prediction.plot]:
+        for plot in [*page.plots, page.prediction and page.prediction.plot, page.pick and page.pick.plot]:
             if plot:
                 svg.png(plot, folder / "plots" / f"{plot.name}.png")
         table = strategy_table(page.strategies)

@@ -21,6 +21,8 @@ from svdsweep.metrics import CATALOGUE, COLUMNS
 from svdsweep.report.drawing import Plot
 from svdsweep.report.failures import Failure, failures, logs
 from svdsweep.report.parallel import parallel
+from svdsweep.report.pick import PickSection
+from svdsweep.report.pick import section_of as pick_of
 from svdsweep.report.pictures import Difference, differences
 from svdsweep.report.plots import draw_all, headline_metrics
 from svdsweep.report.prediction import Section, section_of
@@ -68,6 +70,7 @@ class Page:
     parallel: dict[str, Any] | None
     plots: list[Plot]
     prediction: Section | None
+    pick: PickSection | None
     differences: list[Difference]
     grid: dict[str, Any]
     sheets: list[dict[str, Any]]
@@ -86,6 +89,7 @@ def gather(sweep: Sweep) -> Page:
     axes = axes_of(sweep)
     headline = headline_metrics(sweep)
     columns = _columns(sweep, axes, headline)
+    pick, unread = pick_of(sweep)
     counts = sweep.table["status"].value_counts()
     return Page(
         sweep=sweep,
@@ -101,6 +105,7 @@ def gather(sweep: Sweep) -> Page:
         parallel=parallel(sweep, columns),
         plots=draw_all(sweep, compared),
         prediction=section_of(sweep),
+        pick=pick,
         differences=differences(sweep, list(dict.fromkeys(s.name for s in compared))),
         grid=_grid(sweep, axes),
         sheets=_sheets(sweep, axes),
@@ -109,7 +114,7 @@ def gather(sweep: Sweep) -> Page:
         failures=failures(sweep),
         logs=logs(sweep.folder) if len(sweep.ok) < len(sweep.table) else [],
         environment=_environment(sweep),
-        said=_said(sweep),
+        said=[*unread, *_said(sweep)],
     )
 
 
