@@ -40,11 +40,11 @@ def main(argv: Sequence[str]) -> int:
             f"out.mp4`; {len(paths)} names were given{': ' if paths else ''}{', '.join(map(str, paths))}."
         )
     folder = paths[0]
-    target = paths[1] if len(paths) > 1 else folder / "montage.mp4"
 
     from svdsweep.analysis.sweep import open_sweep
     from svdsweep.report import montage
 
+    target = paths[1] if len(paths) > 1 else folder / montage.files.NAMES[0]
     montage.files.check_kind(target)
     sweep = open_sweep(folder)
     warn(folder, *sweep.problems)

@@ -59,6 +59,8 @@ def write(sweep: Sweep, path: Path, wish: Wish) -> Montage:
 
     Raises UserError for what cannot be shown, OSError for what the system refused."""
     files.check_kind(path)
+    if wish.fps is not None and not 1 <= wish.fps <= MOST_FPS:
+        raise UserError(f"--fps {wish.fps} is not possible: 1 to {MOST_FPS} frames a second.")
     kind = path.suffix.lower()
     grid = grid_of(sweep, wish.rows, wish.columns, wish.where, wish.under)
     if not any(cell.clip for cell in grid.cells.values()):

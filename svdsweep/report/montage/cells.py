@@ -61,7 +61,7 @@ class Cell:
     baseline: Clip | None = None
     is_baseline: bool = False
     under: str = ""
-    """The values that stand below it."""
+    """What stands below it: the status of a video that is not `ok`, and values."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def grid_of(
     for condition in where:
         table = _narrowed(table, condition)
     down, across = _axes(table, rows, columns)
-    _refuse_several(table, [*down.settings, *across.settings])
+    _refuse_several(table, down.settings, across.settings)
     if len(down.places) * len(across.places) > MOST_CELLS:
         raise UserError(
             f"{len(down.places)} × {len(across.places)} cells are more than {MOST_CELLS:,}: narrow them with --where."
@@ -180,13 +180,20 @@ def _axes(table: pd.DataFrame, rows: str | None, columns: str | None) -> tuple[A
             )
     if len(set(taken)) < len(taken):
         raise UserError(f"A setting stands on one axis, once: --rows {rows or ''} --columns {columns or ''}.")
-    free = [name for name in free if name not in taken]
-    if columns is None:
-        columns = free.pop(0) if free else ""
-    if rows is None:
-        rows = min(free, key=lambda name: name == "seed", default="")
-    down, across = (tuple(name for name in axis.split(",") if name) for axis in (rows, columns))
+    usual = usual_axes([name for name in free if name not in taken], rows, columns)
+    down, across = (tuple(name for name in axis.split(",") if name) for axis in usual)
     return Axis(down, _places(table, down)), Axis(across, _places(table, across))
+
+
+def usual_axes(free: Sequence[str], rows: str | None = None, columns: str | None = None) -> tuple[str, str]:
+    """Rows and columns, where None is asked for of the settings that vary: the first is the columns', and the next the
+    rows', seeds last."""
+    left = list(free)
+    if columns is None:
+        columns = left.pop(0) if left else ""
+    if rows is None:
+        rows = min(left, key=lambda name: name == "seed", default="")
+    return rows, columns
 
 
 def _places(table: pd.DataFrame, settings: Sequence[str]) -> list[Place]:
@@ -209,9 +216,10 @@ def _plain(value: Any) -> Any:
     return value if has_value(value) else None
 
 
-def _refuse_several(table: pd.DataFrame, settings: Sequence[str]) -> None:
+def _refuse_several(table: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> None:
     """Raise UserError, with the settings that still vary and their values, where a cell would hold several jobs."""
-    groups = table.groupby(list(settings), dropna=False, sort=False) if settings else [((), table)]
+    settings = [*rows, *columns]
+    groups = table.groupby(settings, dropna=False, sort=False) if settings else [((), table)]
     several = [group for _, group in groups if len(group) > 1]
     if not several:
         return
@@ -221,7 +229,7 @@ def _refuse_several(table: pd.DataFrame, settings: Sequence[str]) -> None:
     raise UserError(
         f"{len(several)} cells would hold several jobs each, which still differ in {some(told, VALUES_TOLD)}. Choose "
         f"with --where {' '.join(f'{n}={_words(table[n])[0]}' for n in open_settings)}, or put a setting on an axis "
-        f"too, as in --columns {','.join([*settings[-1:], first])}."
+        f"too, as in --columns {','.join([*columns, first])}."
     )
 
 
@@ -238,13 +246,14 @@ def _cell(
     words = STATUS_WORDS.get(status, status) + (f" in {phase}" if phase else "")
     if status == "ok" and not clip:
         words = "no video kept" if not text(line.get("video")) else "video missing"
+    values = [_value(name, line.get(name)) for name in under if has_value(line.get(name))]
     return Cell(
         words,
         next(iter(text(line.get("error")).strip().splitlines()[-1:]), ""),
         clip,
         _clip(folder, base) if base else None,
         base is not None and base["key"] == line["key"],
-        " · ".join(_value(name, line.get(name)) for name in under),
+        " · ".join([words, *values] if clip and status != "ok" else values),
     )
 
 

@@ -14,6 +14,8 @@ MP4 = (*PLAYABLE, "-crf", "16", "-preset", "medium", "-rc-lookahead", "10", "-th
 WEBP = ("-c:v", "libwebp_anim", "-quality", "85", "-compression_level", "4", "-loop", "0", "-f", "webp")
 GIF = ("-lavfi", "paletteuse=dither=bayer:bayer_scale=4:diff_mode=rectangle", "-loop", "0", "-f", "gif")
 KINDS = (".mp4", ".webp", ".gif", ".png")
+NAMES = [f"montage{kind}" for kind in KINDS]
+"""Files of a sweep's folder that its page shows; the first is what is written where nothing else is said."""
 Frames = Callable[[], Iterator[Frame]]
 """The frames, as often as one asks for them."""
 

@@ -161,8 +161,7 @@ def _laid_out(grid: Grid, panels: Sequence[Panel], box: tuple[int, int]) -> Layo
     step = box[0] + max(2, gap // 2)
     cell_width = step * (len(panels) - 1) + box[0]
     under = max((len(small.lines(c.under, cell_width, UNDER_LINES)) for c in grid.cells.values()), default=0)
-    defective = any(cell.clip and cell.status != "ok" for cell in grid.cells.values())
-    below = (under + defective) * small.line_px + (PAD if under or defective else 0)
+    below = under * small.line_px + PAD if under else 0
     room = max(1, (box[1] + below) // plain.line_px)
     labels = _labels(grid.rows, letters, room)
     labels_width = round(max((_width(line) for lines in labels for line in lines), default=0))
@@ -204,12 +203,12 @@ def _labels(axis: Axis, letters: Letters, room: int) -> list[list[Line]]:
     if max(map(len, both)) <= room:
         return both
     values = [", ".join(map(shown, place)) for place in axis.places]
-    return [[(Run(line, letters.bold),) for line in letters.bold.lines(v, width, room)] for v in values]
+    return [_lines(letters.bold, value, width, room) for value in values]
 
 
 def _stacked(name: str, value: object, letters: Letters, width: int) -> list[Line]:
-    names = [(Run(line, letters.plain),) for line in letters.plain.lines(name, width, 1)]
-    return [*names, *((Run(v, letters.bold),) for v in letters.bold.lines(shown(value), width, VALUE_LINES))]
+    names = _lines(letters.plain, name, width, 1)
+    return [*names, *_lines(letters.bold, shown(value), width, VALUE_LINES)]
 
 
 def _headings(
@@ -223,25 +222,34 @@ def _headings(
         for place, members in groupby(zip(axis.places, x, strict=True), key=lambda at: at[0][: level + 1]):
             edges = [edge for _, edge in members]
             spans.append((edges[0], edges[-1] + width - edges[0], place[-1]))
-        one = [
-            (Run(f"{name} ", letters.plain), Run(letters.bold.legible(shown(v)), letters.bold))
-            for *_, v in spans
-        ]
-        if all(_width(line) <= span for line, (_, span, _) in zip(one, spans, strict=True)):
-            lines = [[line] for line in one]
-        else:
-            lines = [_stacked(name, value, letters, span) for _, span, value in spans]
+        lines = _level(name, spans, letters)
         headings += [Heading(at, y, span, li) for (at, span, _), li in zip(spans, lines, strict=True)]
         y += max(map(len, lines)) * letters.plain.line_px + 2
     if any(panel.title for panel in panels):
         small = letters.small
-        titles = [small.lines(panel.title, step, VALUE_LINES) for panel in panels]
+        titles = [_lines(small, panel.title, letters.width, VALUE_LINES) for panel in panels]
         for left in x:
             for number, title in enumerate(titles):
-                lines_of = [(Run(line, small),) for line in title]
-                headings.append(Heading(left + number * step, y, width - (len(panels) - 1) * step, lines_of))
+                headings.append(Heading(left + number * step, y, letters.width, title))
         y += max(map(len, titles)) * small.line_px + 2
     return headings, y + 2
+
+
+def _level(name: str, spans: Sequence[tuple[int, int, object]], letters: Letters) -> list[list[Line]]:
+    """The headings of one setting over spans of columns (left edge, width, value): `name value`, or in two lines each
+    where some span is too narrow."""
+    headings: list[list[Line]] = []
+    for _, width, value in spans:
+        words = letters.bold.legible(shown(value))
+        line: Line = (Run(f"{name} ", letters.plain), Run(words, letters.bold))
+        if _width(line) > width:
+            return [_stacked(name, value, letters, width) for _, width, value in spans]
+        headings.append([line])
+    return headings
+
+
+def _lines(lettering: Lettering, text: str, width: int, at_most: int) -> list[Line]:
+    return [(Run(line, lettering),) for line in lettering.lines(text, width, at_most)]
 
 
 def _width(line: Line) -> float:

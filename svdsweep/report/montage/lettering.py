@@ -61,7 +61,7 @@ class Lettering:
 
     def lines(self, text: str, width: float, at_most: int) -> list[str]:
         """A text in lines of at most `width` px; the last one of `at_most` ends in `…` where there is more."""
-        rest, lines = self.legible(text).strip(), []
+        rest, lines = self.legible(text).strip(), list[str]()
         while rest and len(lines) < at_most - 1:
             taken = self._taken(rest, width)
             lines.append(rest[:taken].rstrip())

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from svdsweep.report.montage.cells import Cell, Grid
 from svdsweep.report.montage.clips import Frame, Scaled
-from svdsweep.report.montage.layout import PAD, Layout, Line
+from svdsweep.report.montage.layout import MARGIN, PAD, UNDER_LINES, Layout, Line
 from svdsweep.report.montage.lettering import Lettering
 from svdsweep.report.pictures import GAIN
 
@@ -36,8 +36,8 @@ class Placed:
         if self.baseline is None:
             return shown
         other = _at(self.baseline, self.number, time, rate)
-        apart = np.abs(shown.astype(np.int16) - other) * GAIN
-        return np.minimum(apart, 255).astype(np.uint8)
+        apart: Frame = np.minimum(np.abs(shown.astype(np.int16) - other) * GAIN, 255).astype(np.uint8)
+        return apart
 
 
 def _at(clip: Scaled, number: int | None, time: int, rate: int) -> Frame:
@@ -88,10 +88,7 @@ def background(layout: Layout, grid: Grid, clips: Mapping[str, Scaled]) -> Frame
         for column, x in enumerate(layout.x):
             _cell(pen, layout, grid.at(row, column), clips, x, y)
     for number, words in enumerate(layout.foot):
-        at = (
-            layout.x[0] if layout.size[0] > 3 * layout.x[0] else 12,
-            layout.foot_y + number * layout.small.line_px,
-        )
+        at = (MARGIN, layout.foot_y + number * layout.small.line_px)
         pen.text(at, words, SOFT, layout.small.font)
     return np.asarray(page)
 
@@ -100,11 +97,7 @@ def _cell(
     pen: ImageDraw.ImageDraw, layout: Layout, cell: Cell, clips: Mapping[str, Scaled], x: int, y: int
 ) -> None:
     small, (width, height) = layout.small, layout.box
-    below = y + height + PAD
     if cell.clip and cell.clip.key in clips:
-        if cell.status != "ok":
-            pen.text((x, below), small.shortened(cell.status, layout.cell_width), BAD, small.font)
-            below += small.line_px
         has_base = cell.baseline is not None and cell.baseline.key in clips and not cell.is_baseline
         why = "is the baseline" if cell.is_baseline else "no video of the baseline"
         for number, panel in enumerate(layout.panels):
@@ -113,8 +106,9 @@ def _cell(
     else:
         status = "video unreadable" if cell.clip else cell.status
         _empty(pen, layout, (x, y, layout.cell_width), status, "" if cell.clip else cell.reason)
-    for number, words in enumerate(small.lines(cell.under, layout.cell_width, 3)):
-        pen.text((x, below + number * small.line_px), words, SOFT, small.font)
+    ink = SOFT if cell.status == "ok" else BAD
+    for number, words in enumerate(small.lines(cell.under, layout.cell_width, UNDER_LINES)):
+        pen.text((x, y + height + PAD + number * small.line_px), words, ink, small.font)
 
 
 def _empty(
