@@ -1,11 +1,13 @@
 """A sweep's clips at the size of a cell, on the disk: one ffmpeg after another reads each once, none is in memory."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from svdsweep.images.ffmpeg import FfmpegFailed, run
 from svdsweep.report.montage.cells import Clip
@@ -45,12 +47,12 @@ class Scaled:
 
 
 def scaled(
-    clips: Iterable[Clip], size: tuple[int, int], folder: Path, fps: int | None = None
+    clips: Sequence[Clip], size: tuple[int, int], folder: Path, fps: int | None = None
 ) -> dict[str, Scaled]:
     """Each clip that can be read, by its key, fitted into `size` (width and height, px) with its shape kept, white
     beside it; `folder` takes the raw frames. `fps` is the rate of all, where given."""
     found = {}
-    for number, clip in enumerate(clips):
+    for number, clip in enumerate(tqdm(clips, "reading clips", leave=False, disable=not sys.stderr.isatty())):
         path = folder / f"{number}.rgb"
         if frames := _decoded(clip, size, path):
             found[clip.key] = Scaled(path, size, frames, fps or clip.fps)

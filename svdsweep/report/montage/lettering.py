@@ -1,8 +1,9 @@
 """Text in a montage: measured, broken into lines, shortened with its beginning kept."""
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -27,14 +28,10 @@ class Lettering:
     weight: Literal["plain", "bold"]
     size: int
 
-    @cached_property
+    @property
     def font(self) -> ImageFont.FreeTypeFont:
         """As Pillow draws it."""
-        return ImageFont.truetype(str(_file(self.weight)), self.size, layout_engine=ImageFont.Layout.BASIC)
-
-    @cached_property
-    def _drawn(self) -> set[int]:
-        return set(FT2Font(str(_file(self.weight))).get_charmap())
+        return _font(self.weight, self.size)
 
     @property
     def line_px(self) -> int:
@@ -43,10 +40,8 @@ class Lettering:
 
     def legible(self, text: str) -> str:
         """The text, characters that the font lacks as escapes: two names stay apart."""
-        told = on_one_line(text[:LONGEST])
-        return "".join(
-            c if ord(c) in self._drawn else c.encode("unicode_escape").decode("ascii") for c in told
-        )
+        told, there = on_one_line(text[:LONGEST]), _characters(self.weight)
+        return "".join(c if ord(c) in there else c.encode("unicode_escape").decode("ascii") for c in told)
 
     def width(self, text: str) -> float:
         """In px."""
@@ -56,8 +51,7 @@ class Lettering:
         """The beginning of a text that fits into `width` px, with `…` for the rest."""
         if self.width(text) <= width:
             return text
-        kept = next((n for n in range(len(text), 0, -1) if self.width(text[:n].rstrip() + "…") <= width), 0)
-        return text[:kept].rstrip() + "…"
+        return text[: self._fitting(text, width - self.width("…"))].rstrip() + "…"
 
     def lines(self, text: str, width: float, at_most: int) -> list[str]:
         """A text in lines of at most `width` px; the last one of `at_most` ends in `…` where there is more."""
@@ -77,7 +71,22 @@ class Lettering:
             taken = piece.end()
         if taken:
             return taken
-        return next((n for n in range(len(text), 1, -1) if self.width(text[:n]) <= width), 1)
+        return max(1, self._fitting(text, width))
+
+    def _fitting(self, text: str, width: float) -> int:
+        """How many of its first characters fit into `width` px."""
+        return max(0, bisect_right(range(len(text) + 1), width, key=lambda n: self.width(text[:n])) - 1)
+
+
+@cache
+def _font(weight: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(_file(weight)), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def _characters(weight: str) -> frozenset[int]:
+    """What a font has glyphs for."""
+    return frozenset(FT2Font(str(_file(weight))).get_charmap())
 
 
 def _file(weight: str) -> Path:
