@@ -13,7 +13,7 @@ from svdsweep.images.ffmpeg import FfmpegFailed, cure
 from svdsweep.report.montage import clips, files, picture
 from svdsweep.report.montage.cells import Grid, grid_of
 from svdsweep.report.montage.clips import Scaled
-from svdsweep.report.montage.layout import Panel, fitting
+from svdsweep.report.montage.layout import Layout, Panel, fitting
 from svdsweep.report.pictures import GAIN
 from svdsweep.store.files import renamed_when_done
 
@@ -61,29 +61,31 @@ def write(sweep: Sweep, path: Path, wish: Wish) -> Montage:
     files.check_kind(path)
     if wish.fps is not None and not 1 <= wish.fps <= MOST_FPS:
         raise UserError(f"--fps {wish.fps} is not possible: 1 to {MOST_FPS} frames a second.")
-    kind = path.suffix.lower()
     grid = grid_of(sweep, wish.rows, wish.columns, wish.where, wish.under)
-    if not any(cell.clip for cell in grid.cells.values()):
+    if not grid.own_clips:
         raise UserError(f"{sweep.folder}: no video of these {len(grid.cells)} jobs is stored there.")
     needed = grid.clips if wish.beside else grid.own_clips
-    shape = max(clip.height / clip.width for clip in needed)
-    layout = fitting(
-        grid, _panels(wish, kind, max(clip.frames for clip in needed)), shape, wish.cell, wish.width
-    )
+    panels = _panels(wish, path.suffix.lower(), max(clip.frames for clip in needed))
+    layout = fitting(grid, panels, max(clip.height / clip.width for clip in needed), wish.cell, wish.width)
     with tempfile.TemporaryDirectory(prefix="svdsweep-") as folder:
         try:
             there = clips.scaled(needed, layout.box, Path(folder), wish.fps)
             if not there:
                 raise UserError(f"{sweep.folder}: none of its {len(needed)} videos can be read.")
-            rate = wish.fps or min(MOST_FPS, max(clip.fps for clip in there.values()))
-            count = 1 if kind == ".png" else max(-(-c.frames * rate // c.fps) for c in there.values())
-            ground = picture.background(layout, grid, there)
-            pictures = list(picture.placed(layout, grid, there))
-            moving = partial(picture.frames, ground, pictures, rate, count, layout.box)
-            with renamed_when_done(path) as part:
-                files.write(part, kind, moving, layout.size, rate, count)
+            return _written(path, grid, layout, there, wish.fps)
         except FfmpegFailed as e:
             raise UserError(f"{path} cannot be written: {e}. To mend it: {cure()}.") from e
+
+
+def _written(path: Path, grid: Grid, layout: Layout, there: Mapping[str, Scaled], fps: int | None) -> Montage:
+    kind = path.suffix.lower()
+    rate = fps or min(MOST_FPS, max(clip.fps for clip in there.values()))
+    count = 1 if kind == ".png" else max(-(-clip.frames * rate // clip.fps) for clip in there.values())
+    pictures = list(picture.placed(layout, grid, there))
+    ground = picture.background(layout, grid, there)
+    frames = partial(picture.frames, ground, pictures, rate, count, layout.box)
+    with renamed_when_done(path) as part:
+        files.write(part, kind, frames, layout.size, rate, count)
     shown = len(grid.rows.places), len(grid.columns.places)
     return Montage(path, layout.size, shown, count, rate, _without(grid, there))
 

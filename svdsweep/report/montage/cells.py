@@ -171,18 +171,22 @@ def _chosen(typed: str, choices: Mapping[str, Any]) -> list[Any]:
 def _axes(table: pd.DataFrame, rows: str | None, columns: str | None) -> tuple[Axis, Axis]:
     """Both axes. Raises UserError for what is no setting, and for one that stands on both."""
     free = sorted(varying(table), key=lambda name: name != "memory")
-    taken = [name for axis in (rows, columns) for name in (axis or "").split(",") if name]
+    taken = [*_settings(rows), *_settings(columns)]
     for name in taken:
         if name not in SETTINGS:
             raise UserError(
                 f"{name} is no setting.{nearest(name, [*free, *SETTINGS])} "
-                f"In these jobs {some(free, VALUES_TOLD) if free else 'nothing'} varies."
+                f"In these jobs {some(free or ['nothing'], VALUES_TOLD)} varies."
             )
     if len(set(taken)) < len(taken):
         raise UserError(f"A setting stands on one axis, once: --rows {rows or ''} --columns {columns or ''}.")
     usual = usual_axes([name for name in free if name not in taken], rows, columns)
-    down, across = (tuple(name for name in axis.split(",") if name) for axis in usual)
+    down, across = map(_settings, usual)
     return Axis(down, _places(table, down)), Axis(across, _places(table, across))
+
+
+def _settings(axis: str | None) -> tuple[str, ...]:
+    return tuple(name for name in (axis or "").split(",") if name)
 
 
 def usual_axes(free: Sequence[str], rows: str | None = None, columns: str | None = None) -> tuple[str, str]:

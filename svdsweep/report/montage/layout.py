@@ -118,11 +118,7 @@ def fitting(
     """The layout with panels `cell` px wide, or `width` px wide as a whole, or as large as usual.
 
     `shape` is a panel's height over its width. Raises UserError for what is too small or too large."""
-    if cell is not None and width is not None:
-        raise UserError("--cell and --width say the same twice: give one of them.")
-    for flag, asked in (("--cell", cell), ("--width", width)):
-        if asked is not None and not SMALLEST <= asked <= LARGEST_SIDE:
-            raise UserError(f"{flag} {asked} is not possible: {SMALLEST} to {LARGEST_SIDE:,} px.")
+    _check_asked(cell, width)
     if cell is not None:
         return _judged(_laid_out(grid, panels, _box(cell, shape)))
     low, high = (LEAST_CELL, USUAL_CELL) if width is None else (SMALLEST, width)
@@ -138,6 +134,14 @@ def fitting(
         else:
             high = middle - 1
     return _judged(best, width)
+
+
+def _check_asked(cell: int | None, width: int | None) -> None:
+    if cell is not None and width is not None:
+        raise UserError("--cell and --width say the same twice: give one of them.")
+    for flag, asked in (("--cell", cell), ("--width", width)):
+        if asked is not None and not SMALLEST <= asked <= LARGEST_SIDE:
+            raise UserError(f"{flag} {asked} is not possible: {SMALLEST} to {LARGEST_SIDE:,} px.")
 
 
 def _box(width: int, shape: float) -> tuple[int, int]:

@@ -47,18 +47,15 @@ def _at(clip: Scaled, number: int | None, time: int, rate: int) -> Frame:
 def placed(layout: Layout, grid: Grid, clips: Mapping[str, Scaled]) -> Iterator[Placed]:
     """Every panel that shows frames."""
     for row, y in enumerate(layout.y):
-        for column, left in enumerate(layout.x):
+        for column, x in enumerate(layout.x):
             cell = grid.at(row, column)
             mine = clips.get(cell.clip.key) if cell.clip else None
             base = clips.get(cell.baseline.key) if cell.baseline and not cell.is_baseline else None
+            shown = {"video": (mine, None), "baseline": (base, None), "difference": (base and mine, base)}
             for number, panel in enumerate(layout.panels if mine else ()):
-                x = left + number * layout.step
-                if panel.kind == "video" and mine:
-                    yield Placed(x, y, mine, None, panel.frame)
-                elif panel.kind == "baseline" and base:
-                    yield Placed(x, y, base, None, panel.frame)
-                elif mine and base:
-                    yield Placed(x, y, mine, base, panel.frame)
+                clip, other = shown[panel.kind]
+                if clip:
+                    yield Placed(x + number * layout.step, y, clip, other, panel.frame)
 
 
 def frames(
