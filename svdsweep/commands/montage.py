@@ -84,7 +84,7 @@ def parser() -> Parser:
         help="the folder of a sweep, and the file to write: .mp4, .webp, .gif or .png (default: montage.mp4 in "
         "the sweep's folder, where its page shows it)",
     )
-    add("--rows", metavar="A,B", help="settings down the side (default: as on the page)")
+    add("--rows", metavar="A,B", help="settings down the side (default: the next that varies, seeds last)")
     add(
         "--columns",
         metavar="A,B",

@@ -145,7 +145,7 @@ def test_clips_run_by_their_own_rates_in_the_montages_time(tmp_path, fps, shown)
     assert [int(clip.frame(time, 14)[0, 0, 0]) for time in range(6)] == shown
 
 
-def test_axes_are_ordered_and_taken_as_the_page_takes_them(sweep):
+def test_strategies_stand_along_the_top_and_numbers_rise_down_the_side(sweep):
     grid = grid_of(sweep, None, None)
     assert (grid.rows.name, grid.columns.name) == ("motion_bucket_id", "memory")
     assert grid.rows.places == [(60,), (120,), (180,)]

@@ -99,8 +99,8 @@ NOT_RUN = Cell("not run")
 def grid_of(
     sweep: Sweep, rows: str | None, columns: str | None, where: Sequence[str] = (), under: Sequence[str] = ()
 ) -> Grid:
-    """The jobs of a sweep laid out by two axes, each of one setting or several (`image,seed`); None is the axis that
-    the page would take, "" none.
+    """The jobs of a sweep laid out by two axes, each of one setting or several (`image,seed`); None is left to
+    `usual_axes`, "" is none.
 
     Raises UserError for what is no setting, value or column of the sweep, and where a cell would hold several jobs."""
     table = _in_order(sweep)

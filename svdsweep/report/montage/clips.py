@@ -1,5 +1,6 @@
 """A sweep's clips at the size of a cell, on the disk: one ffmpeg after another reads each once, none is in memory."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,6 +70,10 @@ def _decoded(clip: Clip, size: tuple[int, int], path: Path) -> int:
         run([*READ, "-i", f"file:{clip.path}", "-map", "0:v:0", *shape, *raw])
     except FfmpegFailed as e:
         if (e.code or 0) <= 0:  # killed, or not started: no fault of the clip
+            raise
+        return 0
+    except OSError as e:
+        if e.errno not in (errno.ENOENT, errno.EACCES, errno.EPERM):
             raise
         return 0
     return path.stat().st_size // (width * height * 3)
