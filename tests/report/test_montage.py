@@ -272,6 +272,7 @@ def test_the_page_shows_the_montage_of_its_folder_and_else_how_to_make_one(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a thousand starts of ffmpeg, a minute of a core that nobody else wants
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is the system's own")
 def test_a_thousand_cells_take_no_more_memory_than_a_few(tmp_path):
     import resource
