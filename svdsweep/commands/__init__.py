@@ -8,6 +8,7 @@ VERBS = {
     "pick": 'the best few of many seeds by a metric, most of them judged at few steps: `pick "seed=range(64)" --by …`',
     "score": "the frame metrics of any video or folder of frames that you have",
     "report": "write the page and the Markdown report of sweeps, also while they run",
+    "montage": "the videos of a sweep side by side as one labelled .mp4, .webp, .gif or sheet: `--rows A --columns B`",
     "compare": "one sweep against another, or many by date (`--trend`), regressions first; --fail-above 10% for CI",
     "seeds": "each metric over the seeds and images of a cell, and one setting against another: `--pair memory=a,b`",
     "list": "the sweeps under runs/: state, fastest job, size, tags, note; search by words",
