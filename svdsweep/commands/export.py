@@ -65,11 +65,11 @@ def _to_vbench(folder: Path, into: str | None) -> str:
 
 
 def _to_csv(folder: Path, into: str | None) -> str:
-    rows, place = _rows(folder), Path(place_of(folder, "csv", into))
+    place = Path(place_of(folder, "csv", into))
+    rows = _rows(folder)
     from svdsweep.export import csv  # pandas
 
-    place = place if into else place / folder.resolve().name
-    return "\n".join(map(str, csv.write(rows, place)))
+    return "\n".join(map(str, csv.write(rows, place if into else place / folder.resolve().name)))
 
 
 def _rows(folder: Path) -> list[Row]:

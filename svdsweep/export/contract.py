@@ -32,6 +32,8 @@ class Entry:
     whole: bool
     """Whether the run came to its end; trackers show the others as failed."""
     began: datetime
+    took_s: float
+    """Seconds of all that is known to have taken some: loading, compiling, warm-up, timed runs, judging."""
     settings: Mapping[str, Scalar]
     metrics: Mapping[str, float]
     series: Mapping[str, Sequence[tuple[int, float]]]

@@ -18,11 +18,12 @@ from svdsweep.store.rows import WHOLE, Row
 from svdsweep.store.secrets import masked, masked_row
 from svdsweep.terminal import cell, on_one_line
 
-ELSEWHERE = ("video", "contact_sheet", "started_at")
-"""Values that become files or the run's date."""
+FILES = ("video", "contact_sheet")
+"""Values that are the names of files, which are given instead."""
 LONGEST = 5_000
 """Characters of a text; MLflow takes no more than 6,000."""
 LONGEST_NAME = 200
+LONGEST_S = 1e9
 UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,7 +40,7 @@ class Entries:
         job = self._jobs.get(row.key, row.job)
         shown = masked_row(row)
         asked = {name: _short(value) for name, value in asked_for(job).items() if value is not None}
-        words = {n: v for n, v in {**shown.provenance, **shown.values}.items() if n not in ELSEWHERE}
+        words = {n: v for n, v in {**shown.provenance, **shown.values}.items() if n not in FILES}
         found = (file_of(self._folder, place, row.key) for place in ("videos", "sheets"))
         return Entry(
             key=row.key,
@@ -48,6 +49,7 @@ class Entries:
             status=row.status,
             whole=row.status in WHOLE,
             began=_began(row),
+            took_s=_took_s(row),
             settings=asked,
             metrics={n: number for n, v in shown.values.items() if (number := _number(v)) is not None},
             series=dict(_series(row.series)),
@@ -104,6 +106,12 @@ def _notes(row: Row) -> str:
     notes = "\n".join(f"* {on_one_line(note)}" for note in row.notes)
     error = "\n".join(f"    {line}" for line in row.error.splitlines())
     return "\n\n".join(part for part in (notes, error) if part)[:LONGEST]
+
+
+def _took_s(row: Row) -> float:
+    parts = (row.values.get(name) for name in ("load_s", "compile_s", "warmup_s", "judge_s"))
+    known = map(_number, [*parts, *row.series.get("total_s", [])])
+    return min(sum(s for s in known if s is not None), LONGEST_S)
 
 
 def _began(row: Row) -> datetime:

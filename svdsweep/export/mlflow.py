@@ -53,7 +53,12 @@ def _experiment(client: "MlflowClient", origin: Origin, into: str) -> str:
     place = (Path(into).resolve() / "artifacts" / safe(origin.name)).as_uri() if _is_folder(into) else None
     known = client.get_experiment_by_name(origin.name)
     number: str = known.experiment_id if known else client.create_experiment(origin.name, place)
-    for tag, text in (("svdsweep.tags", ", ".join(origin.tags)), ("mlflow.note.content", origin.note)):
+    tags = {
+        "svdsweep.tags": ", ".join(origin.tags),
+        "mlflow.note.content": origin.note,
+        "mlflow.experimentKind": "custom_model_development",  # or MLflow's pages look for a chat
+    }
+    for tag, text in tags.items():
         if text:
             client.set_experiment_tag(number, tag, text)
     return number
@@ -87,7 +92,8 @@ class Target:
         self._log(number, entry, at)
         for path in entry.files:
             self._client.log_artifact(number, str(path), PLACES[path.suffix])
-        self._client.set_terminated(number, "FINISHED" if entry.whole else "FAILED")
+        ended = at + int(entry.took_s * 1000)
+        self._client.set_terminated(number, "FINISHED" if entry.whole else "FAILED", end_time=ended)
         self._client.set_tag(number, VERSION, entry.version)  # last: what lacks it is not whole
         for older, version in self._runs[entry.key].items():
             if version:
