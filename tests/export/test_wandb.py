@@ -11,7 +11,7 @@ from svdsweep import cli
 from svdsweep.export import export
 from svdsweep.store.rows import Store
 
-pytest.importorskip("wandb", reason="wandb is not installed")
+pytest.importorskip("wandb", "0.31", reason="no wandb with `leet inspect` is installed")
 pytestmark = pytest.mark.slow  # W&B starts a process of its own
 
 
