@@ -1,6 +1,7 @@
 """Rows exported while a sweep runs: by a thread, so that no job and no row waits for a tracker."""
 
 import queue
+import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -64,9 +65,11 @@ class Live:
 
     def _warn(self, e: Exception) -> None:
         self._failed = True
+        words = ["svdsweep", "export", str(self.folder), "--to", self.to]
+        words += ["--into", self._into] if self._into else []
         self._say(
-            f"warning: the export to {self.to} has stopped, the sweep goes on: {told_by(e)} "
-            f"`svdsweep export {self.folder} --to {self.to}` brings what is missing."
+            f"warning: the export to {self.to} has stopped, the sweep goes on: {told_by(e).rstrip('.')}. "
+            f"`{shlex.join(words)}` brings what is missing."
         )
 
 

@@ -1,5 +1,7 @@
 """Rows exported while a sweep runs."""
 
+import shlex
+
 import fakes
 import pytest
 import running
@@ -48,5 +50,14 @@ def test_a_tracker_that_fails_is_told_once_and_the_sweep_goes_on(tmp_path):
     jobs = [fakes.job(seed) for seed in range(3)]
     (told,) = sweep(tmp_path / "s", jobs, "tensorboard", str(tmp_path / "file"))
     assert "the export to tensorboard has stopped, the sweep goes on: " in told
-    assert f"`svdsweep export {tmp_path / 's'} --to tensorboard" in told
+    words = [
+        "svdsweep",
+        "export",
+        str(tmp_path / "s"),
+        "--to",
+        "tensorboard",
+        "--into",
+        str(tmp_path / "file"),
+    ]
+    assert f"`{shlex.join(words)}` brings what is missing." in told
     assert len(Store(tmp_path / "s").rows()) == 3
