@@ -23,7 +23,7 @@ FLOORS = (
     {"models", "memory", "probes", "metrics"},
     {"predict"},
     {"worker", "analysis"},
-    {"grid", "runner", "report"},
+    {"export", "grid", "runner", "report"},
     {"search"},
     {"commands"},
     {"cli"},

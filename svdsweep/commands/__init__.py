@@ -16,7 +16,7 @@ VERBS = {
     "clean": "what of a sweep's folder may go (logs, frames that wait, files of no row); asks before it removes",
     "watch": "follow a sweep that runs elsewhere, from its rows",
     "merge": "put sweeps of several machines into one folder, checking for conflicts",
-    "export": "hand a sweep to another tool: its videos laid out for VBench-I2V",
+    "export": "hand a sweep to another tool: MLflow, Weights & Biases, TensorBoard, tables (CSV), VBench-I2V",
     "doctor": "what this machine has and lacks, each trouble with its cure",
 }
 """Every verb with what it does: `svdsweep.commands.<verb>` answers it."""

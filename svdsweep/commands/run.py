@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from svdsweep.commands.outcome import outcome
 from svdsweep.commands.request import Parser
 from svdsweep.config import Job
 from svdsweep.errors import DONE, SOME_FAILED, UserError
+from svdsweep.export.live import exporting
 from svdsweep.grid.expand import Grid, expand
 from svdsweep.models.decoders.locate import fetch_decoder
 from svdsweep.models.locate import fetch
@@ -50,9 +51,25 @@ def run(settings: Sequence[str], config_dir: str | None = None, as_json: bool = 
 
 def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: Watch) -> dict[str, Row]:
     """Run the jobs of a grid that are still to do and write the sweep's tables and report; returns its rows by key.
+    Where a tracker is asked for (`runner.export`), it is given them too.
 
     Raises UserError, and KeyboardInterrupt after a drain: what came until then is written all the same."""
     warn(grid)
+    with exporting(grid.folder, grid.jobs, grid.runner.export, grid.runner.export_into, say) as live:
+        rows = run_the_rest(grid, settings, config_dir, watch, live.passing if live else iter)
+    if live:
+        live.complete(rows_of(grid, rows))
+    return rows
+
+
+def run_the_rest(
+    grid: Grid,
+    settings: Sequence[str],
+    config_dir: str | None,
+    watch: Watch,
+    passing: Callable[[Iterator[Row]], Iterator[Row]],
+) -> dict[str, Row]:
+    """What `finish` does; for `passing` see `execute`."""
     store = Store(grid.folder)
     rows = store.rows()
     terminal.warn(grid.folder, store.faults)
@@ -63,7 +80,7 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
     begin(grid, store, settings, config_dir)
     todo = ready(todo, grid, store)
     with written_anyway(grid.folder, store):
-        execute(todo, grid, store, watch)
+        execute(todo, grid, store, watch, passing)
     return write_outcome(grid.folder, store)
 
 
@@ -100,10 +117,17 @@ def ready(todo: list[Job], grid: Grid, store: Store) -> list[Job]:
     return todo
 
 
-def execute(todo: Sequence[Job], grid: Grid, store: Store, watch: Watch) -> None:
-    """Run jobs on the engine that was asked for, and say what is doubtful about them."""
+def execute(
+    todo: Sequence[Job],
+    grid: Grid,
+    store: Store,
+    watch: Watch,
+    passing: Callable[[Iterator[Row]], Iterator[Row]] = iter,
+) -> None:
+    """Run jobs on the engine that was asked for, and say what is doubtful about them; `passing` is given the new rows as
+    they are stored, and gives them on."""
     if todo:
-        made = run_jobs(todo, load_worker, grid.runner, store, watch)
+        made = passing(run_jobs(todo, load_worker, grid.runner, store, watch))
         doubts = {note for row in made for note in row.notes if note.startswith(CPU_INSTEAD)}
         for doubt in doubts:
             say(f"warning: {doubt}")

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from svdsweep.config.rules import Checked, knob
 
+TRACKERS = ("mlflow", "wandb", "tensorboard")
+"""Where rows can be exported to while a sweep runs."""
+
 
 @dataclass(frozen=True)
 class Slurm(Checked):
@@ -107,6 +110,14 @@ class Runner(Checked):
         "A job claimed by another driver that has given no sign of life for this long is taken over.",
         unit="s",
         low=1,
+    )
+    export: str | None = knob(
+        None,
+        "A tracker that gets each row when it is stored; `svdsweep export` brings them there later.",
+        words=TRACKERS,
+    )
+    export_into: str | None = knob(
+        None, "The folder of that tracker, or MLflow's tracking URI; not set: `export/` beside the sweep."
     )
     slurm: Slurm = field(default_factory=Slurm)
     ray: Ray = field(default_factory=Ray)

@@ -198,6 +198,7 @@ VERBS = {
     "watch": ["watch", "--once", "{s}"],
     "check": ["merge", "{s}", "{good}", "--into", "{out}/merged", "--check"],
     "merge": ["merge", "{s}", "{good}", "--into", "{out}/merged", "--prefer", "last"],
+    "tables": ["export", "{s}", "--to", "csv", "--into", "{out}/csv"],
     "export": ["export", "{s}", "--to", "vbench", "--into", "{out}/vbench"],
     "plan": ["plan", "name=s", "runs_dir={s}/..", "seed=0,1"],
     "list": ["list", "s", "--in", "{s}/.."],
