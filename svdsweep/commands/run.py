@@ -124,8 +124,8 @@ def execute(
     watch: Watch,
     passing: Callable[[Iterator[Row]], Iterator[Row]] = iter,
 ) -> None:
-    """Run jobs on the engine that was asked for, and say what is doubtful about them; `passing` is given the new rows as
-    they are stored, and gives them on."""
+    """Run jobs on the engine that was asked for, and say what is doubtful about them; `passing` is given the new
+    rows as they are stored, and gives them on."""
     if todo:
         made = passing(run_jobs(todo, load_worker, grid.runner, store, watch))
         doubts = {note for row in made for note in row.notes if note.startswith(CPU_INSTEAD)}
