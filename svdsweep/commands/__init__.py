@@ -5,6 +5,7 @@ VERBS = {
     "plan": "show the jobs of a grid and what is done; run nothing",
     "predict": "peak VRAM of every job of a grid, which cards it fits, and the floor of latency; needs no GPU",
     "fit": "the fastest strategies that are predicted to fit a card, as ready commands: `fit --vram 8`",
+    "tune": "search noise levels for few steps that come nearest to the full run, as a preset: `tune --steps 6`",
     "score": "the frame metrics of any video or folder of frames that you have",
     "report": "write the page and the Markdown report of sweeps, also while they run",
     "compare": "one sweep against another, or many by date (`--trend`), regressions first; --fail-above 10% for CI",

@@ -1,0 +1,46 @@
+"""What a search of `tune` would take, before anything runs: runs, calls of the UNet, predicted VRAM, floor of time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from svdsweep.config import Job
+from svdsweep.memory.per_run import unet_calls_of
+from svdsweep.predict.allowance import Allowance, needed_gib
+from svdsweep.predict.batch import Unpredicted, outcomes
+from svdsweep.predict.gpus import Gpu, floor_s
+from svdsweep.search.tune_schedules import Search
+from svdsweep.search.tune_stages import Wish
+
+
+@dataclass(frozen=True)
+class Part:
+    """Runs that cost the same: each calls the UNet `unet_calls` times. What cannot be predicted is None."""
+
+    name: str
+    runs: int
+    unet_calls: int
+    vram_gib: float | None
+    floor_s: float | None
+    """The least time of all of them on one GPU."""
+    not_predicted: str = ""
+
+
+def plan(wish: Wish, searches: Sequence[Search], gpu: Gpu | None, allowance: Allowance) -> list[Part]:
+    """The parts of a search, in their order; torch is imported, and a prediction takes seconds."""
+    cases = wish.cases
+    kinds: list[tuple[str, Job, int]] = [("full runs", cases.all[0], len(cases.all))]
+    for search in searches:
+        job, steps = search.middle().jobs[0], search.steps
+        trials = wish.generations * search.population + 1
+        kinds.append((f"{trials} trials of {steps} steps", job, trials * len(cases.searched)))
+        kinds.append((f"held-out cases at {steps} steps", job, 3 * len(cases.held_out)))
+    predicted = outcomes([job for _, job, _ in kinds], kind=gpu.kind if gpu else "cuda")
+    parts = []
+    for name, job, runs in kinds:
+        outcome, calls = predicted[job.key], unet_calls_of(job)
+        if isinstance(outcome, Unpredicted):
+            parts.append(Part(name, runs, calls, None, None, outcome.reason))
+        else:
+            seconds = floor_s(outcome, gpu) * runs if gpu else None
+            parts.append(Part(name, runs, calls, needed_gib(outcome, allowance), seconds))
+    return parts
