@@ -16,6 +16,8 @@ from svdsweep.store.rows import Row
 SPREAD = 0.4
 """Standard deviation of the first generation, of the logarithm of a gap."""
 ERROR = "latents_error_to_baseline"
+NARROWEST = 0.01
+"""The least step in log sigma: steps of equal levels are none."""
 LEAST_ERROR = 1e-6
 """What float32 tells apart; equal latents have 120 dB."""
 SLACK_DB = 0.3
@@ -53,8 +55,9 @@ def levels_of(
 ) -> Levels:
     """The way back, from `high` on, whatever the gaps: they fall, and where they would end below `low`, all gaps are
     narrowed. Five digits, so that a preset is read as it was tried, and equal on every machine."""
-    widths = np.exp(np.asarray(gaps, float))
-    widths *= min(1.0, math.log(high / low) / float(widths.sum()))
+    whole = math.log(high / low)
+    widths = np.exp(np.asarray(gaps, float).clip(math.log(NARROWEST), math.log(whole)))
+    widths *= min(1.0, whole / float(widths.sum()))
     sigmas = [high, *(high * np.exp(-np.cumsum(widths))).tolist()]
     return (*(float(f"{sigma:.5g}") for sigma in sigmas), 0.0)
 
