@@ -3,7 +3,7 @@
 import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,6 @@ from svdsweep.runner import run_jobs
 from svdsweep.runner.progress import for_terminal
 from svdsweep.search.tune_cases import check, split
 from svdsweep.search.tune_plan import Part, plan
-from svdsweep.search.tune_schedules import Search
 from svdsweep.search.tune_stages import Outcome, Wish, stages
 from svdsweep.store.manifest import Manifest, write_manifest
 from svdsweep.store.places import refuse_links
@@ -65,15 +64,13 @@ def main(argv: Sequence[str]) -> int:
     settings = settings_of(asked.settings)
     grid = (expand_without_weights if asked.plan else expand)(settings, asked.config_dir)
     check(grid.jobs, asked.steps)
-    wish = Wish(split(grid.jobs, asked.searched, asked.held_out, asked.draw), asked.steps, 0, asked.draw)
-    searches = wish.searches()
-    generations = max(1, -(-asked.trials // max(search.population for search in searches)))
-    wish = replace(wish, generations=generations)
+    cases = split(grid.jobs, asked.searched, asked.held_out, asked.draw)
+    wish = Wish(cases, asked.steps, asked.trials, asked.draw)
     if asked.plan:
         allowance = allowance_for(asked.gpu.title if asked.gpu else None, grid.folder)
-        print(planned(plan(wish, searches, asked.gpu, allowance), asked, allowance))
+        print(planned(plan(wish, asked.gpu, allowance), asked, allowance))
         return DONE
-    found = run(wish, searches, grid, asked)
+    found = run(wish, grid, asked)
     from svdsweep.search import tune_files
 
     presets = tune_files.write(found)
@@ -114,13 +111,14 @@ def settings_of(asked: Sequence[str]) -> list[str]:
     return [*(f"{k}={v}" for k, v in (SETTINGS | cases).items() if k not in named), *asked]
 
 
-def run(wish: Wish, searches: Sequence[Search], grid: Grid, asked: Namespace) -> "Found":
+def run(wish: Wish, grid: Grid, asked: Namespace) -> "Found":
     """Run the search, or what is left of it, and judge it. Raises UserError and KeyboardInterrupt."""
     from svdsweep.search import tune_study
     from svdsweep.search.tune_figures import costs, figures
     from svdsweep.search.tune_files import Found
 
     tune_study.check()
+    searches = wish.searches()
     warn(grid)
     folder = grid.runs_dir / (
         grid.given_name or f"tune-{digest(sorted(job.key for job in wish.cases.all))[:8]}"

@@ -1,6 +1,5 @@
 """What a search of `tune` would take, before anything runs: runs, calls of the UNet, predicted VRAM, floor of time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from svdsweep.config import Job
@@ -8,7 +7,7 @@ from svdsweep.memory.per_run import unet_calls_of
 from svdsweep.predict.allowance import Allowance, needed_gib
 from svdsweep.predict.batch import Unpredicted, outcomes
 from svdsweep.predict.gpus import Gpu, floor_s
-from svdsweep.search.tune_schedules import Search
+from svdsweep.search.tune_schedules import population_of, published, under
 from svdsweep.search.tune_stages import Wish
 
 
@@ -25,13 +24,14 @@ class Part:
     not_predicted: str = ""
 
 
-def plan(wish: Wish, searches: Sequence[Search], gpu: Gpu | None, allowance: Allowance) -> list[Part]:
-    """The parts of a search, in their order; torch is imported, and a prediction takes seconds."""
+def plan(wish: Wish, gpu: Gpu | None, allowance: Allowance) -> list[Part]:
+    """The parts of a search, in their order; where a job was not predicted before, torch is imported, and that takes
+    seconds."""
     cases = wish.cases
     kinds: list[tuple[str, Job, int]] = [("full runs", cases.all[0], len(cases.all))]
-    for search in searches:
-        job, steps = search.middle().jobs[0], search.steps
-        trials = wish.generations * search.population + 1
+    for steps in wish.steps:
+        job = under(cases.all[0], f"tune_{steps}", sigmas=published(steps))
+        trials = wish.generations * population_of(steps) + 1
         kinds.append((f"{trials} trials of {steps} steps", job, trials * len(cases.searched)))
         kinds.append((f"held-out cases at {steps} steps", job, 3 * len(cases.held_out)))
     predicted = outcomes([job for _, job, _ in kinds], kind=gpu.kind if gpu else "cuda")

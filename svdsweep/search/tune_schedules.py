@@ -67,6 +67,11 @@ def published(steps: int) -> Levels:
     return tuple(levels("ays", steps, 0.0, SIGMA_MIN, SIGMA_MAX))
 
 
+def population_of(steps: int) -> int:
+    """Trials of a generation: CMA-ES's rule for as many unknowns (Hansen 2016, arXiv:1604.00772)."""
+    return 4 + int(3 * math.log(steps - 1))
+
+
 def under(case: Job, name: str, **knobs: Any) -> Job:
     """A case with few steps, compared with its full run."""
     memory: Memory = replace(case.memory, name=name, **knobs)
@@ -77,7 +82,8 @@ def under(case: Job, name: str, **knobs: Any) -> Job:
 class Search:
     """The search for one number of steps: generations of trials, each decided by the rows of those before.
 
-    It keeps nothing on the disk: with equal rows it takes the same way again. Raises UserError without cmaes."""
+    It keeps nothing on the disk: with equal rows it takes the same way again. Raises UserError without cmaes, and where
+    no trial of a generation ends well."""
 
     steps: int
     cases: Sequence[Job]
@@ -92,16 +98,12 @@ class Search:
             from cmaes import CMA
         except ImportError as e:
             raise UserError('tune needs cmaes and optuna: pip install "svdsweep[tune]".') from e
-        self._cma = CMA(gaps_of(published(self.steps)), SPREAD, seed=self.seed)
-
-    @property
-    def population(self) -> int:
-        """Trials of a generation."""
-        return int(self._cma.population_size)
+        start, population = gaps_of(published(self.steps)), population_of(self.steps)
+        self._cma = CMA(start, SPREAD, seed=self.seed, population_size=population)
 
     def ask(self) -> list[Trial]:
         """The trials of the next generation; the very first is Align Your Steps itself."""
-        self._asked = [self._cma.ask() for _ in range(self.population)]
+        self._asked = [self._cma.ask() for _ in range(population_of(self.steps))]
         if not self.generation:
             self._asked[0] = gaps_of(published(self.steps))
         return [self._trial(gaps, i) for i, gaps in enumerate(self._asked)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.search.tune_cases import Cases
-from svdsweep.search.tune_schedules import Search, Trial, under
+from svdsweep.search.tune_schedules import Search, Trial, population_of, under
 from svdsweep.store.rows import Row
 
 TUNED, AYS, EULER = "tuned", "ays", "euler"
@@ -15,12 +15,17 @@ Stages = Generator[list[Job], Mapping[str, Row], None]
 
 @dataclass(frozen=True)
 class Wish:
-    """What is searched: schedules of so many `steps`, by so many `generations` of trials, all draws by one `seed`."""
+    """What is searched: schedules of so many `steps`, by generations of `trials` in all, drawn by a `seed`."""
 
     cases: Cases
     steps: tuple[int, ...]
-    generations: int
+    trials: int
     seed: int = 0
+
+    @property
+    def generations(self) -> int:
+        """Those of all searches, which go side by side."""
+        return max(1, round(self.trials / max(map(population_of, self.steps))))
 
     def searches(self) -> list[Search]:
         """A search for each number of steps, at its beginning."""

@@ -8,6 +8,7 @@ from svdsweep.memory.per_run import sigmas_of, unet_calls_of
 from svdsweep.search.tune_cases import Cases, split
 from svdsweep.search.tune_stages import Outcome, Wish, stages
 from svdsweep.store.rows import Row
+from svdsweep.worker.contract import Report, Slot, Work
 
 BEST = (700.0, 6.0, 1.5, 0.3, 0.0)
 BEST_DB = 30.0
@@ -55,3 +56,12 @@ def ended(
         except StopIteration:
             jobs = []
     return outcome, rows
+
+
+def load(slot: Slot) -> Work:
+    """A worker that answers with those rows."""
+
+    def work(job: Job, attempt: int, report: Report) -> Row:
+        return row(job)
+
+    return work

@@ -10,7 +10,15 @@ from planted_schedules import BEST, cases, gap_db, row
 
 from svdsweep.errors import UserError
 from svdsweep.memory.sigmas import SIGMA_MIN
-from svdsweep.search.tune_schedules import Search, gaps_of, judged, levels_of, nearness_db, published
+from svdsweep.search.tune_schedules import (
+    Search,
+    gaps_of,
+    judged,
+    levels_of,
+    nearness_db,
+    population_of,
+    published,
+)
 
 pytest.importorskip("cmaes")
 FAR = [0.0, 3.0, -9.0, 9.0, 40.0]
@@ -65,9 +73,7 @@ def test_a_trial_with_a_case_that_failed_has_no_figure_and_the_search_goes_on() 
     failed = asked[2].jobs[1]
     rows[failed.key] = replace(rows[failed.key], status="failed")
     search.tell(asked, rows)
-    assert [trial.nearness_db is None for trial in search.trials] == [
-        i == 2 for i in range(search.population)
-    ]
+    assert [trial.nearness_db is None for trial in search.trials] == [i == 2 for i in range(population_of(4))]
     assert generations(search, 1).best.nearness_db == max(t.nearness_db or 0 for t in search.trials)
 
 

@@ -8,11 +8,12 @@ from planted_schedules import BEST_DB, cases, ended, row
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.search.tune_figures import Figure, costs, figures
+from svdsweep.search.tune_schedules import population_of
 from svdsweep.search.tune_stages import Outcome, Wish
 from svdsweep.store.rows import Row
 
 pytest.importorskip("cmaes")
-WISH = Wish(cases(), (4,), 8)
+WISH = Wish(cases(), (4,), 56)
 
 
 def of(found: list[Figure], road: str) -> Figure:
@@ -22,7 +23,7 @@ def of(found: list[Figure], road: str) -> Figure:
 def test_a_search_begins_with_the_full_runs_goes_by_generations_and_ends_with_the_held_out_cases() -> None:
     told: list[int] = []
     outcome, rows = ended(WISH, told=lambda outcome: told.append(len(outcome.trials[4])))
-    population = WISH.searches()[0].population
+    population = population_of(4)
     assert told == [*range(population, 8 * population + 1, population), 8 * population + 1]
     held_out = {case.key for case in WISH.cases.held_out}
     shown = [job for jobs in outcome.shown[4].values() for job in jobs]
