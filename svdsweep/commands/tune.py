@@ -2,7 +2,7 @@
 
 import json
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,22 +11,20 @@ from svdsweep import terminal
 from svdsweep.commands.request import Parser
 from svdsweep.commands.run import check_writable, say, warn
 from svdsweep.config import Job
-from svdsweep.config.keys import digest
 from svdsweep.errors import DONE, UserError
 from svdsweep.grid.expand import Grid, expand, expand_without_weights
 from svdsweep.models.decoders.locate import fetch_decoder
 from svdsweep.models.locate import fetch
 from svdsweep.predict.allowance import Allowance, allowance_for
-from svdsweep.predict.gpus import known_gpus
+from svdsweep.predict.gpus import Gpu, known_gpus
 from svdsweep.predict.here import gpu_asked
-from svdsweep.runner import run_jobs
 from svdsweep.runner.progress import for_terminal
 from svdsweep.search.tune_cases import check, split
 from svdsweep.search.tune_plan import Part, plan
-from svdsweep.search.tune_stages import Outcome, Wish, stages
+from svdsweep.search.tune_stages import Wish
 from svdsweep.store.manifest import Manifest, write_manifest
 from svdsweep.store.places import refuse_links
-from svdsweep.store.rows import Row, Store
+from svdsweep.store.rows import Store
 from svdsweep.worker import load_worker
 
 if TYPE_CHECKING:
@@ -68,7 +66,9 @@ def main(argv: Sequence[str]) -> int:
     wish = Wish(cases, asked.steps, asked.trials, asked.draw)
     if asked.plan:
         allowance = allowance_for(asked.gpu.title if asked.gpu else None, grid.folder)
-        print(planned(plan(wish, asked.gpu, allowance), asked, allowance))
+        parts = plan(wish, asked.gpu, allowance)
+        told = [asdict(part) for part in parts]
+        print(json.dumps(told, indent=1) if asked.json else planned(parts, asked.gpu, allowance))
         return DONE
     found = run(wish, grid, asked)
     from svdsweep.search import tune_files
@@ -113,78 +113,50 @@ def settings_of(asked: Sequence[str]) -> list[str]:
 
 def run(wish: Wish, grid: Grid, asked: Namespace) -> "Found":
     """Run the search, or what is left of it, and judge it. Raises UserError and KeyboardInterrupt."""
-    from svdsweep.search import tune_study
     from svdsweep.search.tune_figures import costs, figures
     from svdsweep.search.tune_files import Found
+    from svdsweep.search.tune_run import folder_name, search
 
-    tune_study.check()
-    searches = wish.searches()
+    name, cases = grid.given_name or folder_name(wish), wish.cases
+    folder = grid.runs_dir / name
+    store = Store(folder)
     warn(grid)
-    folder = grid.runs_dir / (
-        grid.given_name or f"tune-{digest(sorted(job.key for job in wish.cases.all))[:8]}"
-    )
-    store, outcome, watch = Store(folder), Outcome(), for_terminal()
-    terminal.warn(folder, store.faults)
     refuse_links(folder, f"rows/{store.path.name}")
     check_writable(folder)
-    for model in {job.model for job in wish.cases.all}:
+    for model in {case.model for case in cases.all}:
         fetch(model)
         fetch_decoder(model)
-    say(f"{folder}: {len(wish.cases.searched)} cases searched, {len(wish.cases.held_out)} held out")
+    say(f"{folder}: {len(cases.searched)} cases searched, {len(cases.held_out)} held out")
 
-    def told(outcome: Outcome) -> None:
-        tune_study.record(folder, outcome.trials)
-        for search in searches:
-            first, best = search.trials[0].nearness_db or 0.0, search.best.nearness_db or 0.0
-            watch.told(
-                f"{search.steps} steps, generation {search.generation} of {wish.generations}: {best:.2f} dB on the "
-                f"searched cases, Align Your Steps {first:.2f}"
-            )
-
-    road = stages(wish, outcome, searches, told)
-    jobs: dict[str, Job] = {}
-
-    def note(stage: Sequence[Job]) -> Sequence[Job]:
-        jobs.update((job.key, job) for job in stage)
+    def begun(jobs: Sequence[Job]) -> None:
+        keys = [job.key for job in jobs]
         write_manifest(
-            folder,
-            Manifest(folder.name, asked.settings, asked.config_dir, {}, list(jobs), grid.tags, grid.note),
+            folder, Manifest(name, asked.settings, asked.config_dir, {}, keys, grid.tags, grid.note)
         )
-        return stage
 
-    def more(rows: Mapping[str, Row]) -> Sequence[Job]:
-        try:
-            return note(road.send(rows))
-        except StopIteration:
-            return []
-
-    for _ in run_jobs(note(next(road)), load_worker, grid.runner, store, watch, more):
-        pass
-    rows = {key: row for key, row in store.rows().items() if key in jobs}
+    outcome, rows = search(wish, load_worker, grid.runner, store, for_terminal(), begun)
+    terminal.warn(folder, store.faults)
     date = datetime.now(UTC).date().isoformat()
     return Found(wish, outcome, figures(outcome, rows), costs(rows), folder, date)
 
 
-def planned(parts: Sequence[Part], asked: Namespace, allowance: Allowance) -> str:
-    """The plan for the terminal or as JSON."""
-    if asked.json:
-        return json.dumps([asdict(part) for part in parts], indent=1)
-    floors = ["floor_min"] if asked.gpu else []
+def planned(parts: Sequence[Part], gpu: Gpu | None, allowance: Allowance) -> str:
+    """The plan for the terminal."""
+    header = ["part", "runs", "unet_calls", "vram_gib", *(["floor_min"] if gpu else [])]
     lines = [
-        [part.name, str(part.runs), str(part.runs * part.unet_calls), terminal.cell(part.vram_gib)]
-        + [terminal.cell(part.floor_s and part.floor_s / 60)] * len(floors)
-        for part in parts
+        [p.name, str(p.runs), str(p.all_calls), terminal.cell(p.vram_gib), terminal.cell(p.floor_min)]
+        for p in parts
     ]
-    floor_s = sum(part.floor_s or 0.0 for part in parts)
-    total = (
-        f"{sum(part.runs for part in parts)} runs, {sum(part.runs * part.unet_calls for part in parts)} calls"
-    )
-    said = [f"{total} of the UNet; nothing was run. vram_gib is predicted, with {allowance.words}."]
+    shown = [line[: len(header)] for line in lines]
+    runs, calls = sum(part.runs for part in parts), sum(part.all_calls for part in parts)
+    said = [f"{runs} runs, {calls} calls of the UNet; nothing was run."]
+    said += [f"vram_gib is predicted, with {allowance.words}."]
     said += [f"not predicted: {reason}" for reason in dict.fromkeys(p.not_predicted for p in parts) if reason]
-    if asked.gpu:
-        said.append(f"No {asked.gpu.title} takes less than {floor_s / 3600:.1f} hours; GPUs share the runs.")
-    header = ["part", "runs", "unet_calls", "vram_gib", *floors]
-    return "\n".join([terminal.table(header, lines, [False, *(True,) * (len(header) - 1)]), *said])
+    if gpu:
+        hours = sum(part.floor_s or 0.0 for part in parts) / 3600
+        said.append(f"No {gpu.title} takes less than {hours:.1f} hours; several share the runs.")
+    right = [False, *(True,) * (len(header) - 1)]
+    return "\n".join([terminal.table(header, shown, right), *said])
 
 
 def steps_of(text: str) -> tuple[int, ...]:

@@ -23,6 +23,16 @@ class Part:
     """The least time of all of them on one GPU."""
     not_predicted: str = ""
 
+    @property
+    def all_calls(self) -> int:
+        """Calls of the UNet in all its runs."""
+        return self.runs * self.unet_calls
+
+    @property
+    def floor_min(self) -> float | None:
+        """The floor in minutes."""
+        return None if self.floor_s is None else self.floor_s / 60
+
 
 def plan(wish: Wish, gpu: Gpu | None, allowance: Allowance) -> list[Part]:
     """The parts of a search, in their order; where a job was not predicted before, torch is imported, and that takes
