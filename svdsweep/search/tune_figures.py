@@ -1,6 +1,5 @@
 """What `tune` shows: each schedule on the held-out cases alone, with intervals, and whether the tuned one is better."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,19 +55,23 @@ def _figure(steps: int, road: str, levels: Levels | None, db: Db, published: Db)
 
 
 def _common(jobs: Mapping[str, Sequence[Job]], rows: Mapping[str, Row]) -> dict[str, list[Job]]:
-    """The jobs of the cases that ended well under all schedules."""
+    """The jobs of the cases that can be compared under all schedules."""
     whole = [
-        case
-        for case in zip(*jobs.values(), strict=True)
-        if all(nearness_db(rows.get(job.key)) is not None for job in case)
+        case for case in zip(*jobs.values(), strict=True) if all(_both_db(rows.get(job.key)) for job in case)
     ]
     return {road: [case[i] for case in whole] for i, road in enumerate(jobs)}
 
 
 def _of(jobs: Sequence[Job], rows: Mapping[str, Row]) -> Db:
-    latents = [nearness_db(rows[job.key]) or 0.0 for job in jobs]
-    frames = [rows[job.key].values.get(FRAMES) for job in jobs]
-    return latents, [float(db) if isinstance(db, int | float) else math.nan for db in frames]
+    both = [db for job in jobs if (db := _both_db(rows[job.key]))]
+    return [latents for latents, _ in both], [frames for _, frames in both]
+
+
+def _both_db(row: Row | None) -> tuple[float, float] | None:
+    """Nearness of latents and frames; None where one of them is not known."""
+    latents = nearness_db(row)
+    frames = row.values.get(FRAMES) if row else None
+    return (latents, float(frames)) if latents is not None and isinstance(frames, int | float) else None
 
 
 @dataclass(frozen=True)
