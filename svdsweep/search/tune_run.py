@@ -29,7 +29,7 @@ def search(
     def told(outcome: Outcome) -> None:
         tune_study.record(store.folder, outcome.trials)
         for one in searches:
-            watch.told(_progress(one, wish.generations))
+            watch.told(_progress(one, wish.generations, one.steps in outcome.chosen))
 
     road = stages(wish, outcome, searches, told)
     jobs: dict[str, Job] = {}
@@ -55,7 +55,9 @@ def folder_name(wish: Wish) -> str:
     return f"tune-{digest(sorted(case.key for case in wish.cases.all))[:8]}"
 
 
-def _progress(one: Search, generations: int) -> str:
+def _progress(one: Search, generations: int, is_over: bool) -> str:
+    if is_over:
+        return f"{one.steps} steps: the search is over, the held-out cases tell what it is worth"
     first, best = one.trials[0].nearness_db or 0.0, one.best.nearness_db or 0.0
     return (
         f"{one.steps} steps, generation {one.generation} of {generations}: {best:.2f} dB on the searched cases, Align "
