@@ -87,7 +87,11 @@ def parser() -> Parser:
     p.add_grid()
     p.add_argument("--steps", type=steps_of, metavar="N,M", help="calls of the UNet to search for; needed")
     p.add_argument(
-        "--trials", type=count_of, default=80, metavar="N", help="schedules a number of steps (default: 80)"
+        "--trials",
+        type=count_of,
+        default=120,
+        metavar="N",
+        help="schedules for each number of steps (default: 120)",
     )
     p.add_argument(
         "--searched", type=count_of, default=4, metavar="N", help="cases to search on (default: 4)"

@@ -14,11 +14,17 @@ import pytest
 
 from svdsweep import cli
 from svdsweep.commands import tune
+from svdsweep.config import Runner
+from svdsweep.grid.expand import expand
 from svdsweep.predict.batch import Unpredicted
+from svdsweep.runner import run_jobs
+from svdsweep.runner.contract import Watch
 from svdsweep.search import tune_plan
 from svdsweep.store.rows import Store, read_rows
+from svdsweep.worker import load_worker
 
-SMALL = ("num_frames=3", "height=32", "width=32", "image.fit=pad", "runner.devices=cpu")
+SMALL = ("num_frames=3", "height=32", "width=32", "image.fit=pad")
+CPU = "runner.devices=cpu"
 
 
 def answer(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
@@ -133,6 +139,7 @@ def test_a_search_that_is_killed_goes_on_to_what_it_would_have_found_and_its_pre
             "name=t",
             f"runs_dir={tmp_path / place}",
             *SMALL,
+            CPU,
             "--json",
         ]
         for number, end in enumerate(ends, 1):
@@ -155,28 +162,15 @@ def test_a_search_that_is_killed_goes_on_to_what_it_would_have_found_and_its_pre
 def _gives(found: dict[str, Any], folder: Path, place: Path, *more: str) -> None:
     """The preset of the first tuned schedule, run as a user would, has the figures that stand in its head."""
     tuned = next(s for s in found["schedules"] if s["schedule"] == "tuned")
-    psnr = []
+    jobs = []
     for case in found["held_out"]:
-        of_case = (
-            f"image={case['image']}",
-            f"seed={case['seed']}",
-            f"motion_bucket_id={case['motion_bucket_id']}",
-        )
-        full = (f"memory=baseline,tuned_{tuned['steps']}", f"num_inference_steps={found['full_steps']}")
-        there = ("--config-dir", str(folder / "presets"), f"name={case['key']}")
-        line = [
-            sys.executable,
-            "-m",
-            "svdsweep",
-            *full,
-            *of_case,
-            *there,
-            f"runs_dir={place / 'runs'}",
-            *more,
-        ]
-        subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        rows = read_rows(place / "runs" / case["key"])
-        psnr += [row.values["psnr_to_baseline_db"] for row in rows if row.job.baseline != row.key]
+        settings = [f"{name}={case[name]}" for name in ("image", "seed", "motion_bucket_id")]
+        settings += [f"memory=baseline,tuned_{tuned['steps']}", f"num_inference_steps={found['full_steps']}"]
+        jobs += expand([*settings, *more], str(folder / "presets")).jobs
+    list(run_jobs(jobs, load_worker, Runner(devices="cpu"), Store(place / "again"), Watch()))
+    rows = read_rows(place / "again")
+    psnr = [row.values["psnr_to_baseline_db"] for row in rows if row.job.baseline != row.key]
+    assert len(psnr) == len(found["held_out"])
     # rounding of float32 differs with the number of threads
     assert fmean(map(float, psnr)) == pytest.approx(tuned["frames_db"]["value"], abs=0.05)
 
