@@ -27,7 +27,8 @@ def search(
     searches, outcome = wish.searches(), Outcome()
 
     def told(outcome: Outcome) -> None:
-        tune_study.record(store.folder, outcome.trials)
+        if trouble := tune_study.record(store.folder, outcome.trials):
+            watch.told(trouble)
         for one in searches:
             watch.told(_progress(one, wish.generations, one.steps in outcome.chosen))
 

@@ -18,20 +18,26 @@ def check() -> None:
         raise UserError('tune needs cmaes and optuna: pip install "svdsweep[tune]".') from e
 
 
-def record(folder: Path, trials_by_steps: dict[int, list[Trial]]) -> None:
-    """Add the trials that are not there yet to `study.db` in a sweep's folder, a study for each number of steps."""
+def record(folder: Path, trials_by_steps: dict[int, list[Trial]]) -> str:
+    """Add the trials that are not there yet to `study.db` in a sweep's folder, a study for each number of steps; tells
+    why that was not possible (another driver writes it, or it is damaged), or nothing."""
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{(folder / FILE).resolve()}")
-    for steps, trials in trials_by_steps.items():
-        study = optuna.create_study(
-            storage=storage, study_name=f"{steps} steps", direction="maximize", load_if_exists=True
-        )
-        there = {trial.user_attrs.get("number") for trial in study.get_trials(deepcopy=False)}
-        study.add_trials([_frozen(trial) for trial in trials if trial.number not in there])
-    storage.remove_session()
-    storage.engine.dispose()
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{(folder / FILE).resolve()}")
+        for steps, trials in trials_by_steps.items():
+            study = optuna.create_study(
+                storage=storage, study_name=f"{steps} steps", direction="maximize", load_if_exists=True
+            )
+            there = {trial.user_attrs.get("number") for trial in study.get_trials(deepcopy=False)}
+            study.add_trials([_frozen(trial) for trial in trials if trial.number not in there])
+        storage.remove_session()
+        storage.engine.dispose()
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as e:
+        return f"{FILE} was not written, which the search does not need: {str(e).splitlines()[0]}"
+    return ""
 
 
 def _frozen(trial: Trial) -> Any:

@@ -114,3 +114,9 @@ def test_the_study_has_every_trial_once_however_often_it_is_recorded(found: Foun
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 5 + ["FAIL"]
     assert [trial.user_attrs["number"] for trial in study.trials] == [0, 1, 2, 3, 4, 5]
     assert study.best_value == max(trial.nearness_db or 0 for trial in trials[:5])
+
+
+def test_a_study_that_cannot_be_written_is_told_and_stops_nothing(found: Found, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    (tmp_path / "study.db").write_text("no database, but text that is long enough to be taken for one\n" * 9)
+    assert "study.db was not written" in tune_study.record(tmp_path, found.outcome.trials)
