@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import matplotlib
-from matplotlib.ticker import MaxNLocator
 
 from svdsweep.report.drawing import STYLE, Plot, draw, looks
 from svdsweep.search.tune_figures import TITLES, Figure
@@ -33,7 +32,7 @@ def plot(figures: Sequence[Figure]) -> Plot:
                     [x], [estimate.value], ls="", ms=7, label=TITLES[road] if first else None, **look[road]
                 )
         axis.set_xlabel("calls of the UNet in one video")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xticks(sorted({f.steps for f in figures}))
         axis.set_xlim(min(f.steps for f in figures) - 0.6, max(f.steps for f in figures) + 0.6)
     axes[0].set_ylabel("latents to those of the full run (dB)")
     axes[1].set_ylabel("PSNR to the frames of the full run (dB)")
