@@ -111,7 +111,7 @@ def test_a_plan_counts_runs_and_calls_without_weights_and_runs_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_search_that_is_killed_goes_on_to_what_it_would_have_found_and_its_preset_gives_those_figures(
     tmp_path: Path,
 ) -> None:
