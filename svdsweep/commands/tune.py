@@ -117,6 +117,9 @@ def settings_of(asked: Sequence[str]) -> list[str]:
 
 def run(wish: Wish, grid: Grid, asked: Namespace) -> "Found":
     """Run the search, or what is left of it, and judge it. Raises UserError and KeyboardInterrupt."""
+    from svdsweep.search import tune_study
+
+    tune_study.check()
     from svdsweep.search.tune_figures import costs, figures
     from svdsweep.search.tune_files import Found
     from svdsweep.search.tune_run import folder_name, search

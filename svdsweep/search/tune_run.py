@@ -23,7 +23,6 @@ def search(
 ) -> tuple[Outcome, dict[str, Row]]:
     """Run what is left of a search; returns what came of it with the rows of its jobs, by key. `begun` is told all jobs
     so far with each stage. Raises UserError, and KeyboardInterrupt after a drain: the same call goes on."""
-    tune_study.check()
     searches, outcome = wish.searches(), Outcome()
 
     def told(outcome: Outcome) -> None:

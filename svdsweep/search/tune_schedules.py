@@ -82,8 +82,8 @@ def under(case: Job, name: str, **knobs: Any) -> Job:
 class Search:
     """The search for one number of steps: generations of trials, each decided by the rows of those before.
 
-    It keeps nothing on the disk: with equal rows it takes the same way again. Raises UserError without cmaes, and where
-    no trial of a generation ends well."""
+    It keeps nothing on the disk: with equal rows it takes the same way again. Raises UserError where no trial of a
+    generation ends well."""
 
     steps: int
     cases: Sequence[Job]
@@ -94,10 +94,8 @@ class Search:
     _asked: list[NDArray[np.float64]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        try:
-            from cmaes import CMA
-        except ImportError as e:
-            raise UserError('tune needs cmaes and optuna: pip install "svdsweep[tune]".') from e
+        from cmaes import CMA
+
         start, population = gaps_of(published(self.steps)), population_of(self.steps)
         self._cma = CMA(start, SPREAD, seed=self.seed, population_size=population)
 

@@ -11,8 +11,9 @@ FILE = "study.db"
 
 
 def check() -> None:
-    """Raise UserError without optuna."""
+    """Raise UserError without what searches, or what keeps the record."""
     try:
+        import cmaes  # noqa: F401
         import optuna  # noqa: F401
     except ImportError as e:
         raise UserError('tune needs cmaes and optuna: pip install "svdsweep[tune]".') from e

@@ -118,5 +118,7 @@ def test_the_study_has_every_trial_once_however_often_it_is_recorded(found: Foun
 
 def test_a_study_that_cannot_be_written_is_told_and_stops_nothing(found: Found, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    (tmp_path / "study.db").write_text("no database, but text that is long enough to be taken for one\n" * 9)
+    (tmp_path / "study.db").write_text(
+        "no database, but text that is long enough to be taken for one\n" * 9, encoding="utf-8"
+    )
     assert "study.db was not written" in tune_study.record(tmp_path, found.outcome.trials)
