@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from svdsweep.config import Job, Runner
 from svdsweep.config.keys import digest
+from svdsweep.errors import Stopped
 from svdsweep.runner import run_jobs
 from svdsweep.runner.contract import Watch
 from svdsweep.search import tune_study
@@ -22,7 +23,7 @@ def search(
     begun: Callable[[Sequence[Job]], None],
 ) -> tuple[Outcome, dict[str, Row]]:
     """Run what is left of a search; returns what came of it with the rows of its jobs, by key. `begun` is told all jobs
-    so far with each stage. Raises UserError, and KeyboardInterrupt after a drain: the same call goes on."""
+    so far with each stage. Raises UserError, Stopped, and KeyboardInterrupt after a drain: the same call goes on."""
     searches, outcome = wish.searches(), Outcome()
 
     def told(outcome: Outcome) -> None:
@@ -47,6 +48,10 @@ def search(
 
     for _ in run_jobs(noted(next(road)), load, options, store, watch, more):
         pass
+    if not outcome.shown:
+        raise Stopped(
+            "The search has stopped before its end (runner.fail_fast?); the same command goes on from there."
+        )
     return outcome, {key: row for key, row in store.rows().items() if key in jobs}
 
 

@@ -59,6 +59,17 @@ def test_the_schedule_that_is_found_is_a_preset_and_the_same_command_has_nothing
     assert len(list(read_rows(tmp_path / "t"))) == len(rows)
 
 
+def test_a_search_that_stops_at_its_first_failure_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("cmaes")
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(tune, "load_worker", planted_schedules.load_failing)
+    asked = ["tune", "--steps", "4", "--searched", "1", "--held-out", "3", "runner.fail_fast=true"]
+    assert cli.main([*asked, f"runs_dir={tmp_path}", "runner.devices=cpu"]) == 1
+    assert "The search has stopped before its end" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "told"),
     [

@@ -58,6 +58,15 @@ def ended(
     return outcome, rows
 
 
+def load_failing(slot: Slot) -> Work:
+    """One that fails under every schedule."""
+
+    def work(job: Job, attempt: int, report: Report) -> Row:
+        return row(job) if job.baseline == job.key else Row(job, "failed", attempt, "planted")
+
+    return work
+
+
 def load(slot: Slot) -> Work:
     """A worker that answers with those rows."""
 
