@@ -13,7 +13,7 @@ from svdsweep.errors import UserError
 from svdsweep.memory.sigmas import SIGMA_MAX, SIGMA_MIN, levels
 from svdsweep.store.rows import Row
 
-SPREAD = 0.4
+SPREAD = 0.3
 """Standard deviation of the first generation, of the logarithm of a gap."""
 ERROR = "latents_error_to_baseline"
 NARROWEST = 0.01
