@@ -6,6 +6,7 @@ VERBS = {
     "predict": "peak VRAM of every job of a grid, which cards it fits, and the floor of latency; needs no GPU",
     "fit": "the fastest strategies that are predicted to fit a card, as ready commands: `fit --vram 8`",
     "pick": 'the best few of many seeds by a metric, most of them judged at few steps: `pick "seed=range(64)" --by …`',
+    "tune": "search noise levels for few steps that come nearest to the full run, as a preset: `tune --steps 6`",
     "score": "the frame metrics of any video or folder of frames that you have",
     "report": "write the page and the Markdown report of sweeps, also while they run",
     "montage": "the videos of a sweep side by side as one labelled .mp4, .webp, .gif or sheet: `--rows A --columns B`",

@@ -1,8 +1,13 @@
 """The memory strategy: every knob that trades VRAM against time or pictures, with its help and range."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from svdsweep.config.rules import Checked, knob
+from svdsweep.config.schedulers import checked_sigmas
+
+STRATEGIES_SCHEDULES = ("model", "ays")
+"""Names of noise levels that a strategy may have; a list is allowed beside them."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +142,11 @@ class Memory(Checked):
         "Denoise in this many steps instead of num_inference_steps; with step_cache: call the UNet at so many of them.",
         low=1,
     )
-    sigmas: str = knob(
+    sigmas: Any = knob(
         "model",
-        "Noise levels of the steps: the model's own schedule, or the published one of Align Your Steps (ays), "
-        "log-linear between its 10 steps.",
-        words=("model", "ays"),
+        "Noise levels of the steps: the model's own schedule, the published one of Align Your Steps (ays, log-linear "
+        "between its 10 steps), or a list as in model.sigmas, such as `svdsweep tune` finds.",
+        words=STRATEGIES_SCHEDULES,
     )
     deepcache_interval: int | None = knob(
         None,
@@ -158,6 +163,10 @@ class Memory(Checked):
         "denoised latents from the line in sigma through the last two calls (linear). Other pictures.",
         words=("none", "linear"),
     )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigmas", checked_sigmas(self.sigmas, "memory.sigmas", STRATEGIES_SCHEDULES))
+        super().__post_init__()
 
 
 PER_RUN = ("guidance", "denoise_steps", "sigmas")

@@ -3,6 +3,7 @@
 No torch here: a refusal answers at once. The classes are in svdsweep/models/schedulers.py."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -44,19 +45,22 @@ def check_scheduler(name: Any) -> None:
         raise UserError(f"model.scheduler={name}: {UNFIT[name]}. Allowed is {', '.join(SCHEDULERS)}.")
 
 
-def checked_sigmas(sigmas: Any) -> str | tuple[float, ...]:
-    """`model.sigmas` as a name or as numbers. Raises UserError for what is neither, and for levels that do not fall."""
+def checked_sigmas(
+    sigmas: Any, setting: str = "model.sigmas", names: Sequence[str] = SCHEDULES
+) -> str | tuple[float, ...]:
+    """The noise levels of a `setting` as one of `names` or as numbers. Raises UserError for what is neither, and for
+    levels that do not fall."""
     if isinstance(sigmas, str):
-        if sigmas in SCHEDULES:
+        if sigmas in names:
             return sigmas
         raise UserError(
-            f"model.sigmas={sigmas} is not possible: allowed is {', '.join(SCHEDULES)}, or a list of noise levels such "
-            f"as [700,50,5,0.5,0].{nearest(sigmas, SCHEDULES)}"
+            f"{setting}={sigmas} is not possible: allowed is {', '.join(names)}, or a list of noise levels such "
+            f"as [700,50,5,0.5,0].{nearest(sigmas, names)}"
         )
     levels = list(sigmas) if isinstance(sigmas, list | tuple) else [sigmas]
     if wrong := _wrong(levels):
         raise UserError(
-            f"model.sigmas=[{','.join(map(str, levels))}] is not possible: {wrong}. A list holds the noise level at "
+            f"{setting}=[{','.join(map(str, levels))}] is not possible: {wrong}. A list holds the noise level at "
             "which each step begins, falling, and then the one at which the last step ends, which alone may be 0: "
             "[700,50,5,0.5,0] is four steps."
         )

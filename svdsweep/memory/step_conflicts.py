@@ -14,8 +14,8 @@ def noise(job: Job, device_kind: str) -> Iterator[str]:
     schedule, steps = schedule_of(job), steps_of(job)
     if isinstance(schedule, tuple):
         yield from _listed(job)
-    if m.sigmas == model.sigmas == "ays":
-        yield "sigmas=ays changes nothing: model.sigmas is that already."
+    if m.sigmas == model.sigmas != "model":
+        yield f"sigmas={typed(m.sigmas)} changes nothing: model.sigmas is that already."
     if model.scheduler == "animatelcm" and schedule == "model" and steps > CONSISTENCY_LEVELS:
         yield (
             f"model.scheduler=animatelcm with {steps} steps: its weights were distilled at {CONSISTENCY_LEVELS} noise "
@@ -35,7 +35,8 @@ def noise(job: Job, device_kind: str) -> Iterator[str]:
 
 def _listed(job: Job) -> Iterator[str]:
     """What a list of noise levels says itself."""
-    told, final = f"model.sigmas={typed(job.model.sigmas)}", job.model.final_sigma
+    part = "model" if job.memory.sigmas == "model" else "memory"
+    told, final = f"{part}.sigmas={typed(schedule_of(job))}", job.model.final_sigma
     if job.memory.denoise_steps and job.memory.step_cache == "none":
         steps = steps_of(job)
         yield f"denoise_steps={job.memory.denoise_steps} changes nothing: {told} is a list of {steps} steps."

@@ -22,6 +22,7 @@ ROADS = {
 }
 """The knobs that spare calls, and the road on which they do, the more telling one first."""
 PLAIN = (None, "none", "model")
+PUBLISHED, LISTED = ("memory.sigmas", "ays"), "noise levels of one's own"
 
 
 @matplotlib.rc_context(STYLE)
@@ -73,8 +74,11 @@ def roads(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _road(line: Mapping[Any, Any]) -> str | None:
     """By which road a job spares calls; None where it spares none."""
+    turned = {knob: line.get(knob) for knob in ROADS if not pd.isna(line.get(knob))}
     taken = [
-        road for knob, road in ROADS.items() if not pd.isna(line.get(knob)) and line.get(knob) not in PLAIN
+        LISTED if knob == PUBLISHED[0] and value != PUBLISHED[1] else ROADS[knob]
+        for knob, value in turned.items()
+        if value not in PLAIN
     ]
     many = [road for road in taken if road != ROADS["memory.denoise_steps"]]
     return " + ".join(many or taken) or None

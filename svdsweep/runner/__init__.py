@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from svdsweep.config import Job, Runner
-from svdsweep.runner.contract import Batch, Engine, Watch
+from svdsweep.runner.contract import Batch, Engine, More, Watch, no_more
 from svdsweep.store.rows import Row, Store
 from svdsweep.worker.contract import Load
 
@@ -16,14 +16,17 @@ if TYPE_CHECKING:  # the type checker holds the engines against their contract
     ENGINES: tuple[Engine, ...] = (local, ray, slurm)
 
 
-def run_jobs(jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch) -> Iterator[Row]:
+def run_jobs(
+    jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch, more: More = no_more
+) -> Iterator[Row]:
     """Run jobs that are still to be done on the engine `options.name`, each once; a row is stored before it is yielded.
 
     `store` is the sweep's; jobs that its rows already settle are left out. The engine chooses the order: baselines
     first, then the longest groups of equal settings. Two drivers may share a folder; neither yields the other's rows.
+    When nothing is left and nothing under way, `more` is asked for the next stage, which the same warm workers do.
     Raises KeyboardInterrupt after a drain, UserError when nothing can run or nothing can be written."""
     engine: Engine = import_module(f"svdsweep.runner.{options.name}")
-    return engine.run(jobs, load, options, store, watch)
+    return engine.run(jobs, load, options, store, watch, more)
 
 
 def batch_of(folder: Path) -> Batch | None:

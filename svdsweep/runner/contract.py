@@ -1,6 +1,6 @@
 """The one contract of all engines: how they run jobs, what they tell meanwhile, and what a cluster's queue holds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,15 @@ from svdsweep.worker.contract import Load
 
 TICK_S = 0.5
 """How often deadlines, deaths that closed no pipe, and other drivers' jobs are looked at."""
+
+
+More = Callable[[Mapping[str, Row]], Sequence[Job]]
+"""`more(rows)`: the jobs of the next stage, which the rows so far (by key) decide; none when all stages are over."""
+
+
+def no_more(_rows: Mapping[str, Row]) -> Sequence[Job]:
+    """Of a sweep whose jobs are all known from the start."""
+    return ()
 
 
 class Watch:
@@ -31,7 +40,7 @@ class Watch:
         """So many of the jobs were done by another driver of the same sweep."""
 
     def added(self, jobs: int) -> None:
-        """So many jobs are run once more, in another round (`measure.rounds`)."""
+        """So many jobs come to those that were told: another round (`measure.rounds`), or another stage."""
 
     def told(self, text: str) -> None:
         """One sentence is for the user."""
@@ -44,7 +53,13 @@ class Engine(Protocol):
     """A module of this folder that `runner=` names."""
 
     def run(
-        self, jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch
+        self,
+        jobs: Sequence[Job],
+        load: Load,
+        options: Runner,
+        store: Store,
+        watch: Watch,
+        more: More = no_more,
     ) -> Iterator[Row]:
         """Run jobs, each once, and yield each row when it is stored; see `svdsweep.runner.run_jobs`. What the store has
         read of the sweep is not read again: the engine asks it for `rows`, and for what is new by its `tail`."""

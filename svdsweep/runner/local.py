@@ -6,7 +6,7 @@ from multiprocessing.connection import wait
 from svdsweep.config import Job, Runner
 from svdsweep.errors import UserError
 from svdsweep.probes.devices import cores, discover
-from svdsweep.runner.contract import TICK_S, Watch
+from svdsweep.runner.contract import TICK_S, More, Watch, no_more
 from svdsweep.runner.queue import Queue, open_queue
 from svdsweep.runner.worker_main import name_of
 from svdsweep.runner.worker_process import WorkerProcess
@@ -15,7 +15,13 @@ from svdsweep.worker.contract import Load, Slot
 
 
 def run(
-    jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch, signals: bool = True
+    jobs: Sequence[Job],
+    load: Load,
+    options: Runner,
+    store: Store,
+    watch: Watch,
+    more: More = no_more,
+    signals: bool = True,
 ) -> Iterator[Row]:
     """Run jobs on this machine's devices; see `run_jobs`. `signals=False` leaves Ctrl-C and its like to the caller."""
     folder, load_name = store.folder.resolve(), name_of(load)
@@ -28,8 +34,9 @@ def run(
     devices = [device for device in devices for _ in range(options.workers_per_device)]
     threads = max(1, cores() // len(devices))
     unasked = devices[0] == "cpu" and options.devices.strip() == "auto"
-    with open_queue(jobs, options, store, watch, signals) as queue:
-        devices = devices[: queue.jobs]
+    with open_queue(jobs, options, store, watch, signals, more) as queue:
+        if more is no_more:  # a process that has nothing to do never starts
+            devices = devices[: queue.jobs]
         workers = [
             WorkerProcess(
                 name,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from svdsweep.config import Job, Runner
 from svdsweep.errors import UserError, nearest
+from svdsweep.runner.contract import More
 from svdsweep.runner.rounds import differing, further_rounds
 from svdsweep.store.kinds import Scalar
 from svdsweep.store.rows import STATUSES, Row
@@ -26,6 +27,14 @@ def pending(jobs: Sequence[Job], rows: Mapping[str, Row], options: Runner) -> li
     again = [job for key, job in distinct.items() if options.fresh or _again(rows.get(key), options)]
     due = {job.key for job in (*again, *further_rounds(distinct.values(), rows))}
     return [job for job in distinct.values() if job.key in due]
+
+
+def next_stage(more: More, rows: Mapping[str, Row], options: Runner) -> list[Job]:
+    """What is to run of the next stage of which the `rows` do not settle all; none when all stages are over."""
+    while stage := more(rows):
+        if todo := pending(stage, rows, options):
+            return todo
+    return []
 
 
 def _again(row: Row | None, options: Runner) -> bool:

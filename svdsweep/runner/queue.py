@@ -10,9 +10,9 @@ from pathlib import Path
 
 from svdsweep.config import Job, Runner
 from svdsweep.errors import Stopped
-from svdsweep.runner.contract import Watch
+from svdsweep.runner.contract import More, Watch, no_more
 from svdsweep.runner.leases import Leases
-from svdsweep.runner.pending import MAKERS, from_other_machines, pending
+from svdsweep.runner.pending import MAKERS, from_other_machines, next_stage, pending
 from svdsweep.runner.rounds import ORDER_SEED, begun, further_rounds, joined, order_seed, turn
 from svdsweep.runner.scheduler import Scheduler
 from svdsweep.runner.signals import Signals
@@ -28,7 +28,12 @@ LOOK_S = 1.0
 
 @contextmanager
 def open_queue(
-    jobs: Sequence[Job], options: Runner, store: Store, watch: Watch, signals: bool = True
+    jobs: Sequence[Job],
+    options: Runner,
+    store: Store,
+    watch: Watch,
+    signals: bool = True,
+    more: More = no_more,
 ) -> Iterator["Queue"]:
     """The queue of a sweep; leases are released and signals restored at the end.
 
@@ -38,7 +43,7 @@ def open_queue(
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         clear_unfinished(folder)  # of workers that died with their driver
         with Leases(folder, options.claim_stale_s) as leases, Signals(signals) as stop_signals:
-            yield Queue(jobs, options, store, watch, leases, stop_signals)
+            yield Queue(jobs, options, store, watch, leases, stop_signals, more)
             if stop_signals.asked:
                 raise KeyboardInterrupt
     except OSError as e:
@@ -56,13 +61,22 @@ class Queue:
     """The jobs of one driver: leased when given out, released when their row is stored."""
 
     def __init__(
-        self, jobs: Sequence[Job], options: Runner, store: Store, watch: Watch, leases: Leases, stop: Signals
+        self,
+        jobs: Sequence[Job],
+        options: Runner,
+        store: Store,
+        watch: Watch,
+        leases: Leases,
+        stop: Signals,
+        more: More = no_more,
     ) -> None:
         self._options, self._watch, self._leases, self._stop_signals = options, watch, leases, stop
-        self._store, rows_by_key = store, store.rows()
+        self._store, self._more, rows_by_key = store, more, store.rows()
+        self._rows = dict(rows_by_key)
+        """The rows so far, by key, by which the next stage is decided."""
         self._tail = store.tail(but=store.path.name)
         self._attempts = {key: row.attempt for key, row in rows_by_key.items()}
-        todo = pending(jobs, rows_by_key, options)
+        todo = pending(jobs, rows_by_key, options) or next_stage(more, rows_by_key, options)
         leases.clear(rows_by_key.keys() - {job.key for job in todo})
         self._scheduler = Scheduler()
         self._rounds: dict[str, Row] = {}
@@ -129,12 +143,14 @@ class Queue:
         self._scheduler.leave(worker)
 
     def next_round(self) -> int:
-        """Begin another round of the jobs that this driver has measured and that are due for one; returns how many.
+        """Begin another round of the jobs that this driver has measured and that are due for one, or the next stage;
+        returns how many jobs that are.
 
         To be asked when nothing is left and nothing under way: then all strategies have had this round."""
         if self.stopped:
             return 0
         due = further_rounds([row.job for row in self._rounds.values()], self._rounds)
+        due = due or next_stage(self._more, self._rows, self._options)
         if due:
             self._begin(due)
             self._watch.added(len(due))
@@ -166,7 +182,7 @@ class Queue:
         except OSError as e:
             raise Unwritable(str(e)) from e
         self._leases.release(row.key)
-        self._attempts[row.key] = row.attempt
+        self._attempts[row.key], self._rows[row.key] = row.attempt, row
         loaded = row.values.get("load_s")
         self._scheduler.learn(row.job, seconds, loaded if isinstance(loaded, float) else 0.0)
         if time.monotonic() - self._estimated > LOOK_S:
@@ -229,6 +245,7 @@ class Queue:
         """The keys of the rows that other drivers have stored since the start; their attempts are counted."""
         for row in self._tail.new():
             self._others.add(row.key)
+            self._rows[row.key] = row
             self._attempts[row.key] = max(row.attempt, self._attempts.get(row.key, 0))
         return self._others
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from svdsweep.config import Job, Ray, Runner
 from svdsweep.errors import SOME_FAILED, UserError
-from svdsweep.runner.contract import TICK_S, Watch
+from svdsweep.runner.contract import TICK_S, More, Watch, no_more
 from svdsweep.runner.queue import Queue, open_queue
 from svdsweep.runner.ray_actor import Answer, Keeper
 from svdsweep.runner.ray_head import Head
@@ -48,14 +48,16 @@ class _Actor:
     """When it last answered."""
 
 
-def run(jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch) -> Iterator[Row]:
+def run(
+    jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch, more: More = no_more
+) -> Iterator[Row]:
     """Run jobs on a Ray cluster's actors; see `run_jobs`. Actors that die are replaced, machines that join get work."""
     if options.devices not in ("auto", "cpu"):
         raise UserError(
             f"runner.devices={options.devices}: under runner=ray it is auto or cpu, for Ray gives the GPUs."
         )
     folder = store.folder.resolve()
-    with open_queue(jobs, options, store, watch) as queue:
+    with open_queue(jobs, options, store, watch, more=more) as queue:
         if not queue.jobs:
             return
         token = f".seen-{uuid.uuid4().hex}"

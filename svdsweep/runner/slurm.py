@@ -20,8 +20,8 @@ import orjson
 from svdsweep.config import Job, Runner, Slurm
 from svdsweep.errors import UserError
 from svdsweep.runner import local
-from svdsweep.runner.contract import Batch, Watch
-from svdsweep.runner.pending import pending
+from svdsweep.runner.contract import Batch, More, Watch, no_more
+from svdsweep.runner.pending import next_stage, pending
 from svdsweep.runner.progress import Lines
 from svdsweep.runner.scheduler import cost
 from svdsweep.runner.signals import Signals
@@ -62,30 +62,48 @@ class Shard:
         return DelayedSubmission(self)
 
 
-def run(jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch) -> Iterator[Row]:
+def run(
+    jobs: Sequence[Job], load: Load, options: Runner, store: Store, watch: Watch, more: More = no_more
+) -> Iterator[Row]:
     """Submit the jobs (or come back to the array that runs already) and yield the rows as the shards store them.
 
     The driver may be closed: the shards go on, and the same command, or `svdsweep watch`, comes back to them."""
-    folder, rows_by_key = store.folder.resolve(), store.rows()
-    todo = pending(jobs, rows_by_key, options)
+    rows = store.rows()
+    todo = pending(jobs, rows, options) or next_stage(more, rows, options)
     if not todo:
         return
-    awaited = {job.key: rows_by_key[job.key].attempt if job.key in rows_by_key else 0 for job in todo}
     watch.opened(len(todo), ["slurm"])
     try:
         with Signals() as stop_signals:
-            array = submitted(folder)
-            if array and in_queue(array) != []:
-                watch.told(
-                    f"Array {array} of this sweep is in the queue; watching it before anything is submitted."
-                )
-                yield from _follow(array, store, options.slurm.poll_s, awaited, watch, stop_signals)
-            if todo := [job for job in todo if job.key in awaited]:
-                array = _submit(todo, name_of(load), options, folder, awaited)
-                watch.told(f"Submitted array {array}; its logs are in {folder / 'slurm'}.")
-                yield from _follow(array, store, options.slurm.poll_s, awaited, watch, stop_signals)
+            while todo:
+                awaited = {job.key: rows[job.key].attempt if job.key in rows else 0 for job in todo}
+                yield from _run(todo, awaited, name_of(load), options, store, watch, stop_signals)
+                rows = store.rows()
+                todo = [] if awaited else next_stage(more, rows, options)
+                watch.added(len(todo))
     finally:
         watch.closed()
+
+
+def _run(
+    todo: Sequence[Job],
+    awaited: dict[str, int],
+    load: str,
+    options: Runner,
+    store: Store,
+    watch: Watch,
+    stop_signals: Signals,
+) -> Iterator[Row]:
+    """Submit an array of jobs, after one that runs already, and yield its rows; `awaited` is as `_follow` has it."""
+    folder, poll_s = store.folder.resolve(), options.slurm.poll_s
+    array = submitted(folder)
+    if array and in_queue(array) != []:
+        watch.told(f"Array {array} of this sweep is in the queue; watching it before anything is submitted.")
+        yield from _follow(array, store, poll_s, awaited, watch, stop_signals)
+    if left := [job for job in todo if job.key in awaited]:
+        array = _submit(left, load, options, folder, awaited)
+        watch.told(f"Submitted array {array}; its logs are in {folder / 'slurm'}.")
+        yield from _follow(array, store, poll_s, awaited, watch, stop_signals)
 
 
 def _follow(

@@ -134,7 +134,7 @@ def _is_small(value: Scalar) -> bool:
 
 def _is_a(value: Any, hint: Any) -> bool:
     """Whether a value of JSON is of a field's type: `int | str`, `list[str]`, `float` (which a whole number is too), or
-    `Any` (a name or numbers, `model.sigmas`)."""
+    `Any` (a name or numbers, `sigmas`)."""
     if hint is Any:
         return _is_a(value, str | list[float])
     if get_origin(hint) in (Union, types.UnionType):

@@ -141,6 +141,7 @@ def compare(mine: Kept, baseline: Kept, alike: Measurements | None = None) -> Me
         largest_gap = float(gap.max()) if np.isfinite(gap).all() else None
         columns.values["latents_max_abs_diff_to_baseline"] = largest_gap
         columns.values["latents_bit_equal_to_baseline"] = bool((mine.latents == baseline.latents).all())
+        columns.values["latents_error_to_baseline"] = relative_error(mine.latents, baseline.latents)
     largest, ssim = columns.values["max_abs_diff_to_baseline"], columns.values["ssim_to_baseline"]
     if exact:
         equality = "exact"
@@ -152,6 +153,13 @@ def compare(mine: Kept, baseline: Kept, alike: Measurements | None = None) -> Me
         equality = "different"
     columns.values["equality"] = equality
     return columns
+
+
+def relative_error(latents: NDArray[np.float32], true: NDArray[np.float32]) -> float | None:
+    """Root mean square of the difference over that of the `true` latents; None where it is no finite number."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        error = float(np.linalg.norm((latents - true).astype(float)) / np.linalg.norm(true.astype(float)))
+    return error if math.isfinite(error) else None
 
 
 def baseline_path(folder: Path, key: str) -> Path:

@@ -17,7 +17,7 @@ import pytest
 
 from svdsweep.config import Runner
 from svdsweep.runner import run_jobs
-from svdsweep.runner.contract import Watch
+from svdsweep.runner.contract import Watch, no_more
 from svdsweep.store.rows import Store, read_rows
 
 HERE = Path(__file__).parent
@@ -47,9 +47,9 @@ def cpu(workers=2, **options):
     return Runner(devices="cpu", workers_per_device=workers, **options)
 
 
-def sweep(folder, jobs, options=None, load=fakes.load, watch=None):
+def sweep(folder, jobs, options=None, load=fakes.load, watch=None, more=no_more):
     """Run jobs in this process; the rows in the order of their arrival."""
-    return list(run_jobs(jobs, load, options or cpu(), Store(folder), watch or Watch()))
+    return list(run_jobs(jobs, load, options or cpu(), Store(folder), watch or Watch(), more))
 
 
 def stored(folder):

@@ -86,6 +86,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("cuda", {"sigmas": "ays"}, {"model": Model(sigmas="ays")}, "model.sigmas is that already"),
     ("cuda", {"denoise_steps": 4}, {"model": Model(sigmas=[9, 3, 0])}, "[9,3,0] is a list of 2 steps"),
     ("cpu", {}, {"model": Model(sigmas=[9, 3, 0], final_sigma=0.1)}, "ends with a level of its own"),
+    ("cpu", {"denoise_steps": 2, "sigmas": [9, 3, 0]}, {}, "memory.sigmas=[9,3,0] is a list of 2 steps"),
     ("cpu", {}, {"model": Model(final_sigma=800)}, "is not below"),
     ("cpu", {}, {"model": Model(sigmas="ays", final_sigma=0.034)}, "not below 0.034"),
     (

@@ -62,6 +62,8 @@ def test_animatelcms_own_levels_are_every_so_many_of_its_forty_from_the_highest_
 def test_a_list_says_how_many_steps_there_are_unless_the_strategy_has_levels_of_its_own() -> None:
     job = with_(sigmas=[700, 50, 5.5, 0])
     assert (steps_of(job), sigmas_of(job)) == (3, [700.0, 50.0, 5.5, 0.0])
+    tuned = replace(JOB, memory=Memory(sigmas=[700, 9, 0.5, 0]))
+    assert (steps_of(tuned), sigmas_of(tuned), tuned.num_inference_steps) == (3, [700.0, 9.0, 0.5, 0.0], 5)
     ten_steps = replace(job, memory=Memory(sigmas="ays", denoise_steps=10))
     assert (steps_of(ten_steps), sigmas_of(ten_steps)) == (10, [*AYS, 0.0])
 

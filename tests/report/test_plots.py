@@ -383,6 +383,7 @@ def test_drift_is_drawn_against_calls_of_the_unet_a_line_a_road():
             name=f"b{n}", denoise_steps=n, step_cache="linear", sigmas="ays"
         ),
         "DeepCache (whole calls)": lambda n: Memory(name=f"d{n}", deepcache_interval=n),
+        "noise levels of one's own": lambda n: Memory(name=f"e{n}", sigmas=[*range(n, -1, -1)]),
     }
     rows = [
         made_up.ok(

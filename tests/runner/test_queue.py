@@ -53,6 +53,35 @@ def test_a_second_device_of_a_run_makes_no_strangers_of_the_rows_before(tmp_path
     assert heard.texts == []
 
 
+def stages(count, asked):
+    """`more` for stages of a job each, which notes the seeds of the rows that it is given."""
+
+    def more(rows):
+        asked.append(sorted(row.job.seed for row in rows.values()))
+        return [fakes.job(len(asked))] if len(asked) < count else []
+
+    return more
+
+
+def test_the_rows_of_a_stage_decide_the_next_which_the_same_processes_run(folder):
+    asked, watch = [], Heard()
+    sweep(folder, [fakes.job(0)], cpu(1), watch=watch, more=stages(4, asked))
+    assert asked == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+    assert len({row.values["pid"] for row in stored(folder)}) == 1
+
+
+def test_stages_whose_rows_are_there_are_passed_by_when_a_sweep_goes_on(folder):
+    sweep(folder, [fakes.job(0)], cpu(1), more=stages(3, []))
+    sweep(folder, [fakes.job(0)], cpu(1), more=stages(4, []))
+    assert sorted(row.job.seed for row in stored(folder)) == [0, 1, 2, 3]
+
+
+def test_no_further_stage_is_begun_once_a_sweep_is_stopped(folder):
+    asked = []
+    sweep(folder, [fakes.job(0, "raise")], cpu(1, fail_fast=True), more=stages(3, asked))
+    assert asked == []
+
+
 @pytest.mark.parametrize("status", STATUSES)
 def test_fail_fast_stops_at_a_fault_and_at_no_finding(tmp_path, status):
     grid, heard = [fakes.job(0), fakes.job(1)], Heard()

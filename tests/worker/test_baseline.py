@@ -54,6 +54,7 @@ def test_equal_frames_are_exact() -> None:
         "worst_frame": None,
         "latents_max_abs_diff_to_baseline": 0.0,
         "latents_bit_equal_to_baseline": True,
+        "latents_error_to_baseline": 0.0,
     }
 
 
@@ -109,6 +110,8 @@ def test_another_number_of_frames_is_different_and_nothing_else_is_told() -> Non
 
 def test_latents_differ_by_their_largest_gap_unless_one_is_not_finite_or_has_no_partner() -> None:
     largest, bits = "latents_max_abs_diff_to_baseline", "latents_bit_equal_to_baseline"
+    error = "latents_error_to_baseline"
+    assert compare(replace(BASE, latents=LATENTS * 0.75), BASE).values[error] == pytest.approx(0.25)
     latents = LATENTS.copy()
     latents[0, 0, 0, 0, 0] -= 2
     latents[0, 1, 0, 0, 0] += 1
@@ -116,8 +119,8 @@ def test_latents_differ_by_their_largest_gap_unless_one_is_not_finite_or_has_no_
     assert (values[largest], values[bits]) == (pytest.approx(2), False)
     latents[0, 2, 0, 0, 0] = np.nan
     values = compare(replace(BASE, latents=latents), BASE).values
-    assert (values[largest], values[bits]) == (None, False)
-    assert not {largest, bits} & compare(replace(BASE, latents=LATENTS[:, :2]), BASE).values.keys()
+    assert (values[largest], values[bits], values[error]) == (None, False, None)
+    assert not {largest, bits, error} & compare(replace(BASE, latents=LATENTS[:, :2]), BASE).values.keys()
 
 
 def test_similarity_is_that_of_the_reference_implementation() -> None:
