@@ -6,7 +6,7 @@ VERBS = {
     "predict": "peak VRAM of every job of a grid, which cards it fits, and the floor of latency; needs no GPU",
     "fit": "the fastest strategies that are predicted to fit a card, as ready commands: `fit --vram 8`",
     "pick": 'the best few of many seeds by a metric, most of them judged at few steps: `pick "seed=range(64)" --by …`',
-    "score": "the frame metrics of any video or folder of frames that you have",
+    "score": "the frame metrics of any video or folder of frames; VBench's results brought to a sweep's rows",
     "report": "write the page and the Markdown report of sweeps, also while they run",
     "compare": "one sweep against another, or many by date (`--trend`), regressions first; --fail-above 10% for CI",
     "seeds": "each metric over the seeds and images of a cell, and one setting against another: `--pair memory=a,b`",

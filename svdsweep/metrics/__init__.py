@@ -17,6 +17,7 @@ from svdsweep.errors import UserError, nearest
 from svdsweep.metrics.contract import Context
 from svdsweep.store.columns import MEASURED, Column
 from svdsweep.store.measurements import Measurements
+from svdsweep.store.vbench import COLUMNS as VBENCH
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,8 +63,12 @@ def family(name: str) -> ModuleType:
 
 COLUMNS: dict[str, Column] = {column.name: column for name in FAMILIES for column in family(name).COLUMNS}
 """Every metric by its column's name."""
-CATALOGUE: dict[str, Column] = {column.name: column for column in MEASURED} | COLUMNS
-"""Every column of numbers that tables, plots and the page know: what a job measures, and the metrics."""
+CATALOGUE: dict[str, Column] = {
+    **{column.name: column for column in MEASURED},
+    **COLUMNS,
+    **{column.name: column for column in VBENCH},
+}
+"""Every column of numbers that tables, plots and the page know: what a job measures, the metrics, and VBench's."""
 
 
 def catalogue(families: Iterable[str]) -> dict[str, Column]:
