@@ -33,6 +33,10 @@ examples
   svdsweep export runs/x --to vbench --into judged    (and run what it prints)
   svdsweep score runs/x --vbench evaluation_i2v_results/*_eval_results.json
 """
+PRESETS = {"fast": "", "full": "LPIPS", "perceptual": "ST-LPIPS"}
+"""What each preset of metrics adds to `fast` for a clip alone."""
+OF_SWEEPS = ("clip", "baseline", "cvvdp")
+"""Families that need a sweep's pipeline or baseline."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,11 @@ def main(argv: Sequence[str]) -> int:
 def parser() -> Parser:
     """The arguments of `svdsweep score`."""
     p = Parser("score", ABOUT, EPILOG)
+    about = ", ".join(f"{name}: {more} too" for name, more in PRESETS.items() if more)
     add = p.add_argument
     add("inputs", nargs="*", type=Path, metavar="CLIP", help="a video, a folder of frames, or of videos")
     add("--image", type=Path, metavar="FILE", help="the picture it was made from; cropped and resized to it")
-    add("--metrics", default="fast", choices=["fast", "full"], help="full: LPIPS too (default: fast)")
+    add("--metrics", default="fast", choices=[*PRESETS], help=f"{about} (default: fast)")
     add("--weights-dir", type=Path, metavar="DIR", help="folder with the weight file of LPIPS")
     add("--decode-chunk-size", type=int, metavar="N", help="look for seams between chunks of N frames")
     add("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1, xpu, mps")
@@ -166,7 +171,7 @@ def families_of(preset: str) -> list[str]:
     from svdsweep.grid.presets import CONF
 
     families: list[str] = list(OmegaConf.load(CONF / "metrics" / f"{preset}.yaml").families)
-    return [name for name in families if name not in ("clip", "baseline")]
+    return [name for name in families if name not in OF_SWEEPS]
 
 
 def one_table(judged: Judged) -> str:
