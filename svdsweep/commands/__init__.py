@@ -4,7 +4,7 @@ VERBS = {
     "run": "run a grid; the same command goes on where it ended (the verb may be left out)",
     "plan": "show the jobs of a grid and what is done; run nothing",
     "predict": "peak VRAM of every job of a grid, which cards it fits, and the floor of latency; needs no GPU",
-    "fit": "the fastest strategies that are predicted to fit a card, as ready commands: `fit --vram 8`",
+    "fit": "the fastest strategies that are predicted to fit a card, and a time: `fit --vram 8 --seconds 30`",
     "pick": 'the best few of many seeds by a metric, most of them judged at few steps: `pick "seed=range(64)" --by …`',
     "score": "the frame metrics of any video or folder of frames; VBench's results brought to a sweep's rows",
     "report": "write the page and the Markdown report of sweeps, also while they run",
