@@ -137,6 +137,7 @@ def search(wish: Wish) -> list[Candidate]:
     candidates: list[Candidate] = []
     with simulators(processes_here()) as pool:
         for exact in (True, False):
+            before = len(candidates)
             for offload in OFFLOADS:
                 fronts = _candidates(wish, _space(wish, offload, exact), pool)
                 candidates += _with_fewer_steps(fronts)
@@ -147,7 +148,7 @@ def search(wish: Wish) -> list[Candidate]:
                     best = fitting(candidates, wish.vram_gib)
                 if best and (best[0].keeps != LATENTS or not _frames_possible(candidates, wish.vram_gib)):
                     return candidates
-                if not best and any(c.in_memory for c in candidates):
+                if not best and any(c.in_memory for c in candidates[before:]):
                     break  # too slow already, and what is offloaded more is slower
             if fitting(candidates, wish.vram_gib):
                 return candidates

@@ -27,7 +27,7 @@ def imagined(job):
     half = 1 if m.guidance else 2
     chunked = job.frames_per_decode < job.num_frames
     held = {"denoise": 4.0, "vae_decode": 2.0 if chunked or m.decode == "streamed" else 10.0}
-    slow = m.decode == "streamed" and m.decode_budget_gib == 0
+    slow = m.decode == "streamed"
     work = {
         "denoise": Kernel("float16", A_SECOND * pace // half, 1, unet_calls_of(job)),
         "vae_decode": Kernel("float16", A_SECOND // 2, 1, 4 if slow else 2),
