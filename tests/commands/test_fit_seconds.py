@@ -104,13 +104,16 @@ def test_the_nearest_on_each_side_is_told_where_nothing_fits_both(capsys):
     assert document["nearest_in_time"]["needed_vram_gib"] == pytest.approx(8.9)
 
 
-def test_one_side_that_nothing_reaches_is_told_as_such(capsys):
-    for vram, seconds, told in (
+@pytest.mark.parametrize(
+    ("vram", "seconds", "told"),
+    [
         (80, 0.5, "No combination takes 0.5 s; the fastest takes 3.0 s or more"),
-        (2, 99, "No combination fits 2 GiB; the nearest needs"),
-    ):
-        fit.main(["--vram", str(vram), "--seconds", str(seconds), "--gpu", "rtx4090"])
-        assert told in capsys.readouterr().out
+        pytest.param(2, 99, "No combination fits 2 GiB; the nearest needs", marks=pytest.mark.slow),
+    ],
+)
+def test_one_side_that_nothing_reaches_is_told_as_such(capsys, vram, seconds, told):
+    fit.main(["--vram", str(vram), "--seconds", str(seconds), "--gpu", "rtx4090"])
+    assert told in capsys.readouterr().out
 
 
 @pytest.fixture
