@@ -139,19 +139,27 @@ def search(wish: Wish) -> list[Candidate]:
         for exact in (True, False):
             before = len(candidates)
             for offload in OFFLOADS:
-                fronts = _candidates(wish, _space(wish, offload, exact), pool)
-                candidates += _with_fewer_steps(fronts)
+                candidates += _under(wish, offload, exact, candidates, pool)
                 best = fitting(candidates, wish.vram_gib)
-                if not best or (best[0].keeps in (LATENTS, LIKENESS) and not best[0].decodes_together):
-                    possible = [c for c in fronts if _fits_until_decode(c, wish.vram_gib)]
-                    candidates += _with_fewer_steps(_streamed(wish, possible, pool))
-                    best = fitting(candidates, wish.vram_gib)
                 if best and (best[0].keeps != LATENTS or not _frames_possible(candidates, wish.vram_gib)):
                     return candidates
                 if not best and any(c.in_memory for c in candidates[before:]):
                     break  # too slow already, and what is offloaded more is slower
             if fitting(candidates, wish.vram_gib):
                 return candidates
+    return candidates
+
+
+def _under(
+    wish: Wish, offload: str, exact: bool, before: Sequence[Candidate], pool: Executor | None
+) -> list[Candidate]:
+    """The candidates of one offload, with a streamed decode too where nothing fits yet, or only with seams."""
+    fronts = _candidates(wish, _space(wish, offload, exact), pool)
+    candidates = _with_fewer_steps(fronts)
+    best = fitting([*before, *candidates], wish.vram_gib)
+    if not best or (best[0].keeps in (LATENTS, LIKENESS) and not best[0].decodes_together):
+        possible = [c for c in fronts if _fits_until_decode(c, wish.vram_gib)]
+        candidates += _with_fewer_steps(_streamed(wish, possible, pool))
     return candidates
 
 
