@@ -195,8 +195,8 @@ def score(
     at_most: int = 128,
 ) -> "Measurements":
     """The frame metrics of a clip: `frames` (F, H, W, 3) uint8 RGB, or a video, or a folder of pictures. `image` is the
-    picture it was made from, `metrics` is `fast` or `full` (with LPIPS), `decode_chunk_size` (frames) looks for seams;
-    of a video the first `at_most` frames are read.
+    picture it was made from, `metrics` is `fast`, `full` (with LPIPS) or `perceptual` (with ST-LPIPS),
+    `decode_chunk_size` (frames) looks for seams; of a video the first `at_most` frames are read.
 
     The result has `values` by column, `series` a frame, and `notes`. Raises UserError for what is no clip."""
     from svdsweep.commands.score import scores_of

@@ -18,6 +18,7 @@ from svdsweep.grid.presets import CONF
 from svdsweep.memory.conflicts import KINDS
 from svdsweep.metrics import COLUMNS
 from svdsweep.store.rows import Store
+from svdsweep.store.vbench import COLUMNS as VBENCH
 
 ROOT = Path(__file__).parent.parent
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
@@ -74,7 +75,7 @@ def metrics() -> str:
     lines = ["| column | unit | better | what it is | blind to |", "|---|---|---|---|---|"]
     lines += [
         f"| `{c.name}` | {c.unit} | {c.better or '–'} | {c.help} | {c.blind_to or '–'} |"
-        for c in COLUMNS.values()
+        for c in [*COLUMNS.values(), *VBENCH]
     ]
     return "\n".join(lines)
 

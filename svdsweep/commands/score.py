@@ -1,4 +1,4 @@
-"""`svdsweep score`: the metrics of any video or folder of frames, in a table or as JSON."""
+"""`svdsweep score`: the metrics of any video or folder of frames; and VBench's, brought to the rows of a sweep."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svdsweep.commands.request import Parser
+from svdsweep.commands.vbench import join_vbench
 from svdsweep.errors import DONE, WRONG_INPUT, UserError
 from svdsweep.metrics import COLUMNS, Context, headlines, score
 from svdsweep.store.defects import standing_still, unlit_frames
@@ -26,7 +27,16 @@ EPILOG = """\
 A compressed video has lost some of what is measured: where you have the
 frames, give those. What each metric sees, and what it is blind to, is in
 svdsweep/metrics/README.md.
+
+examples
+  svdsweep score video.mp4 --image picture.png
+  svdsweep export runs/x --to vbench --into judged    (and run what it prints)
+  svdsweep score runs/x --vbench evaluation_i2v_results/*_eval_results.json
 """
+PRESETS = {"fast": "", "full": "LPIPS", "perceptual": "ST-LPIPS"}
+"""What each preset of metrics adds to `fast` for a clip alone."""
+OF_SWEEPS = ("clip", "baseline", "cvvdp")
+"""Families that need a sweep's pipeline or baseline."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,12 @@ class Judged:
 def main(argv: Sequence[str]) -> int:
     """Do what the arguments say; returns the exit code: 0, or 2 when an input was of no use (the others are shown)."""
     asked = parser().asked(argv)
+    if asked.vbench:
+        return join_vbench(asked.inputs, asked.vbench, asked.json)
+    if not asked.inputs:
+        raise UserError(
+            "score wants a video, a folder of frames or of videos; `svdsweep score --help` tells more."
+        )
     judged, problems = judge_all(asked)
     for problem in problems:
         print(visible(f"svdsweep score: {problem}"), file=sys.stderr)
@@ -62,15 +78,20 @@ def main(argv: Sequence[str]) -> int:
 def parser() -> Parser:
     """The arguments of `svdsweep score`."""
     p = Parser("score", ABOUT, EPILOG)
+    about = ", ".join(f"{name}: {more} too" for name, more in PRESETS.items() if more)
     add = p.add_argument
-    add("inputs", nargs="+", type=Path, metavar="CLIP", help="a video, a folder of frames, or of videos")
+    add("inputs", nargs="*", type=Path, metavar="CLIP", help="a video, a folder of frames, or of videos")
     add("--image", type=Path, metavar="FILE", help="the picture it was made from; cropped and resized to it")
-    add("--metrics", default="fast", choices=["fast", "full"], help="full: LPIPS too (default: fast)")
+    add("--metrics", default="fast", choices=[*PRESETS], help=f"{about} (default: fast)")
     add("--weights-dir", type=Path, metavar="DIR", help="folder with the weight file of LPIPS")
     add("--decode-chunk-size", type=int, metavar="N", help="look for seams between chunks of N frames")
     add("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1, xpu, mps")
     add("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
     add("--frames", type=int, default=128, metavar="N", help="read at most so many frames (default: 128)")
+    about_vbench = (
+        "bring what VBench-I2V found of an exported sweep to the rows of that sweep (CLIP: runs/NAME)"
+    )
+    add("--vbench", nargs="+", type=Path, action="extend", metavar="RESULTS", help=about_vbench)
     p.add_json("one JSON document on standard output, with values per frame")
     return p
 
@@ -150,7 +171,7 @@ def families_of(preset: str) -> list[str]:
     from svdsweep.grid.presets import CONF
 
     families: list[str] = list(OmegaConf.load(CONF / "metrics" / f"{preset}.yaml").families)
-    return [name for name in families if name not in ("clip", "baseline")]
+    return [name for name in families if name not in OF_SWEEPS]
 
 
 def one_table(judged: Judged) -> str:

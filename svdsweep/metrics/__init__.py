@@ -7,6 +7,7 @@ with a dot is the import path of a module of your own.
 """
 
 import importlib
+import importlib.util
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from svdsweep.errors import UserError, nearest
 from svdsweep.metrics.contract import Context
 from svdsweep.store.columns import MEASURED, Column
 from svdsweep.store.measurements import Measurements
+from svdsweep.store.vbench import COLUMNS as VBENCH
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,14 +41,21 @@ FAMILIES = tuple(
     sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "contract")
 )
 """The families that come with svdsweep."""
-NETWORKS = {"clip", "lpips"}
-"""Those of them that run a network."""
+NETWORKS = {"clip", "lpips", "stlpips", "cvvdp"}
+"""Those of them that run a network, or as much."""
+PACKAGES = {"stlpips": "stlpips_pytorch", "cvvdp": "pycvvdp"}
+"""What those of them need that svdsweep itself does not: its extra `perceptual`."""
 
 
 def family(name: str) -> ModuleType:
-    """The module of a family. Raises UserError when there is none of that name."""
+    """The module of a family. Raises UserError when there is none of that name, or its package is missing."""
+    if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
+        raise UserError(
+            f"metrics.families: {name} needs {PACKAGES[name]}, which is not here: "
+            'pip install "svdsweep[perceptual]".'
+        )
     if name in FAMILIES:
-        return importlib.import_module(f"{__name__}.{name}")
+        return _own(name)
     try:
         module = importlib.import_module(name) if "." in name else None
     except ImportError as e:
@@ -60,10 +69,18 @@ def family(name: str) -> ModuleType:
     return module
 
 
-COLUMNS: dict[str, Column] = {column.name: column for name in FAMILIES for column in family(name).COLUMNS}
+def _own(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+COLUMNS: dict[str, Column] = {column.name: column for name in FAMILIES for column in _own(name).COLUMNS}
 """Every metric by its column's name."""
-CATALOGUE: dict[str, Column] = {column.name: column for column in MEASURED} | COLUMNS
-"""Every column of numbers that tables, plots and the page know: what a job measures, and the metrics."""
+CATALOGUE: dict[str, Column] = {
+    **{column.name: column for column in MEASURED},
+    **COLUMNS,
+    **{column.name: column for column in VBENCH},
+}
+"""Every column of numbers that tables, plots and the page know: what a job measures, the metrics, and VBench's."""
 
 
 def catalogue(families: Iterable[str]) -> dict[str, Column]:

@@ -23,6 +23,8 @@ class Context:
     """The conditioning image as the pipeline saw it: (H, W, 3) uint8, of the frames' size."""
     decode_chunk_size: int | None = None
     """Frames a decode."""
+    fps: float | None = None
+    """Frames a second at which it is shown."""
     device: str = "cpu"
     """Torch device to compute on."""
     weights_dir: Path | None = None

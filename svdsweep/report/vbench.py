@@ -19,15 +19,12 @@ from svdsweep.store.columns import asked_for, varying
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.places import file_of
 from svdsweep.store.rows import Row, Store
+from svdsweep.store.vbench import DIMENSIONS, KEYS, OURS
 from svdsweep.terminal import warn
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-DIMENSIONS = (
-    *("i2v_subject", "i2v_background", "subject_consistency", "background_consistency", "motion_smoothness"),
-    *("temporal_flickering", "dynamic_degree", "aesthetic_quality", "imaging_quality"),
-)
 SAMPLES = 5
 """VBench looks for so many videos of a prompt."""
 ADVICE = """\
@@ -38,6 +35,10 @@ environment:
 
 Read with care: dynamic_degree depends on the frame rate in the file, so compare equal fps only; temporal_flickering
 means nothing on clips that move unless static_filter.py ran first; published means are over hundreds of images.
+
+Each command ends with a file evaluation_i2v_results/results_<time>_eval_results.json. This brings them to the rows:
+
+{join}
 """
 
 
@@ -60,9 +61,18 @@ def export(sweep_folder: Path, target: Path) -> list[str]:
             )
     commands = [_export_cell(sweep_folder, target / cell, members, names) for cell, members in cells.items()]
     (target / "README.txt").write_text(
-        ADVICE.format(commands="\n".join(commands)), encoding="utf-8", errors="surrogateescape", newline="\n"
+        ADVICE.format(commands="\n".join(commands), join=_join(sweep_folder)),
+        encoding="utf-8",
+        errors="surrogateescape",
+        newline="\n",
     )
     return commands
+
+
+def _join(sweep_folder: Path) -> str:
+    """The command that brings VBench's results to the rows."""
+    sweep = shlex.quote(str(sweep_folder.resolve()))
+    return f"svdsweep score {sweep} --vbench evaluation_i2v_results/*_eval_results.json"
 
 
 def _with_video(folder: Path) -> list[Row]:
@@ -96,12 +106,13 @@ def _export_cell(sweep_folder: Path, folder: Path, rows: list[Row], names: dict[
         job, name = same[0].job, names[identity]
         picture = folder / "images" / f"{name}.png"
         _picture(job).save(picture)
-        for number, row in enumerate(same):
-            video = sweep_folder / "videos" / f"{row.key}.mp4"
-            shutil.copyfile(video, folder / "videos" / f"{name}-{number}.mp4")
+        keys = {f"{name}-{number}.mp4": row.key for number, row in enumerate(same)}
+        for video, key in keys.items():
+            shutil.copyfile(sweep_folder / "videos" / f"{key}.mp4", folder / "videos" / video)
         place = str(picture.resolve())
-        entries.append({"prompt_en": name, "dimension": [*DIMENSIONS], "custom_image_path": place})
-    info = folder / "full_info.json"
+        entry = {"prompt_en": name, "dimension": [*DIMENSIONS], "custom_image_path": place, KEYS: keys}
+        entries.append(entry)
+    info = folder / OURS
     info.write_text(
         json.dumps(entries, indent=1, ensure_ascii=False),
         encoding="utf-8",

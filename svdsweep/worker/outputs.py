@@ -80,6 +80,7 @@ def _metrics(made: Made, folder: Path, frames: Frames, nonfinite: int) -> Measur
     context = Context(
         image=np.asarray(made.picture, dtype=np.uint8),
         decode_chunk_size=made.chunk,
+        fps=job.fps,
         weights_dir=Path(job.metrics.weights_dir) if job.metrics.weights_dir else None,
         device=on,
         image_encoder=pipe and pipe.image_encoder,

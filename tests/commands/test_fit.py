@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from foreseen import made_up
 
-from svdsweep.commands import fit
+from svdsweep.commands import fit, fit_measured
 from svdsweep.config import Job, Memory
 from svdsweep.errors import UserError
 from svdsweep.grid.expand import expand, expand_without_weights
@@ -290,8 +290,8 @@ def test_measured_tells_each_job_and_fails_if_any_did(
         return code
 
     monkeypatch.setattr("svdsweep.commands.run.run", run)
-    monkeypatch.setattr(fit, "discover", lambda _: ["GPU-1"])
-    assert fit.measured(7.5, three, None) == 1
+    code, _ = fit.measured(dataclasses.replace(three[0].wish, vram_gib=7.5), three)
+    assert code == 1
     assert [
         line.partition(":  ")[0].partition(": svdsweep")[0] for line in capsys.readouterr().out.splitlines()
     ] == [
@@ -310,6 +310,6 @@ def test_a_setting_of_the_model_leaves_the_usual_one_unless_it_names_another(set
 
 
 def test_measuring_wants_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("svdsweep.probes.devices.discover", lambda _: ["cpu"])
+    monkeypatch.setattr(fit_measured, "discover", lambda _: ["cpu"])
     with pytest.raises(UserError, match="GPU"):
         fit.main(["--vram", "8", "--measure"])

@@ -11,7 +11,7 @@ from svdsweep.commands.request import is_for_hydra
 
 HYDRAS = ("run", "plan")
 """The verbs whose `--help` is Hydra's page."""
-HELPERS = {"help", "outcome", "request"}
+HELPERS = {"fit_measured", "fit_told", "help", "outcome", "request", "vbench"}
 """What verbs share."""
 
 

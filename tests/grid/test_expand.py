@@ -348,7 +348,7 @@ EXPERIMENTS = "Allowed is decode_chunk, docs_claims, equal_calls, memory_showdow
         ),
         (["name=[1]"], "name=[1] is not possible: allowed is text. Name of the sweep"),
         (["runner=nonexistent"], "runner=nonexistent: no such runner. Allowed is local, ray, slurm."),
-        (["metrics=fst"], "metrics=fst: no such metrics. Allowed is fast, full, none. Did you mean fast?"),
+        (["metrics=fst"], "metrics=fst: no such metrics. Allowed is fast, full, none, perceptual. Did"),
         (
             ["image=rockt"],
             "image=rockt: no such image. Allowed is astronaut, chelsea, coffee, rocket, sprite_pair, sprite_right, "

@@ -125,9 +125,9 @@ def test_a_family_that_is_none_is_refused_with_the_names_of_those_there_are():
     with pytest.raises(UserError) as nearest:
         metrics.family("temporel")
     assert str(nearest.value) == (
-        "metrics.families: there is no family temporel. There are baseline, clip, defects, fidelity, lpips, motion, "
-        "seams, temporal, and modules of your own by import path, with a function `score(footage, context)`. Did you "
-        "mean temporal?"
+        "metrics.families: there is no family temporel. There are baseline, clip, cvvdp, defects, fidelity, "
+        "lpips, motion, seams, stlpips, temporal, and modules of your own by import path, with a function "
+        "`score(footage, context)`. Did you mean temporal?"
     )
     with pytest.raises(
         UserError, match=r"^metrics.families: my.own cannot be imported \(No module named 'my'\)"

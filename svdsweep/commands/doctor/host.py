@@ -20,6 +20,8 @@ PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "hydra-core")
 EXTRAS = {
     "torchao": "int8 and fp8 weights: pip install 'svdsweep[quantization]'",
     "DeepCache": "deepcache_interval: pip install 'svdsweep[deepcache]'",
+    "stlpips_pytorch": "metrics=perceptual: pip install 'svdsweep[perceptual]'",
+    "pycvvdp": "metrics=perceptual: pip install 'svdsweep[perceptual]'",
     "xformers": "attention=xformers: pip install xformers, in the version for your torch",
     "sageattention": "attention=sage: pip install sageattention, on a GPU",
 }
