@@ -15,7 +15,7 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 
 from svdsweep.memory import transformer_parts
 from svdsweep.predict.cost import Cost
-from svdsweep.predict.tracker import Tracker
+from svdsweep.predict.tracker import Rise, Tracker
 
 Call = Callable[..., Any]
 TWICE = 2
@@ -29,7 +29,7 @@ class Repeated:
     def __init__(self, call: Call, tracker: Tracker, times: int = TWICE) -> None:
         self.call, self.tracker, self.times = call, tracker, times
         self.calls: Counter[Hashable] = Counter()
-        self.last: dict[Hashable, tuple[Cost, int, Call]] = {}
+        self.last: dict[Hashable, tuple[Cost, Rise, Call]] = {}
 
     def __call__(self, first: torch.Tensor | slice, *args: Any, **kwargs: Any) -> Any:
         """What `call` gives, or tensors of its sizes."""

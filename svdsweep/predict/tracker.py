@@ -15,9 +15,10 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from svdsweep.predict.cost import DEVICE, Cost, cost_of, name_of, tensors_in
+from svdsweep.predict.curve import Curve, Parts
 from svdsweep.predict.fake_gpu import is_channels_last, parts, storage_key
 from svdsweep.predict.op_cache import Call, Key, Result
-from svdsweep.predict.prediction import MIB, Alive
+from svdsweep.predict.prediction import ACTIVATIONS, ATTENTION, KINDS, MIB, TRANSFERS, WEIGHTS, Alive
 
 BLOCK = 512
 """The caching allocator gives memory in multiples of this many bytes."""
@@ -45,7 +46,16 @@ class Block:
     dtype: torch.dtype
     watch: Any = None
     """Tells the tracker when the storage dies."""
-    weight: bool = False
+    kind: int = ACTIVATIONS
+    """Its place in `KINDS`."""
+
+
+@dataclass(frozen=True)
+class Rise:
+    """What a call held at its peak above what lived before, by `KINDS`, and the modules that it ran."""
+
+    parts: Parts
+    ticks: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ class Peak:
     operation: str
     module: str
     largest: list[Alive]
+    points: list[list[int]]
+    """As `prediction.Stretch` has them."""
 
 
 class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -72,16 +84,22 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.workspaces = workspaces
         self.live: dict[int, Block] = {}
         self.nbytes = 0
+        self.parts = [0] * len(KINDS)
+        """The live bytes by kind; `nbytes` is their sum."""
         self.names: dict[int, str] = {}
         self.path = [""]
         """The modules that are running, from the pipeline itself, which has no name, to the innermost."""
+        self.kinds = [ACTIVATIONS]
+        """The kind of what each of them makes."""
         self.cost = Cost()
         self.timestep = 0.0
         """The step that is simulated; the one number that is asked of a fake tensor."""
-        self._highest = 0
+        self._highest, self._highest_parts = 0, (0,) * len(KINDS)
+        self._ticks = 0
+        self._curve = Curve(self.parts)
         self._peak_bytes = 0
         self._peak_at = ("", "")
-        self._peak = Peak(0, 0, "", "", [])
+        self._peak = Peak(0, 0, "", "", [], [])
         self._stale = False
         self._hooks: list[Any] = []
 
@@ -112,36 +130,52 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def mark(self) -> tuple[Peak, Cost]:
         """Peak and cost since the last mark; begins a new stretch."""
         self._look()
-        stretch = self._peak, self.cost
-        self.cost = Cost()
+        stretch = dataclasses.replace(self._peak, points=self._curve.points()), self.cost
+        self.cost, self._curve = Cost(), Curve(self.parts)
         self._reach("", "")
         return stretch
 
-    def measured(self, call: Callable[[], T]) -> tuple[T, Cost, int]:
-        """What `call` gives, its cost, and the bytes that its peak was above what lived before. Calls may be nested."""
-        outer, held, outside = self.cost, self.nbytes, self._highest
-        self.cost, self._highest = Cost(), held
+    def measured(self, call: Callable[[], T]) -> tuple[T, Cost, Rise]:
+        """What `call` gives, its cost, and what it held above what lived before. Calls may be nested."""
+        outer, before, ticks = self.cost, tuple(self.parts), self._ticks
+        outside = self._highest, self._highest_parts
+        self.cost, self._highest, self._highest_parts = Cost(), self.nbytes, before
         out = call()
-        cost, rise = self.cost, self._highest - held
+        cost, highest = self.cost, (self._highest, self._highest_parts)
+        rise = Rise(tuple(a - b for a, b in zip(highest[1], before, strict=True)), self._ticks - ticks)
         outer.add(cost)
-        self.cost, self._highest = outer, max(self._highest, outside)
+        self.cost, (self._highest, self._highest_parts) = outer, max(highest, outside)
         return out, cost, rise
 
-    def repeat(self, cost: Cost, rise: int) -> None:
-        """Count a cost once more, with its peak `rise` bytes above what lives now."""
-        peak = self.nbytes + rise
-        self._highest = max(self._highest, peak)
+    def repeat(self, cost: Cost, rise: Rise) -> None:
+        """Count a cost once more, with its peak as much above what lives now."""
+        parts = tuple(a + b for a, b in zip(self.parts, rise.parts, strict=True))
+        peak = sum(parts)
+        self._highest, self._highest_parts = max((self._highest, self._highest_parts), (peak, parts))
         if peak > self._peak_bytes:
             self._look()
             self._peak_bytes = peak
-            self._peak = dataclasses.replace(self._peak, nbytes=peak)
+            self._peak = dataclasses.replace(self._peak, nbytes=peak, weights=parts[WEIGHTS])
+        self._curve.see(peak, parts)
+        for _ in range(rise.ticks):
+            self._tick()
+            self._curve.see(peak, parts)
         self.cost.add(cost)
 
     def is_weight(self, tensor: torch.Tensor) -> None:
-        """Note that a tensor's storage (every one of a quantized tensor's) is now a parameter's."""
+        """Note that a tensor's storage (every one of a quantized tensor's) is now a parameter's or buffer's."""
         for part in parts(tensor):
             if block := self.live.get(storage_key(part)):
-                block.weight = True
+                self._turn(block, WEIGHTS)
+
+    def _turn(self, block: Block, kind: int) -> None:
+        """A live block is of another kind from now on."""
+        self.parts[block.kind] -= block.nbytes
+        self.parts[kind] += block.nbytes
+        block.kind = kind
+        self._curve.see(self.nbytes, self.parts)
+        if self.nbytes == self._highest:
+            self._highest_parts = tuple(self.parts)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -156,9 +190,11 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             args = (self._laid_out(args[0], layout, name_of(func)), *args[1:])
         out, cost = self._done(func, args, kwargs or {}, name_of(func))
         self.cost.add(cost)
+        if cost.h2d_bytes and (block := self.live.get(storage_key(out))) and block.kind != WEIGHTS:
+            self._turn(block, TRANSFERS)
         if self.workspaces and func is CONVOLUTION and out.device.type == DEVICE and not layout:
             nbytes = workspace_bytes(args[0], args[1], out)  # alive while the convolution computes
-            block = Block(nbytes, "cuDNN's copies", self.path[-1], out.shape, out.dtype)
+            block = Block(nbytes, "cuDNN's copies", self.path[-1], out.shape, out.dtype, kind=self.kinds[-1])
             self._hold(WORKSPACE, block, "convolution")
             self._drop(WORKSPACE, None)
         return out
@@ -202,20 +238,27 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return False
         nbytes = -(-storage.nbytes() // BLOCK) * BLOCK
         watch = weakref.ref(storage, functools.partial(self._drop, key))
-        self._hold(key, Block(nbytes, operation, self.path[-1], tensor.shape, tensor.dtype, watch), operation)
+        made = Block(nbytes, operation, self.path[-1], tensor.shape, tensor.dtype, watch, self.kinds[-1])
+        self._hold(key, made, operation)
         return True
 
     def _hold(self, key: int, block: Block, operation: str) -> None:
         self.live[key] = block
         self.nbytes += block.nbytes
-        self._highest = max(self._highest, self.nbytes)
+        self.parts[block.kind] += block.nbytes
+        if self.nbytes > self._highest:
+            self._highest, self._highest_parts = self.nbytes, tuple(self.parts)
+        if self.nbytes > self._curve.highest:
+            self._curve.see(self.nbytes, self.parts)
         if self.nbytes > self._peak_bytes:
             self._reach(operation, block.module)
 
     def _drop(self, key: int, _dead: Any) -> None:
         if self._stale:
             self._look()
-        self.nbytes -= self.live.pop(key).nbytes
+        block = self.live.pop(key)
+        self.nbytes -= block.nbytes
+        self.parts[block.kind] -= block.nbytes
 
     def _reach(self, operation: str, module: str) -> None:
         self._peak_bytes, self._peak_at, self._stale = self.nbytes, (operation, module), True
@@ -225,19 +268,26 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._stale:
             return
         self._stale = False
-        weights = sum(b.nbytes for b in self.live.values() if b.weight)
-        activations = (b for b in self.live.values() if not b.weight)
+        activations = (b for b in self.live.values() if b.kind != WEIGHTS)
         largest = [
             Alive(b.nbytes / MIB, tuple(b.shape), str(b.dtype).removeprefix("torch."), b.operation, b.module)
             for b in heapq.nlargest(LARGEST_SHOWN, activations, key=lambda b: b.nbytes)
         ]
-        self._peak = Peak(self._peak_bytes, weights, *self._peak_at, largest)
+        self._peak = Peak(self._peak_bytes, self.parts[WEIGHTS], *self._peak_at, largest, [])
 
     def _enter_module(self, module: torch.nn.Module, _args: Any) -> None:
-        self.path.append(self.names.get(id(module), type(module).__name__))
+        name = type(module).__name__
+        self.path.append(self.names.get(id(module), name))
+        self.kinds.append(ATTENTION if name.endswith("Attention") else self.kinds[-1])
 
     def _leave_module(self, _module: torch.nn.Module, _args: Any, _out: Any) -> None:
         self.path.pop()
+        self.kinds.pop()
+        self._tick()
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        self._curve.tick(self.parts)
 
 
 def _layout(func: Any, args: tuple[Any, ...]) -> torch.memory_format | None:
