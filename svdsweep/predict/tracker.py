@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import heapq
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from svdsweep.predict.cost import DEVICE, Cost, cost_of, name_of, tensors_in
-from svdsweep.predict.curve import Curve, Parts
+from svdsweep.predict.curve import Curve
 from svdsweep.predict.fake_gpu import is_channels_last, parts, storage_key
 from svdsweep.predict.op_cache import Call, Key, Result
 from svdsweep.predict.prediction import ACTIVATIONS, ATTENTION, KINDS, MIB, TRANSFERS, WEIGHTS, Alive
@@ -48,14 +48,6 @@ class Block:
     """Tells the tracker when the storage dies."""
     kind: int = ACTIVATIONS
     """Its place in `KINDS`."""
-
-
-@dataclass(frozen=True)
-class Rise:
-    """What a call held at its peak above what lived before, by `KINDS`, and the modules that it ran."""
-
-    parts: Parts
-    ticks: int
 
 
 @dataclass(frozen=True)
@@ -94,9 +86,8 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.cost = Cost()
         self.timestep = 0.0
         """The step that is simulated; the one number that is asked of a fake tensor."""
-        self._highest, self._highest_parts = 0, (0,) * len(KINDS)
-        self._ticks = 0
-        self._curve = Curve(self.parts)
+        self._curves = [Curve(self.parts)]
+        """Of the stretch under way, and of the calls in it that are measured."""
         self._peak_bytes = 0
         self._peak_at = ("", "")
         self._peak = Peak(0, 0, "", "", [], [])
@@ -130,37 +121,33 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def mark(self) -> tuple[Peak, Cost]:
         """Peak and cost since the last mark; begins a new stretch."""
         self._look()
-        stretch = dataclasses.replace(self._peak, points=self._curve.points()), self.cost
-        self.cost, self._curve = Cost(), Curve(self.parts)
+        stretch = dataclasses.replace(self._peak, points=self._curves[0].points()), self.cost
+        self.cost, self._curves = Cost(), [Curve(self.parts)]
         self._reach("", "")
         return stretch
 
-    def measured(self, call: Callable[[], T]) -> tuple[T, Cost, Rise]:
-        """What `call` gives, its cost, and what it held above what lived before. Calls may be nested."""
-        outer, before, ticks = self.cost, tuple(self.parts), self._ticks
-        outside = self._highest, self._highest_parts
-        self.cost, self._highest, self._highest_parts = Cost(), self.nbytes, before
+    def measured(self, call: Callable[[], T]) -> tuple[T, Cost, Curve]:
+        """What `call` gives, its cost, and what lived meanwhile. Calls may be nested."""
+        outer, self.cost = self.cost, Cost()
+        self._curves.append(Curve(self.parts))
         out = call()
-        cost, highest = self.cost, (self._highest, self._highest_parts)
-        rise = Rise(tuple(a - b for a, b in zip(highest[1], before, strict=True)), self._ticks - ticks)
+        cost, self.cost = self.cost, outer
         outer.add(cost)
-        self.cost, (self._highest, self._highest_parts) = outer, max(highest, outside)
-        return out, cost, rise
+        return out, cost, self._curves.pop()
 
-    def repeat(self, cost: Cost, rise: Rise) -> None:
-        """Count a cost once more, with its peak as much above what lives now."""
-        parts = tuple(a + b for a, b in zip(self.parts, rise.parts, strict=True))
-        peak = sum(parts)
-        self._highest, self._highest_parts = max((self._highest, self._highest_parts), (peak, parts))
-        if peak > self._peak_bytes:
-            self._look()
-            self._peak_bytes = peak
-            self._peak = dataclasses.replace(self._peak, nbytes=peak, weights=parts[WEIGHTS])
-        self._curve.see(peak, parts)
-        for _ in range(rise.ticks):
-            self._tick()
-            self._curve.see(peak, parts)
+    def repeat(self, cost: Cost, curve: Curve) -> None:
+        """Count a cost once more, and its memory beside what lives now."""
         self.cost.add(cost)
+        for share, ticks in curve.replay(self.parts):
+            nbytes = sum(share)
+            if nbytes > self._peak_bytes:
+                self._look()
+                self._peak_bytes = nbytes
+                self._peak = dataclasses.replace(self._peak, nbytes=nbytes, weights=share[WEIGHTS])
+            self._see(nbytes, share)
+            for _ in range(ticks):
+                self._tick()
+                self._see(nbytes, share)
 
     def is_weight(self, tensor: torch.Tensor) -> None:
         """Note that a tensor's storage (every one of a quantized tensor's) is now a parameter's or buffer's."""
@@ -173,9 +160,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.parts[block.kind] -= block.nbytes
         self.parts[kind] += block.nbytes
         block.kind = kind
-        self._curve.see(self.nbytes, self.parts)
-        if self.nbytes == self._highest:
-            self._highest_parts = tuple(self.parts)
+        self._see(self.nbytes, self.parts)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -246,10 +231,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.live[key] = block
         self.nbytes += block.nbytes
         self.parts[block.kind] += block.nbytes
-        if self.nbytes > self._highest:
-            self._highest, self._highest_parts = self.nbytes, tuple(self.parts)
-        if self.nbytes > self._curve.highest:
-            self._curve.see(self.nbytes, self.parts)
+        self._see(self.nbytes, self.parts)
         if self.nbytes > self._peak_bytes:
             self._reach(operation, block.module)
 
@@ -285,9 +267,14 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.kinds.pop()
         self._tick()
 
+    def _see(self, nbytes: int, parts: Sequence[int]) -> None:
+        for curve in self._curves:
+            if nbytes >= curve.highest:
+                curve.see(nbytes, parts)
+
     def _tick(self) -> None:
-        self._ticks += 1
-        self._curve.tick(self.parts)
+        for curve in self._curves:
+            curve.tick(self.parts)
 
 
 def _layout(func: Any, args: tuple[Any, ...]) -> torch.memory_format | None:
