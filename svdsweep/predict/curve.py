@@ -48,7 +48,9 @@ class Curve:
 
     def _moved(self, share: Parts, parts: Sequence[int]) -> Parts:
         moved = [a + b - c for a, b, c in zip(parts, share, self.first, strict=True)]
-        while (least := min(moved)) < 0:  # what was there at first and went is not there now: the largest stands for it
+        while (
+            least := min(moved)
+        ) < 0:  # what was there at first and went is not there now: the largest stands for it
             moved[moved.index(least)] = 0
             moved[moved.index(max(moved))] += least
         return tuple(moved)

@@ -58,6 +58,12 @@ class Stretch:
         """Bytes."""
         return max(map(sum, self.points))
 
+    @property
+    def by_kind_mib(self) -> dict[str, list[float]]:
+        """The points of each kind."""
+        of_kinds = zip(*self.points, strict=True)
+        return {kind: [n / MIB for n in points] for kind, points in zip(KINDS, of_kinds, strict=True)}
+
 
 @dataclass(frozen=True)
 class Stage:

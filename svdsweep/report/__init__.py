@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> Path:
     """Write `report.html`, `report.md`, `plots/*.png` and `strategies.csv` and `.tex` into a sweep's folder; returns
     the page's path. Where measured VRAM meets predictions, also `predictions.csv` and `calibration.json`: predictions
-    of the cache, and with `predict` all that can be made (torch is imported). `sweep` is what the folder holds, if the
+    of the cache, and with `predict` those of measured settings and of each strategy (torch is imported). `sweep` is what the folder holds, if the
     caller has read it.
 
     Raises UserError when there is no such folder or it cannot be written to."""
@@ -23,7 +23,7 @@ def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> 
     from svdsweep.analysis.sweep import open_sweep
     from svdsweep.predict import calibration
     from svdsweep.predict.batch import outcomes, processes_here
-    from svdsweep.report import markdown, svg
+    from svdsweep.report import markdown, over_time, svg
     from svdsweep.report.page import gather
     from svdsweep.report.render import html
     from svdsweep.store.files import renamed_when_done
@@ -32,12 +32,17 @@ def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> 
     refuse_links(folder)
     sweep = sweep or open_sweep(folder)
     if predict:
-        outcomes(comparison(sweep).unpredicted, processes=processes_here())
+        jobs = [*comparison(sweep).unpredicted, *over_time.representatives(sweep)]
+        outcomes({job.key: job for job in jobs}.values(), processes=processes_here())
     page = gather(sweep)
     try:
         if page.prediction:
             calibration.write(folder, page.prediction.compared.calibrations)
-        for plot in [*page.plots, page.prediction and page.prediction.plot]:
+        for plot in [
+            *page.plots,
+            page.prediction and page.prediction.plot,
+            page.over_time and page.over_time.plot,
+        ]:
             if plot:
                 svg.png(plot, folder / "plots" / f"{plot.name}.png")
         table = strategy_table(page.strategies)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from svdsweep.predict.allowance import CARDS_GB
 from svdsweep.predict.prediction import GIB, KINDS, Prediction, Stretch
@@ -17,7 +19,7 @@ COLUMNS, WIDTH_IN, HEIGHT_IN = 2, 8.0, 2.3
 WIDTHS = dict(zip(STAGES, (1.0, 1.0, 4.0, 3.0), strict=True))
 """Of the stages in a panel: legible, and the same for all strategies; not to scale of time."""
 COLOUR = dict(zip(KINDS, (COLOURS[0], COLOURS[4], COLOURS[3], COLOURS[2], COLOURS[1]), strict=True))
-LENS_BELOW = 0.4
+LENS_BELOW = 0.3
 """A panel whose peak is below this share of the scale is shown magnified in the room above it."""
 CARDS_DRAWN = (8, 12, 24, 48, 80)
 Levels = list[float | None]
@@ -33,12 +35,17 @@ class Panel:
     prediction: Prediction
     measured: Measured = field(default_factory=dict)
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the prediction was recorded over time."""
+        return all(stage.over_time for stage in self.prediction.stages.values())
+
 
 @matplotlib.rc_context(STYLE)
 def over_time(panels: Sequence[Panel], card: tuple[str, float] | None = None) -> Plot | None:
     """A panel a strategy, all on one scale (GiB); `card` is the name and size of one to draw as a line, in place of
     those that are sold. Panels whose prediction was not recorded over time are left out; None where all are."""
-    told = [panel for panel in panels if all(s.over_time for s in panel.prediction.stages.values())]
+    told = [panel for panel in panels if panel.is_told]
     drawn = told[:PANELS_AT_MOST]
     if not drawn:
         return None
@@ -48,12 +55,14 @@ def over_time(panels: Sequence[Panel], card: tuple[str, float] | None = None) ->
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     top = max(panel.prediction.peak_gib for panel in drawn) * 1.12
     limits = [card] if card else [(f"{gb} GB", float(gb)) for gb in CARDS_DRAWN if gb in CARDS_GB]
-    tips = {}
+    tips: dict[str, str] = {}
     for i, (panel, axes) in enumerate(zip(drawn, grid.flat, strict=False)):
-        _panel(axes, panel, top, limits)
+        small = panel.prediction.peak_gib < LENS_BELOW * top
+        room = LENS_BELOW * top if small else top
+        _panel(axes, panel, top, [(name, gib) for name, gib in limits if gib < room])
         tips |= _mark_peak(axes, panel, f"over-time-{i}")
-        if panel.prediction.peak_gib < LENS_BELOW * top:
-            _lens(axes, panel, top)
+        if small:
+            _lens(axes, panel)
     for axes in grid.flat[len(drawn) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
@@ -76,28 +85,43 @@ def caption(panels: Sequence[Panel]) -> str:
 def _panel(axes: Axes, panel: Panel, top: float, limits: Sequence[tuple[str, float]]) -> None:
     begins = _stack(axes, panel)
     for name, gib in limits:
-        if gib < top:
-            axes.axhline(gib, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.55)
-            axes.annotate(
-                literal(name), (1, gib), xycoords=("axes fraction", "data"), xytext=(-2, 1.5),
-                textcoords="offset points", ha="right", fontsize=6, color=INK, alpha=0.8,
-            )  # fmt: skip
+        axes.axhline(gib, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.55)
+        axes.annotate(
+            literal(name), (1, gib), xycoords=("axes fraction", "data"), xytext=(-2, 1.5),
+            textcoords="offset points", ha="right", fontsize=6, color=INK, alpha=0.8,
+        )  # fmt: skip
     axes.set_ylim(0, top)
     axes.set_xlim(0, sum(WIDTHS.values()))
-    axes.grid(visible=False, axis="x")
+    axes.grid(visible=False)
     for x in begins[1:]:
         axes.axvline(x, color=FAINT, lw=0.6, alpha=0.35)
     places = [(begins[i] + begins[i + 1]) / 2 for i in range(len(begins) - 1)]
     axes.set_xticks(places, _names(panel.prediction), fontsize=6)
     axes.tick_params(axis="x", length=0)
-    stage, stretch = highest(panel.prediction)
-    where = f"{stretch.operation} in\n{stretch.module or 'the pipeline'}" if stretch.operation else "its beginning"
-    said = f"{literal(panel.title)}: {panel.prediction.peak_gib:.2f} GiB"
-    axes.set_title(said, loc="left", fontsize=8.5, fontweight="bold", pad=20)
-    axes.annotate(
-        f"{stage}: {where}" if stretch.operation else f"{stage}: {where}\n", (0, 1), xycoords="axes fraction",
-        xytext=(0, 3), textcoords="offset points", fontsize=6.2, color=INK, linespacing=1.15,
+    axes.set_title(
+        f"{literal(panel.title)}: {panel.prediction.peak_gib:.2f} GiB", loc="left", fontsize=8.5, fontweight="bold",
+        pad=27,
     )  # fmt: skip
+    stage, stretch = highest(panel.prediction)
+    where = where_words(stretch).replace(" in ", " in\n", 1)
+    lines = [f"in {stage}: {parts_words(stretch)}", where if "\n" in where else f"{where}\n"]
+    axes.annotate(
+        "\n".join(lines), (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", fontsize=6.2,
+        color=INK, linespacing=1.15,
+    )  # fmt: skip
+
+
+def parts_words(stretch: Stretch) -> str:
+    """What the peak is made of, the largest first; what rounds to nothing is left out."""
+    parts = sorted(stretch.composition.items(), key=lambda part: -part[1])
+    return " + ".join(f"{kind} {n / GIB:.2f}" for kind, n in parts if n / GIB >= 0.005) or "nothing"
+
+
+def where_words(stretch: Stretch) -> str:
+    """Where the peak is: the operation, and the module that runs it."""
+    if not stretch.operation:
+        return "at its beginning"
+    return f"at {stretch.operation} in {stretch.module or 'the pipeline'}"
 
 
 def highest(prediction: Prediction) -> tuple[str, Stretch]:
@@ -140,12 +164,15 @@ def _stack(axes: Axes, panel: Panel) -> list[float]:
         levels = [*panel.measured.get(stage, [])][i : i + 1]
         if levels and len(levels[0]) > 1:
             at = [begin + (end - begin) * k / (len(levels[0]) - 1) for k in range(len(levels[0]))]
-            axes.plot(at, [float("nan") if gib is None else gib for gib in levels[0]], color=INK, lw=0.9, zorder=4)
+            axes.plot(
+                at, [float("nan") if gib is None else gib for gib in levels[0]], color=INK, lw=0.9, zorder=4
+            )
     floor = [0.0] * len(xs)
     for kind, held in zip(KINDS, zip(*points, strict=True), strict=True):
         ceiling = [a + b for a, b in zip(floor, held, strict=True)]
         if any(held):
-            axes.fill_between(xs, floor, ceiling, color=COLOUR[kind], lw=0)
+            near = [any(held[max(0, k - 1) : k + 2]) for k in range(len(held))]
+            axes.fill_between(xs, floor, ceiling, where=near, color=COLOUR[kind], lw=0)
         floor = ceiling
     return [*(span[0] for span in spans), spans[-1][1]]
 
@@ -163,15 +190,14 @@ def _mark_peak(axes: Axes, panel: Panel, gid: str) -> dict[str, str]:
     at = max(range(len(stretch.points)), key=lambda k: sum(stretch.points[k]))
     x = begin + (end - begin) * at / max(1, len(stretch.points) - 1)
     axes.plot([x], [stretch.peak / GIB], ls="", marker="v", ms=5, color=INK, gid=gid, zorder=5)
-    parts = ", ".join(f"{kind} {n / GIB:.2f}" for kind, n in stretch.composition.items() if n)
-    where = f" at {stretch.operation} in {stretch.module or 'the pipeline'}" if stretch.operation else ""
-    return {gid: f"{panel.title}: {stretch.peak / GIB:.2f} GiB in {stage}{where}: {parts}"}
+    words = f"{stretch.peak / GIB:.2f} GiB in {stage} {where_words(stretch)}: {parts_words(stretch)}"
+    return {gid: f"{panel.title}: {words}"}
 
 
-def _lens(axes: Axes, panel: Panel, top: float) -> None:
+def _lens(axes: Axes, panel: Panel) -> None:
     """The panel magnified, in the room that it leaves."""
-    low = max(panel.prediction.peak_gib / top + 0.1, 0.3)
-    lens = axes.inset_axes((0.09, low, 0.89, 0.97 - low))
+    low = LENS_BELOW + 0.06
+    lens = axes.inset_axes((0, low, 1, 1 - low))
     begins = _stack(lens, panel)
     for x in begins[1:-1]:
         lens.axvline(x, color=FAINT, lw=0.5, alpha=0.35)
@@ -179,7 +205,9 @@ def _lens(axes: Axes, panel: Panel, top: float) -> None:
     lens.set_ylim(0, panel.prediction.peak_gib * 1.08)
     lens.set_xticks([])
     lens.grid(visible=False)
+    lens.yaxis.tick_right()
     lens.tick_params(labelsize=6, length=2)
+    lens.spines[:].set(visible=True, linewidth=0.6, alpha=0.6)
     lens.patch.set_alpha(0)
     lens.annotate(
         "magnified", (0, 1), xycoords="axes fraction", xytext=(3, -7), textcoords="offset points", fontsize=6,
@@ -188,9 +216,14 @@ def _lens(axes: Axes, panel: Panel, top: float) -> None:
 
 
 def _legend(figure: Figure, panels: Sequence[Panel]) -> None:
-    there = {k for panel in panels for _, _, _, _, s in _spans(panel.prediction) for p in s.points
-             for k, n in zip(KINDS, p, strict=True) if n}  # fmt: skip
-    marks = [matplotlib.patches.Patch(color=COLOUR[kind], label=kind) for kind in KINDS if kind in there]
+    spans = [span for panel in panels for span in _spans(panel.prediction)]
+    there = [
+        any(column)
+        for column in zip(*(point for *_, stretch in spans for point in stretch.points), strict=True)
+    ]
+    marks: list[Patch | Line2D] = [
+        Patch(color=COLOUR[kind], label=kind) for kind, seen in zip(KINDS, there, strict=True) if seen
+    ]
     if any(panel.measured for panel in panels):
-        marks.append(matplotlib.lines.Line2D([], [], color=INK, lw=1, label="measured"))
+        marks.append(Line2D([], [], color=INK, lw=1, label="measured"))
     figure.legend(handles=marks, loc="outside upper left", ncols=6, fontsize=8)
