@@ -90,7 +90,7 @@ def _picture(name: str) -> Path:
 
 def _over_time(path: Path, jobs: Sequence[Job], predicted: Mapping[str, Outcome], gpu: Gpu | None) -> str:
     """Write the picture; the table of what the peaks are made of."""
-    from svdsweep.report import over_time
+    from svdsweep.report import over_time, over_time_file
     from svdsweep.report.memory_plot import Panel
 
     names = _settings_that_vary(jobs)
@@ -99,7 +99,7 @@ def _over_time(path: Path, jobs: Sequence[Job], predicted: Mapping[str, Outcome]
         for job in jobs
         if isinstance(outcome := predicted[job.key], Prediction)
     ]
-    over_time.write(path, panels, (gpu.title, gpu.memory_gib) if gpu else None)
+    over_time_file.write(path, panels, (gpu.title, gpu.memory_gib) if gpu else None)
     lines = [over_time.cells(panel.title, panel.prediction) for panel in panels if panel.is_told]
     return table(over_time.HEADER, lines, over_time.RIGHT)
 

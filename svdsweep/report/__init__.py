@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> Path:
     """Write `report.html`, `report.md`, `plots/*.png` and `strategies.csv` and `.tex` into a sweep's folder; returns
     the page's path. Where measured VRAM meets predictions, also `predictions.csv` and `calibration.json`: predictions
-    of the cache, and with `predict` those of measured settings and of each strategy (torch is imported). `sweep` is what the folder holds, if the
-    caller has read it.
+    of the cache, and with `predict` those of measured settings and one of each strategy (torch is imported). `sweep`
+    is what the folder holds, if the caller has read it.
 
     Raises UserError when there is no such folder or it cannot be written to."""
     from svdsweep.analysis.files import inert

@@ -1,21 +1,16 @@
-"""Where memory over time is shown: a file that `predict --over-time` writes, and the section of a sweep's page."""
+"""The section "Memory over time" of a sweep's page, and the table of what peaks are made of."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from svdsweep.analysis.sweep import Sweep
 from svdsweep.config import Job
-from svdsweep.errors import UserError
 from svdsweep.predict import cache
 from svdsweep.predict.prediction import KINDS, Prediction
-from svdsweep.report import svg
 from svdsweep.report.drawing import Plot
 from svdsweep.report.memory_plot import PANELS_AT_MOST, Levels, Panel, highest, over_time, where_words
-from svdsweep.report.render import document
 from svdsweep.store.columns import STAGES
-from svdsweep.store.files import write_asked
 
 HEADER = ("strategy", "peak_gib", *KINDS, "peak is", "at")
 RIGHT = (False, *(True for _ in ("peak_gib", *KINDS)), False, False)
@@ -45,25 +40,6 @@ def cells(title: str, prediction: Prediction) -> list[str]:
         f"in {stage}",
         where,
     ]
-
-
-def write(path: Path, panels: Sequence[Panel], card: tuple[str, float] | None) -> None:
-    """Write the plot, as the name's ending asks: a page, SVG or PNG. Raises UserError where that cannot be."""
-    plot = over_time(panels, card)
-    if plot is None:
-        raise UserError(f"{path} is not written: nothing of what was asked for can be predicted.")
-    if path.suffix.lower() == ".html":
-        lines = [cells(panel.title, panel.prediction) for panel in panels if panel.is_told]
-        notes = sorted({note for panel in panels for note in panel.prediction.notes})
-        facts = {"plot": plot, "header": HEADER, "right": RIGHT, "lines": lines, "notes": notes}
-        write_asked(path, document("over_time.html.jinja", title=plot.title, **facts))
-    elif path.suffix.lower() == ".svg":
-        write_asked(path, svg.alone(plot))
-    else:
-        try:
-            svg.png(plot, path)
-        except OSError as e:
-            raise UserError(f"{path} cannot be written ({e.strerror}).") from e
 
 
 def section_of(sweep: Sweep) -> Section | None:
