@@ -155,6 +155,11 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if block := self.live.get(storage_key(part)):
                 self._turn(block, WEIGHTS)
 
+    def _came_from_the_host(self, tensor: torch.Tensor) -> None:
+        block = self.live.get(storage_key(tensor))
+        if block and block.kind != WEIGHTS:
+            self._turn(block, TRANSFERS)
+
     def _turn(self, block: Block, kind: int) -> None:
         """A live block is of another kind from now on."""
         self.parts[block.kind] -= block.nbytes
@@ -175,14 +180,19 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             args = (self._laid_out(args[0], layout, name_of(func)), *args[1:])
         out, cost = self._done(func, args, kwargs or {}, name_of(func))
         self.cost.add(cost)
-        if cost.h2d_bytes and (block := self.live.get(storage_key(out))) and block.kind != WEIGHTS:
-            self._turn(block, TRANSFERS)
-        if self.workspaces and func is CONVOLUTION and out.device.type == DEVICE and not layout:
-            nbytes = workspace_bytes(args[0], args[1], out)  # alive while the convolution computes
+        if cost.h2d_bytes:
+            self._came_from_the_host(out)
+        if self.workspaces and func is CONVOLUTION and not layout:
+            self._convolve(args[0], args[1], out)
+        return out
+
+    def _convolve(self, x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> None:
+        """Hold what is alive while a convolution computes on the device."""
+        if out.device.type == DEVICE:
+            nbytes = workspace_bytes(x, weight, out)
             block = Block(nbytes, "cuDNN's copies", self.path[-1], out.shape, out.dtype, kind=self.kinds[-1])
             self._hold(WORKSPACE, block, "convolution")
             self._drop(WORKSPACE, None)
-        return out
 
     def _laid_out(self, tensor: torch.Tensor, layout: torch.memory_format, operation: str) -> torch.Tensor:
         """The tensor itself if it lies on the device as `operation` wants it, else the copy that its kernel makes."""

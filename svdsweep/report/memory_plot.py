@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from svdsweep.predict.allowance import CARDS_GB
 from svdsweep.predict.prediction import GIB, KINDS, Prediction, Stretch
 from svdsweep.report.drawing import COLOURS, FAINT, INK, STYLE, Plot, literal
 from svdsweep.store.columns import STAGES
@@ -49,27 +48,32 @@ def over_time(panels: Sequence[Panel], card: tuple[str, float] | None = None) ->
     drawn = told[:PANELS_AT_MOST]
     if not drawn:
         return None
-    columns = min(COLUMNS, len(drawn))
-    lines = -(-len(drawn) // columns)
-    figure = Figure(figsize=(WIDTH_IN * columns / COLUMNS, 0.9 + HEIGHT_IN * lines), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    figure, grid = _grid(len(drawn))
     top = max(panel.prediction.peak_gib for panel in drawn) * 1.12
-    limits = [card] if card else [(f"{gb} GB", float(gb)) for gb in CARDS_DRAWN if gb in CARDS_GB]
+    limits = [card] if card else [(f"{gb} GB", float(gb)) for gb in CARDS_DRAWN]
     tips: dict[str, str] = {}
-    for i, (panel, axes) in enumerate(zip(drawn, grid.flat, strict=False)):
+    for i, (panel, axes) in enumerate(zip(drawn, grid, strict=True)):
         small = panel.prediction.peak_gib < LENS_BELOW * top
-        room = LENS_BELOW * top if small else top
-        _panel(axes, panel, top, [(name, gib) for name, gib in limits if gib < room])
+        _panel(axes, panel, top, limits, LENS_BELOW * top if small else top)
         tips |= _mark_peak(axes, panel, f"over-time-{i}")
         if small:
             _lens(axes, panel)
-    for axes in grid.flat[len(drawn) :]:
-        axes.set_visible(False)
-    for axes in grid[:, 0]:
-        axes.set_ylabel("live on the device (GiB)")
     _legend(figure, drawn)
     left_out = f" {len(told) - len(drawn)} more strategies are left out." if len(told) > len(drawn) else ""
     return Plot("memory_over_time", "Memory over time", f"{caption(drawn)}{left_out}", figure, tips)
+
+
+def _grid(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels of one scale."""
+    columns = min(COLUMNS, count)
+    lines = -(-count // columns)
+    figure = Figure(figsize=(WIDTH_IN * columns / COLUMNS, 0.9 + HEIGHT_IN * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    for axes in grid.flat[count:]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("live on the device (GiB)")
+    return figure, list(grid.flat[:count])
 
 
 def caption(panels: Sequence[Panel]) -> str:
@@ -82,9 +86,12 @@ def caption(panels: Sequence[Panel]) -> str:
     )
 
 
-def _panel(axes: Axes, panel: Panel, top: float, limits: Sequence[tuple[str, float]]) -> None:
+def _panel(
+    axes: Axes, panel: Panel, top: float, limits: Sequence[tuple[str, float]], room_gib: float
+) -> None:
+    """A panel up to `top` GiB, with the limits that are below `room_gib`."""
     begins = _stack(axes, panel)
-    for name, gib in limits:
+    for name, gib in [limit for limit in limits if limit[1] < room_gib]:
         axes.axhline(gib, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.55)
         axes.annotate(
             literal(name), (1, gib), xycoords=("axes fraction", "data"), xytext=(-2, 1.5),
@@ -159,22 +166,24 @@ def _stack(axes: Axes, panel: Panel) -> list[float]:
     points: list[list[float]] = []
     for begin, end, stage, i, stretch in spans:
         kept = _telling(stretch.points)
-        xs += [begin + (end - begin) * k / max(1, len(stretch.points) - 1) for k in kept]
+        places = _places(begin, end, len(stretch.points))
+        xs += [places[k] for k in kept]
         points += [[n / GIB for n in stretch.points[k]] for k in kept]
-        levels = [*panel.measured.get(stage, [])][i : i + 1]
-        if levels and len(levels[0]) > 1:
-            at = [begin + (end - begin) * k / (len(levels[0]) - 1) for k in range(len(levels[0]))]
-            axes.plot(
-                at, [float("nan") if gib is None else gib for gib in levels[0]], color=INK, lw=0.9, zorder=4
-            )
+        for levels in panel.measured.get(stage, [])[i : i + 1]:
+            known = [float("nan") if gib is None else gib for gib in levels]
+            axes.plot(_places(begin, end, len(levels)), known, color=INK, lw=0.9, zorder=4)
     floor = [0.0] * len(xs)
     for kind, held in zip(KINDS, zip(*points, strict=True), strict=True):
+        near = [any(held[max(0, k - 1) : k + 2]) for k in range(len(held))]
         ceiling = [a + b for a, b in zip(floor, held, strict=True)]
-        if any(held):
-            near = [any(held[max(0, k - 1) : k + 2]) for k in range(len(held))]
-            axes.fill_between(xs, floor, ceiling, where=near, color=COLOUR[kind], lw=0)
+        axes.fill_between(xs, floor, ceiling, where=near, color=COLOUR[kind], lw=0)
         floor = ceiling
     return [*(span[0] for span in spans), spans[-1][1]]
+
+
+def _places(begin: float, end: float, count: int) -> list[float]:
+    """Equal steps from the beginning of a stretch to its end."""
+    return [begin + (end - begin) * k / max(1, count - 1) for k in range(count)]
 
 
 def _telling(points: Sequence[list[int]]) -> list[int]:
@@ -188,7 +197,7 @@ def _mark_peak(axes: Axes, panel: Panel, gid: str) -> dict[str, str]:
     stage, stretch = highest(panel.prediction)
     begin, end = next(span[:2] for span in _spans(panel.prediction) if span[-1] is stretch)
     at = max(range(len(stretch.points)), key=lambda k: sum(stretch.points[k]))
-    x = begin + (end - begin) * at / max(1, len(stretch.points) - 1)
+    x = _places(begin, end, len(stretch.points))[at]
     axes.plot([x], [stretch.peak / GIB], ls="", marker="v", ms=5, color=INK, gid=gid, zorder=5)
     words = f"{stretch.peak / GIB:.2f} GiB in {stage} {where_words(stretch)}: {parts_words(stretch)}"
     return {gid: f"{panel.title}: {words}"}

@@ -1,6 +1,6 @@
 """The section "Memory over time" of a sweep's page, and the table of what peaks are made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
