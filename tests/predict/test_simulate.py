@@ -15,15 +15,7 @@ from svdsweep.models.decoders.load import decoder_without_weights
 from svdsweep.predict.batch import simulate_group
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB, MIB, Kernel, Prediction, Stage
-from svdsweep.predict.simulate import (
-    DEVICE,
-    Run,
-    _all_steps,
-    on_meta_pipeline,
-    quiet,
-    runnable,
-    simulate,
-)
+from svdsweep.predict.simulate import DEVICE, Run, _all_steps, on_meta_pipeline, quiet, runnable, simulate
 from svdsweep.predict.tracker import Tracker, workspace_bytes
 from svdsweep.store.rows import Row, Store
 
