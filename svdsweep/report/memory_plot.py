@@ -94,8 +94,8 @@ def _panel(
     for name, gib in [limit for limit in limits if limit[1] < room_gib]:
         axes.axhline(gib, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.55)
         axes.annotate(
-            literal(name), (1, gib), xycoords=("axes fraction", "data"), xytext=(-2, 1.5),
-            textcoords="offset points", ha="right", fontsize=6, color=INK, alpha=0.8,
+            literal(name), (0, gib), xycoords=("axes fraction", "data"), xytext=(2, 1.5),
+            textcoords="offset points", ha="left", fontsize=6, color=INK, alpha=0.8,
         )  # fmt: skip
     axes.set_ylim(0, top)
     axes.set_xlim(0, sum(WIDTHS.values()))
