@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from svdsweep.predict.cost import DEVICE, Cost, cost_of, name_of, tensors_in
+from svdsweep.predict.cost import DEVICE, Cost, cost_of, name_of, tensors_in, workspace_bytes
 from svdsweep.predict.curve import Curve
 from svdsweep.predict.fake_gpu import is_channels_last, parts, storage_key
 from svdsweep.predict.op_cache import Call, Key, Result
@@ -25,8 +25,6 @@ BLOCK = 512
 LARGEST_SHOWN = 6
 WORKSPACE = -1
 """Key of what lives for the moment of one operation."""
-COPIED_WHOLE_BYTES = 2**31
-"""A convolution with a larger input or output was seen to take no such copies (8 and 25 frames of 576×1024)."""
 COPIES_FIRST = (torch.ops.aten.native_group_norm.default, torch.ops.aten.native_layer_norm.default)
 """CUDA kernels that copy an input unless it is contiguous, and hold the copy until they are done (PyTorch:
 aten/src/ATen/native/group_norm.cpp and layer_norm.cpp)."""
@@ -292,12 +290,3 @@ def _layout(func: Any, args: tuple[Any, ...]) -> torch.memory_format | None:
     if func in COPIES_FIRST:
         return torch.contiguous_format
     return torch.channels_last if func is CONVOLUTION and is_channels_last(args[1]) else None
-
-
-def workspace_bytes(x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> int:
-    """What cuDNN holds beside the input (n, C, …) and output of a convolution that lie channel by channel: a copy of
-    each with its channels last, for its kernels on tensor cores want them so. Measured on an H200 with cuDNN 9.19:
-    0.55 GiB beside 0.27 of input and as much of output. A 1×1 convolution is a matrix product as it lies."""
-    nbytes = [t.numel() * t.element_size() for t in (x, out)]
-    copied = max(weight.shape[2:]) > 1 and max(nbytes) < COPIED_WHOLE_BYTES
-    return sum(nbytes) if copied else 0

@@ -18,12 +18,10 @@ def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> 
 
     Raises UserError when there is no such folder or it cannot be written to."""
     from svdsweep.analysis.files import inert
-    from svdsweep.analysis.prediction import comparison
     from svdsweep.analysis.strategy_table import PRINTED, latex, strategy_table
     from svdsweep.analysis.sweep import open_sweep
     from svdsweep.predict import calibration
-    from svdsweep.predict.batch import outcomes, processes_here
-    from svdsweep.report import markdown, over_time, svg
+    from svdsweep.report import markdown, svg
     from svdsweep.report.page import gather
     from svdsweep.report.render import html
     from svdsweep.store.files import renamed_when_done
@@ -32,8 +30,7 @@ def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> 
     refuse_links(folder)
     sweep = sweep or open_sweep(folder)
     if predict:
-        jobs = [*comparison(sweep).unpredicted, *over_time.representatives(sweep)]
-        outcomes({job.key: job for job in jobs}.values(), processes=processes_here())
+        _predict(sweep)
     page = gather(sweep)
     try:
         if page.prediction:
@@ -65,3 +62,13 @@ def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> 
         raise UserError(f"{folder}: the report cannot be written there ({e.strerror}).") from e
     warn(folder, *page.sweep.problems)
     return folder / "report.html"
+
+
+def _predict(sweep: "Sweep") -> None:
+    """Predict what the page lacks: measured settings, and one of each strategy."""
+    from svdsweep.analysis.prediction import comparison
+    from svdsweep.predict.batch import outcomes, processes_here
+    from svdsweep.report.over_time import representatives
+
+    jobs = {job.key: job for job in [*comparison(sweep).unpredicted, *representatives(sweep)]}
+    outcomes(jobs.values(), processes=processes_here())

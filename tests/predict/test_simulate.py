@@ -13,10 +13,11 @@ from svdsweep.memory.conflicts import why_not
 from svdsweep.memory.per_run import different_turns
 from svdsweep.models.decoders.load import decoder_without_weights
 from svdsweep.predict.batch import simulate_group
+from svdsweep.predict.cost import workspace_bytes
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB, MIB, Kernel, Prediction, Stage
 from svdsweep.predict.simulate import DEVICE, Run, _all_steps, on_meta_pipeline, quiet, runnable, simulate
-from svdsweep.predict.tracker import Tracker, workspace_bytes
+from svdsweep.predict.tracker import Tracker
 from svdsweep.store.rows import Row, Store
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "memory").glob("*.yaml"))
