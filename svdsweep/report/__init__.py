@@ -35,13 +35,9 @@ def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> 
     try:
         if page.prediction:
             calibration.write(folder, page.prediction.compared.calibrations)
-        for plot in [
-            *page.plots,
-            page.prediction and page.prediction.plot,
-            page.over_time and page.over_time.plot,
-        ]:
-            if plot:
-                svg.png(plot, folder / "plots" / f"{plot.name}.png")
+        sections = [section.plot for section in (page.prediction, page.over_time) if section]
+        for plot in filter(None, [*page.plots, *sections]):
+            svg.png(plot, folder / "plots" / f"{plot.name}.png")
         table = strategy_table(page.strategies)
         texts = {
             "strategies.csv": inert(table).to_csv(index=False, lineterminator="\n"),
@@ -50,9 +46,8 @@ def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> 
             "report.html": html(page),
         }
         if page.prediction and not page.prediction.compared.table.empty:
-            texts["predictions.csv"] = inert(page.prediction.compared.table).to_csv(
-                index=False, lineterminator="\n"
-            )
+            compared = inert(page.prediction.compared.table)
+            texts["predictions.csv"] = compared.to_csv(index=False, lineterminator="\n")
         for name, text in texts.items():
             with renamed_when_done(folder / name) as part:
                 part.write_text(
