@@ -3,7 +3,7 @@
 VERBS = {
     "run": "run a grid; the same command goes on where it ended (the verb may be left out)",
     "plan": "show the jobs of a grid and what is done; run nothing",
-    "predict": "peak VRAM of every job of a grid, also over time, which cards it fits, and the floor of latency; no GPU",
+    "predict": "peak VRAM of every job of a grid, also over time, which cards it fits, the floor of latency; no GPU",
     "fit": "the fastest strategies that are predicted to fit a card, as ready commands: `fit --vram 8`",
     "score": "the frame metrics of any video or folder of frames that you have",
     "report": "write the page and the Markdown report of sweeps, also while they run",
