@@ -24,6 +24,7 @@ FLOORS = (
     {"predict"},
     {"worker", "analysis"},
     {"grid", "runner", "report"},
+    {"search"},
     {"commands"},
     {"cli"},
     {"", "__main__"},

@@ -9,7 +9,7 @@ from svdsweep.commands.request import Parser
 from svdsweep.errors import UserError
 from svdsweep.grid.expand import expand, expand_without_weights
 from svdsweep.predict.allowance import allowance_for
-from svdsweep.predict.gpus import Gpu, known_gpus
+from svdsweep.predict.gpus import card_of
 from svdsweep.predict.here import gpu_asked
 from svdsweep.predict.search import FRAMES, KEEPS, LATENTS, OTHER, Candidate, Wish, fitting, search
 from svdsweep.probes.devices import discover
@@ -97,14 +97,6 @@ def number_of(text: str) -> int:
     if not text.isdigit() or not 0 < int(text) < 10_000:
         raise UserError(f"--show {text} is not possible: it is how many to show, a whole number.")
     return int(text)
-
-
-def card_of(vram_gib: float) -> Gpu:
-    """The smallest card of the published table with that much memory; the largest if none has."""
-    cards = sorted(
-        (gpu for gpu in known_gpus().values() if gpu.kind == "cuda"), key=lambda gpu: gpu.memory_gib
-    )
-    return next((gpu for gpu in cards if gpu.memory_gib >= vram_gib), cards[-1])
 
 
 def text(wish: Wish, best: Sequence[Candidate], candidates: Sequence[Candidate]) -> str:

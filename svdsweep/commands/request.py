@@ -72,8 +72,8 @@ class Parser(argparse.ArgumentParser):
             os.path.join(".", a) if a.startswith("-") and a.partition("=")[0] not in flags and there(a) else a
             for a in arguments
         ]
-        takes_grid = any(action.dest == "settings" for action in self._actions)
-        parse = self.parse_known_intermixed_args if takes_grid else self.parse_known_args
+        of_any_number = any(action.nargs == "*" and not action.option_strings for action in self._actions)
+        parse = self.parse_known_intermixed_args if of_any_number else self.parse_known_args
         asked, unknown = parse(arguments)
         if unknown:
             raise UserError(self._refusal(unknown[0]))

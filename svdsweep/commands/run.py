@@ -4,7 +4,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from svdsweep import terminal
@@ -59,30 +60,53 @@ def finish(grid: Grid, settings: Sequence[str], config_dir: str | None, watch: W
     say(f"{grid.folder}: {len(grid.jobs)} jobs, {terminal.counts(rows_of(grid, rows), len(todo))}")
     if not todo:
         return rows
+    begin(grid, store, settings, config_dir)
+    todo = ready(todo, grid, store)
+    with written_anyway(grid.folder, store):
+        execute(todo, grid, store, watch)
+    return write_outcome(grid.folder, store)
+
+
+@contextmanager
+def written_anyway(folder: Path, store: Store) -> Iterator[None]:
+    """Where what is inside ends early, tables and report of what came until then are written all the same."""
+    try:
+        yield
+    except BaseException as first:
+        try:
+            write_outcome(folder, store)
+        except OSError as e:
+            first.add_note(f"The tables and the report could not be written either ({e.strerror}).")
+        raise
+
+
+def begin(grid: Grid, store: Store, settings: Sequence[str], config_dir: str | None) -> None:
+    """Make the sweep's folder and write down what was asked for. Raises UserError where that cannot be."""
     refuse_links(grid.folder, f"rows/{store.path.name}")
     check_writable(grid.folder)
     keys = [job.key for job in grid.jobs]
     write_manifest(
         grid.folder, Manifest(grid.name, settings, config_dir, grid.axes, keys, grid.tags, grid.note)
     )
+
+
+def ready(todo: list[Job], grid: Grid, store: Store) -> list[Job]:
+    """The jobs that are left to run, their weights fetched; those that cannot fit have a row. Raises UserError."""
     if grid.runner.skip_predicted_oom:
         todo = without_foreseen_oom(todo, grid, store)
     for model in {job.model for job in todo}:
         fetch(model)
         fetch_decoder(model)
-    try:
-        if todo:
-            made = run_jobs(todo, load_worker, grid.runner, store, watch)
-            doubts = {note for row in made for note in row.notes if note.startswith(CPU_INSTEAD)}
-            for doubt in doubts:
-                say(f"warning: {doubt}")
-    except BaseException as first:
-        try:
-            write_outcome(grid.folder, store)
-        except OSError as e:
-            first.add_note(f"The tables and the report could not be written either ({e.strerror}).")
-        raise
-    return write_outcome(grid.folder, store)
+    return todo
+
+
+def execute(todo: Sequence[Job], grid: Grid, store: Store, watch: Watch) -> None:
+    """Run jobs on the engine that was asked for, and say what is doubtful about them."""
+    if todo:
+        made = run_jobs(todo, load_worker, grid.runner, store, watch)
+        doubts = {note for row in made for note in row.notes if note.startswith(CPU_INSTEAD)}
+        for doubt in doubts:
+            say(f"warning: {doubt}")
 
 
 def without_foreseen_oom(todo: list[Job], grid: Grid, store: Store) -> list[Job]:

@@ -1,16 +1,26 @@
 """The ffmpeg program: found, and run as a process of our own whose end is looked at. A dead one has written nothing."""
 
+import contextlib
 import errno
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 from svdsweep.errors import UserError
 from svdsweep.platforms import system
 
 CODEC = "libx264"
+PLAYABLE = (
+    *("-c:v", CODEC, "-pix_fmt", "yuv420p"),
+    *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
+    *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
+    *("-movflags", "+faststart"),
+)
+"""H.264 in MP4 that plays everywhere and says which colours it has; sizes are even."""
 OWN = "IMAGEIO_FFMPEG_EXE"
 """The variable that names an ffmpeg of the user's."""
 QUIET = ("-hide_banner", "-v", "error", "-nostats")
@@ -69,17 +79,67 @@ def run(arguments: Sequence[str], given: bytes | memoryview = b"") -> bytes:
         done = subprocess.run(command, input=given, capture_output=True)
     except OSError as e:
         raise FfmpegFailed(f"ffmpeg does not start ({e})") from e
-    if not done.returncode:
-        return done.stdout
-    words = re.sub(r" @ 0x[0-9a-f]+", "", done.stderr.decode(errors="replace"))
+    _judge(done.returncode, done.stderr)
+    return done.stdout
+
+
+def feed(arguments: Sequence[str], pieces: Iterable[bytes | memoryview]) -> None:
+    """Run ffmpeg with `pieces` as its standard input, one after another, so that no more than one is in memory.
+
+    Raises what `run` raises, also for an ffmpeg that ended well before it had taken all."""
+    command = [program(), *QUIET, *arguments]
+    with tempfile.TemporaryFile() as said:  # a pipe that nobody empties would stop it
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
+        except OSError as e:
+            raise FfmpegFailed(f"ffmpeg does not start ({e})") from e
+        try:
+            taken = _taken(process.stdin, pieces)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.wait()
+        said.seek(0)
+        _judge(process.returncode, said.read())
+    if not taken:
+        raise FfmpegFailed("ffmpeg ended before it had read all, as if that were well")
+
+
+def _taken(pipe: IO[bytes] | None, pieces: Iterable[bytes | memoryview]) -> bool:
+    """Write all pieces and close the pipe; whether its other end took them."""
+    assert pipe is not None
+    try:
+        return all(_written(pipe, piece) for piece in pieces)
+    finally:
+        with contextlib.suppress(OSError):  # what a dead ffmpeg left in it
+            pipe.close()
+
+
+def _written(pipe: IO[bytes], piece: bytes | memoryview) -> bool:
+    try:
+        pipe.write(piece)
+        pipe.flush()
+    except OSError as e:
+        if e.errno not in (errno.EPIPE, errno.EINVAL):  # EINVAL: Windows
+            raise
+        return False
+    return True
+
+
+def _judge(code: int, said: bytes) -> None:
+    """Raise the error of `run` that an exit code and the words on standard error mean."""
+    if not code:
+        return
+    words = re.sub(r" @ 0x[0-9a-f]+", "", said.decode(errors="replace"))
     lines = [line for line in words.splitlines() if line.strip()][-LAST_LINES:]
-    how = ": ".join([f"ffmpeg ended: {system.ending(done.returncode)}", *filter(None, ["; ".join(lines)])])
-    if system.met_size_limit(done.returncode):
+    how = ": ".join([f"ffmpeg ended: {system.ending(code)}", *filter(None, ["; ".join(lines)])])
+    if system.met_size_limit(code):
         raise OSError(errno.EFBIG, f"The file would be larger than this process may write (ulimit -f). {how}")
     for number in REFUSALS:
         if os.strerror(number) in words:
             raise OSError(number, f"{os.strerror(number)}. {how}")
-    raise FfmpegFailed(how, done.returncode)
+    raise FfmpegFailed(how, code)
 
 
 def frames_in(path: Path) -> int:

@@ -93,6 +93,14 @@ def _key(name: str) -> str | None:
     return None
 
 
+def card_of(vram_gib: float) -> Gpu:
+    """The smallest card of the published table with that much memory; the largest if none has."""
+    cards = sorted(
+        (gpu for gpu in known_gpus().values() if gpu.kind == "cuda"), key=lambda gpu: gpu.memory_gib
+    )
+    return next((gpu for gpu in cards if gpu.memory_gib >= vram_gib), cards[-1])
+
+
 def floor_s(prediction: Prediction, gpu: Gpu) -> float:
     """Seconds below which the run cannot go on this GPU at its published clock, whatever kernels are written: its
     matrix operations at the peak rate, or its transfers from the host, whichever takes longer in a stage."""

@@ -35,7 +35,7 @@ def write(folder: Path, predict: bool = False, sweep: "Sweep | None" = None) -> 
     try:
         if page.prediction:
             calibration.write(folder, page.prediction.compared.calibrations)
-        sections = [section.plot for section in (page.prediction, page.over_time) if section]
+        sections = [section.plot for section in (page.prediction, page.over_time, page.pick) if section]
         for plot in filter(None, [*page.plots, *sections]):
             svg.png(plot, folder / "plots" / f"{plot.name}.png")
         table = strategy_table(page.strategies)

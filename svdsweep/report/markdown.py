@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from svdsweep.analysis.strategies import Choice
+from svdsweep.report import pick
 from svdsweep.report.drawing import Plot
 from svdsweep.report.page import Page, settings_line
 from svdsweep.report.prediction import cells
@@ -20,6 +21,7 @@ def text(page: Page) -> str:
     ]
     if page.said:
         parts.append("\n".join(f"* {cell(s)}" for s in page.said))
+    parts += _pick(page)
     if page.strategies:
         parts += ["## Strategies", _strategies(page)]
     if page.budgets:
@@ -91,6 +93,15 @@ def _prediction(page: Page) -> list[str]:
         parts.append(f"Measured ÷ predicted allocated peak, medians.\n\n{table(*cells(section))}")
         parts.append(_picture(section.plot))
     return parts
+
+
+def _pick(page: Page) -> list[str]:
+    section = page.pick
+    if section is None:
+        return []
+    parts = [f"## Pick by {cell(section.pick.by)}", *map(cell, section.pick.answer)]
+    parts += [table(*pick.cells(section))] if section.finalists else []
+    return [*parts, *([_picture(section.plot)] if section.plot else [])]
 
 
 def _picture(plot: Plot) -> str:

@@ -21,12 +21,17 @@ from svdsweep.metrics import CATALOGUE, COLUMNS
 from svdsweep.report import over_time
 from svdsweep.report.drawing import Plot
 from svdsweep.report.failures import Failure, failures, logs
+from svdsweep.report.montage.cells import usual_axes
+from svdsweep.report.montage.files import NAMES
 from svdsweep.report.parallel import parallel
+from svdsweep.report.pick import PickSection
+from svdsweep.report.pick import section_of as pick_of
 from svdsweep.report.pictures import Difference, differences
 from svdsweep.report.plots import draw_all, headline_metrics
 from svdsweep.report.prediction import Section, section_of
 from svdsweep.report.words import has_value, shown, text
 from svdsweep.store.columns import Column
+from svdsweep.store.places import is_plain
 from svdsweep.store.rows import STATUSES
 
 ROWS_AT_MOST = 300
@@ -70,8 +75,11 @@ class Page:
     plots: list[Plot]
     prediction: Section | None
     over_time: over_time.Section | None
+    pick: PickSection | None
     differences: list[Difference]
     grid: dict[str, Any]
+    montages: list[str]
+    """What `svdsweep montage` wrote into the sweep's folder."""
     sheets: list[dict[str, Any]]
     columns: list[str]
     lines: list[dict[str, Any]]
@@ -88,6 +96,7 @@ def gather(sweep: Sweep) -> Page:
     axes = axes_of(sweep)
     headline = headline_metrics(sweep)
     columns = _columns(sweep, axes, headline)
+    pick, unread = pick_of(sweep)
     counts = sweep.table["status"].value_counts()
     return Page(
         sweep=sweep,
@@ -104,15 +113,17 @@ def gather(sweep: Sweep) -> Page:
         plots=draw_all(sweep, compared),
         prediction=section_of(sweep),
         over_time=over_time.section_of(sweep),
+        pick=pick,
         differences=differences(sweep, list(dict.fromkeys(s.name for s in compared))),
         grid=_grid(sweep, axes),
+        montages=[name for name in NAMES if is_plain(sweep.folder / name)],
         sheets=_sheets(sweep, axes),
         columns=columns,
         lines=_lines(sweep, columns),
         failures=failures(sweep),
         logs=logs(sweep.folder) if len(sweep.ok) < len(sweep.table) else [],
         environment=_environment(sweep),
-        said=_said(sweep),
+        said=[*unread, *_said(sweep)],
     )
 
 
@@ -225,6 +236,16 @@ def settings_line(sweep: Sweep) -> str:
     """The command that made the sweep, for a shell."""
     settings = [str(s) for s in sweep.manifest.get("settings", [])]
     return " ".join(["python -m svdsweep", *map(shlex.quote, settings)])
+
+
+def montage_line(page: Page) -> str:
+    """The command that makes one video of the grid, other settings as in its first job."""
+    table, axes = page.sweep.table, page.grid["axes"]
+    rows, columns = usual_axes(axes)
+    chosen = [f"{name}={text(table[name].iloc[0])}" for name in axes if name not in (rows, columns)]
+    flags = [*(["--rows", rows] if rows else []), *(["--columns", columns] if columns else [])]
+    words = [str(page.sweep.folder), *flags, *(["--where", *chosen] if chosen else [])]
+    return shlex.join(["svdsweep", "montage", *words])
 
 
 def blind_spots(page: Page) -> list[Column]:

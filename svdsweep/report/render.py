@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from svdsweep.analysis.documentation import COMMAND
 from svdsweep.report import prediction, svg, words
-from svdsweep.report.page import Page, blind_spots, settings_line
+from svdsweep.report.page import Page, blind_spots, montage_line, settings_line
 
 HERE = Path(__file__).parent
 
@@ -39,6 +39,7 @@ def html(page: Page) -> str:
         memory_words=words.MEMORY_WORDS[page.sweep.memory_column],
         blind_spots=blind_spots(page),
         claims_command=COMMAND,
+        montage=montage_line(page),
         command=settings_line(page.sweep),
         is_far=prediction.is_far,
         range_words=prediction.range_words,

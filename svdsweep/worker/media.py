@@ -5,19 +5,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from svdsweep.images.ffmpeg import CODEC, FfmpegFailed, frames_in, run
+from svdsweep.images.ffmpeg import PLAYABLE, FfmpegFailed, frames_in, run
 from svdsweep.store.files import renamed_when_done
 
 Frames = NDArray[np.uint8]
 """(frames, height, width, 3), RGB, 0–255."""
 
-ENCODER = [
-    *("-c:v", CODEC, "-pix_fmt", "yuv420p"),
-    *("-crf", "12", "-preset", "veryfast", "-threads", "1"),
-    *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
-    *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
-    *("-movflags", "+faststart"),
-]
+ENCODER = [*PLAYABLE, "-crf", "12", "-preset", "veryfast", "-threads", "1"]
 SHEET_WIDTH_PX = 1280
 PNG_LEVEL = 1
 """Of 9: a quarter of the time of the default, for a file that is a tenth larger."""

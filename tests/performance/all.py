@@ -13,6 +13,7 @@ SUITE = (
     "waiting.py",
     "growth.py",
     "reading.py",
+    "pick.py",
     "metrics_cost.py",
     "predictor_cost.py",
     "attention.py",
