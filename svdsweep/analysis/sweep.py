@@ -12,6 +12,7 @@ from svdsweep.analysis.table import comparison, first_measured, timed_runs
 from svdsweep.config import Job
 from svdsweep.errors import UserError
 from svdsweep.probes.latency import ROUND
+from svdsweep.store.columns import OVER_TIME
 from svdsweep.store.faults import Faults
 from svdsweep.store.labels import rows_told_apart
 from svdsweep.store.manifest import read_manifest
@@ -38,6 +39,8 @@ class Sweep:
     """Sentences about what could not be read or is missing."""
     faults: Faults = field(default_factory=Faults)
     """What lines of its row files are no rows; `problems` tells of them too."""
+    over_time: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)
+    """What a GPU held over a run (GiB): lists by key and stage, one for each stretch, as the rows tell it."""
 
     @property
     def name(self) -> str:
@@ -90,7 +93,15 @@ def sweep_of(folder: Path, rows: Iterable[Row], faults: Faults) -> Sweep:
     jobs = {row.key: row.job for row in rows}
     repeats = {row.key: timed_runs(row) for row in rows}
     notes = {row.key: row.notes for row in rows}
-    return Sweep(folder, manifest, table, jobs, repeats, notes, problems, faults)
+    return Sweep(folder, manifest, table, jobs, repeats, notes, problems, faults, _over_time(rows))
+
+
+def _over_time(rows: Iterable[Row]) -> dict[str, dict[str, list[Any]]]:
+    found = (
+        (row.key, {stage: row.series[name] for stage, name in OVER_TIME.items() if row.series.get(name)})
+        for row in rows
+    )
+    return {key: curves for key, curves in found if curves}
 
 
 def _of_reading(faults: Faults) -> Iterator[str]:
@@ -101,9 +112,11 @@ def _of_reading(faults: Faults) -> Iterator[str]:
 
 
 def _of_runs(row: Row) -> dict[str, list[Any]]:
-    """The timed runs of a row, and their rounds."""
+    """The timed runs of a row, and their rounds; and its memory over time, which few rows have."""
     runs, rounds = timed_runs(row), row.series.get(ROUND, [])
-    return {"total_s": runs, ROUND: rounds} if len(rounds) == len(runs) else {"total_s": runs}
+    kept = {name: row.series[name] for name in OVER_TIME.values() if name in row.series}
+    kept |= {"total_s": runs}
+    return kept | {ROUND: rounds} if len(rounds) == len(runs) else kept
 
 
 def _manifest(folder: Path, problems: list[str]) -> Mapping[str, Any]:

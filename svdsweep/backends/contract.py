@@ -43,6 +43,11 @@ class Backend(Protocol):
         """Forget the peaks; nothing waits for that."""
         ...
 
+    def highest(self, device: torch.device) -> int | None:
+        """The most that tensors held since this was last asked or `reset_peaks` was called, which it does too, so that
+        `peaks` know no more of it; cheap enough to be asked after each module. None where it is not counted."""
+        ...
+
     def pinned_peak(self) -> int | None:
         """The most page-locked host memory at once since the process began."""
         ...

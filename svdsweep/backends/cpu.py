@@ -33,6 +33,10 @@ class Cpu:
     def reset_peaks(self, device: torch.device) -> None:
         """Nothing to forget."""
 
+    def highest(self, device: torch.device) -> int | None:
+        """Not counted."""
+        return None
+
     def pinned_peak(self) -> int | None:
         """Not counted."""
         return None

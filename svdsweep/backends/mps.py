@@ -44,6 +44,10 @@ class Mps:
     def reset_peaks(self, device: torch.device) -> None:
         """There are none."""
 
+    def highest(self, device: torch.device) -> int | None:
+        """Not counted."""
+        return None
+
     def pinned_peak(self) -> int | None:
         """Nothing is page-locked: host and GPU share their memory."""
         return None

@@ -3,7 +3,7 @@
 VERBS = {
     "run": "run a grid; the same command goes on where it ended (the verb may be left out)",
     "plan": "show the jobs of a grid and what is done; run nothing",
-    "predict": "peak VRAM of every job of a grid, which cards it fits, and the floor of latency; needs no GPU",
+    "predict": "peak VRAM of every job of a grid, also over time, which cards it fits, the floor of latency; no GPU",
     "fit": "the fastest strategies that are predicted to fit a card, and a time: `fit --vram 8 --seconds 30`",
     "pick": 'the best few of many seeds by a metric, most of them judged at few steps: `pick "seed=range(64)" --by …`',
     "tune": "search noise levels for few steps that come nearest to the full run, as a preset: `tune --steps 6`",

@@ -16,7 +16,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_json("the paths as one JSON document")
     parser.add_flag(
         "--predict",
-        "first predict the VRAM of measured settings that were not predicted yet: seconds a strategy, no GPU",
+        "first predict the VRAM of measured settings and of each strategy that were not predicted yet: seconds a "
+        "strategy, no GPU",
     )
     asked = parser.asked(argv)
     pages = [report.write(folder, asked.predict) for folder in asked.folders]

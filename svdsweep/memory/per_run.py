@@ -61,6 +61,24 @@ def unet_calls_of(job: Job) -> int:
     return job.memory.denoise_steps or -(-steps_of(job) // 2) if caches_steps(job) else turns_of(job)
 
 
+def different_turns(job: Job) -> dict[int, int]:
+    """Turns of the loop that differ from one another, and how often each of them occurs: hooks that prefetch learn from
+    the first, DeepCache's cache is empty in it, and a step cache leaves the UNet out in some turns. (What
+    single_token_cross_attention keeps, and what a scheduler computes between two calls, weighs next to nothing.)"""
+    steps = turns_of(job)
+    times = {0: steps}
+    if interval := job.memory.deepcache_interval:
+        whole = -(-steps // interval)
+        times = {0: 1, 1: steps - whole, interval: whole - 1}
+    elif caches_steps(job):
+        called = sorted(called_at(job))
+        spared = set(range(steps)) - set(called)
+        times = {0: 1, called[-1]: len(called) - 1, max(spared): len(spared)}
+    elif job.memory.offload_stream:
+        times = {0: 1, 1: steps - 1}
+    return {step: n for step, n in times.items() if n}
+
+
 def schedule_of(job: Job) -> str | tuple[float, ...]:
     """The noise levels asked for: the strategy's where it names any, else the model's."""
     own: str | tuple[float, ...] = job.model.sigmas

@@ -20,7 +20,17 @@ from svdsweep.store.files import renamed_when_done
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "torchao", "DeepCache")
 """What a prediction is made with: another version, another folder."""
 PACKAGE = Path(__file__).resolve().parent.parent
-SIMULATOR = ("cost", "fake_gpu", "op_cache", "prediction", "repeats", "simulate", "tracker", "without_cuda")
+SIMULATOR = (
+    "cost",
+    "curve",
+    "fake_gpu",
+    "op_cache",
+    "prediction",
+    "repeats",
+    "simulate",
+    "tracker",
+    "without_cuda",
+)
 BESIDE_IT = (
     *("backends/*.py", "memory/*.py", "models/architectures.py", "models/decoders/*.py", "models/load.py"),
     "predict/cache.py",

@@ -32,7 +32,7 @@ OnWeight = Callable[[torch.Tensor], None]
 def fake_gpu(on_weight: OnWeight) -> Iterator[FakeTensorMode]:
     """Tensors made inside are fake, and attention goes to the kernel that CUDA would take.
 
-    `on_weight` hears of every storage that becomes a parameter's."""
+    `on_weight` hears of every storage that becomes a parameter's or buffer's."""
     stand_ins: list[tuple[Any, str, Any]] = [
         (FakeTensor, "data", _data(on_weight)),
         (FakeTensor, "data_ptr", lambda x: storage_key(x) + x.storage_offset() * x.element_size()),
@@ -168,7 +168,8 @@ def _apply(on_weight: OnWeight) -> Callable[..., torch.nn.Module]:
                 p.data = fn(p)
         for name, b in self._buffers.items():
             if b is not None:
-                self._buffers[name] = fn(b)
+                new = self._buffers[name] = fn(b)
+                on_weight(new)
         return self
 
     return apply
@@ -188,7 +189,7 @@ def _set_module_tensor(on_weight: OnWeight) -> Callable[..., None]:
             owner._buffers[name] = new
         else:
             owner._parameters[name] = _parameter(new)
-            on_weight(new)
+        on_weight(new)
 
     return set_tensor
 

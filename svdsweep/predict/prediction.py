@@ -6,6 +6,11 @@ from typing import Any
 
 MIB = 2**20
 GIB = 2**30
+KINDS = ("weights", "activations", "attention", "decode", "transfers")
+"""What live bytes are, by the first of these that holds: parameters and buffers (`weights`); else what was last filled
+from the host (`transfers`); else what was made within an attention layer (`attention`), in the rest of the VAE's decode
+(`decode`), or anywhere else (`activations`). cuDNN's workspaces are of the kind of what the convolution makes."""
+WEIGHTS, ACTIVATIONS, ATTENTION, DECODE, TRANSFERS = range(len(KINDS))
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,37 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Live bytes over a stage, or over one turn of the denoising loop."""
+
+    points: list[list[int]]
+    """Bytes by `KINDS` at the highest moment of each equal share of the stretch, in their order; a share is so many
+    modules that came to their end."""
+    operation: str
+    module: str
+    """Where its peak is; both are empty when it is at the beginning."""
+    turn: int = 0
+    times: int = 1
+    """Which turn of the loop it is, from 0, and how many turns are like it."""
+
+    @property
+    def composition(self) -> dict[str, int]:
+        """Bytes by kind at the peak."""
+        return dict(zip(KINDS, max(self.points, key=sum), strict=True))
+
+    @property
+    def peak(self) -> int:
+        """Bytes."""
+        return max(map(sum, self.points))
+
+    @property
+    def by_kind_mib(self) -> dict[str, list[float]]:
+        """The points of each kind."""
+        of_kinds = zip(*self.points, strict=True)
+        return {kind: [n / MIB for n in points] for kind, points in zip(KINDS, of_kinds, strict=True)}
+
+
+@dataclass(frozen=True)
 class Stage:
     """A stage of a run, from boundary to boundary as the probes have it."""
 
@@ -50,6 +86,14 @@ class Stage:
     """Whether transfers go on beside the kernels, on a stream of their own."""
     host_gib: float = 0.0
     """Page-locked host memory that a streamed decode keeps frames in."""
+    over_time: list[Stretch] = field(default_factory=list)
+    """One, or one for each different turn of the denoising loop."""
+
+    @property
+    def composition_gib(self) -> dict[str, float]:
+        """The peak by `KINDS`; empty where it was not recorded."""
+        highest = max(self.over_time, key=lambda stretch: stretch.peak, default=None)
+        return {kind: n / GIB for kind, n in highest.composition.items()} if highest else {}
 
     @property
     def tflop(self) -> float:
@@ -66,7 +110,8 @@ class Stage:
         """The stage that `dataclasses.asdict` turned into `plain`."""
         largest = [Alive(**{**a, "shape": tuple(a["shape"])}) for a in plain["largest"]]
         kernels = [Kernel(**k) for k in plain["kernels"]]
-        return cls(**{**plain, "largest": largest, "kernels": kernels})
+        over_time = [Stretch(**stretch) for stretch in plain["over_time"]]
+        return cls(**{**plain, "largest": largest, "kernels": kernels, "over_time": over_time})
 
 
 @dataclass(frozen=True)

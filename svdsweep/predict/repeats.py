@@ -15,6 +15,7 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 
 from svdsweep.memory import transformer_parts
 from svdsweep.predict.cost import Cost
+from svdsweep.predict.curve import Curve
 from svdsweep.predict.tracker import Tracker
 
 Call = Callable[..., Any]
@@ -29,7 +30,7 @@ class Repeated:
     def __init__(self, call: Call, tracker: Tracker, times: int = TWICE) -> None:
         self.call, self.tracker, self.times = call, tracker, times
         self.calls: Counter[Hashable] = Counter()
-        self.last: dict[Hashable, tuple[Cost, int, Call]] = {}
+        self.last: dict[Hashable, tuple[Cost, Curve, Call]] = {}
 
     def __call__(self, first: torch.Tensor | slice, *args: Any, **kwargs: Any) -> Any:
         """What `call` gives, or tensors of its sizes."""
@@ -37,11 +38,11 @@ class Repeated:
         key = self.tracker.timestep, shape
         self.calls[key] += 1
         if self.calls[key] > self.times:
-            cost, rise, make = self.last[key]
-            self.tracker.repeat(cost, rise)
+            cost, curve, make = self.last[key]
+            self.tracker.repeat(cost, curve)
             return make()
-        out, cost, rise = self.tracker.measured(functools.partial(self.call, first, *args, **kwargs))
-        self.last[key] = cost, rise, _maker(out)
+        out, cost, curve = self.tracker.measured(functools.partial(self.call, first, *args, **kwargs))
+        self.last[key] = cost, curve, _maker(out)
         return out
 
 

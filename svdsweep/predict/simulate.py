@@ -16,13 +16,13 @@ from svdsweep.config import Job, Memory
 from svdsweep.memory import step_cache
 from svdsweep.memory.apply import prepare
 from svdsweep.memory.other_decoders import applied
-from svdsweep.memory.per_run import caches_steps, called_at, is_guided, turns_of
+from svdsweep.memory.per_run import different_turns, is_guided, turns_of
 from svdsweep.models.architectures import architecture
 from svdsweep.models.decoders.load import decoder_without_weights
 from svdsweep.models.decoders.locate import TEMPORAL
 from svdsweep.models.load import on_meta
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
-from svdsweep.predict.prediction import GIB, Kernel, Prediction, Stage
+from svdsweep.predict.prediction import DECODE, GIB, Kernel, Prediction, Stage, Stretch
 from svdsweep.predict.repeats import Repeated, shortened_loops
 from svdsweep.predict.tracker import Tracker
 
@@ -147,7 +147,7 @@ class Run:
 
         conditions = {"encoder_hidden_states": embeddings, "added_time_ids": added_time_ids}
         steps = []
-        times = different_steps(job)
+        times = different_turns(job)
         scheduler = self.pipe.scheduler
         scheduler.timesteps, scheduler.sigmas = range(turns_of(job)), range(turns_of(job), 0, -1)
         step_cache.begin(self.pipe, job)
@@ -155,7 +155,7 @@ class Run:
             self.tracker.timestep = scheduler._step_index = step
             latents = self._step(latents, image_latents, timestep, **conditions)
             steps.append(self._stage())
-        stage = _all_steps(steps, list(times.values()), moves_once=job.memory.offload == "model")
+        stage = _all_steps(steps, times, moves_once=job.memory.offload == "model")
         self.stages["denoise"] = dataclasses.replace(stage, overlapped=job.memory.offload_stream)
         return latents
 
@@ -166,6 +166,7 @@ class Run:
         if hook := getattr(self.pipe, "vae_hook", None):
             hook.offload()
         self.tracker.mark()
+        self.tracker.kinds[0] = DECODE
         decode = self.pipe.vae.decode
         chunks = decode if self.in_full else Repeated(decode, self.tracker)
         with patch.object(self.pipe.vae, "decode", chunks):
@@ -199,39 +200,30 @@ class Run:
         peak, cost = self.tracker.mark()
         where, kernels = (peak.operation, peak.module, peak.largest), _kernels(cost.kernels)
         moves = cost.h2d_bytes / GIB, cost.d2h_bytes / GIB
-        return Stage(peak.nbytes / GIB, peak.weights / GIB, *where, kernels, *moves)
+        over_time = [Stretch(peak.points, peak.operation, peak.module)]
+        return Stage(peak.nbytes / GIB, peak.weights / GIB, *where, kernels, *moves, over_time=over_time)
 
 
 def _kernels(counts: Counter[tuple[str, int, int]]) -> list[Kernel]:
     return [Kernel(kind, flop, moved, n) for (kind, flop, moved), n in sorted(counts.items())]
 
 
-def different_steps(job: Job) -> dict[int, int]:
-    """Turns of the loop that differ from one another, and how often each of them occurs: hooks that prefetch learn from
-    the first, DeepCache's cache is empty in it, and a step cache leaves the UNet out in some turns. (What
-    single_token_cross_attention keeps, and what a scheduler computes between two calls, weighs next to nothing.)"""
-    steps = turns_of(job)
-    times = {0: steps}
-    if interval := job.memory.deepcache_interval:
-        whole = -(-steps // interval)
-        times = {0: 1, 1: steps - whole, interval: whole - 1}
-    elif caches_steps(job):
-        called = sorted(called_at(job))
-        spared = set(range(steps)) - set(called)
-        times = {0: 1, called[-1]: len(called) - 1, max(spared): len(spared)}
-    elif job.memory.offload_stream:
-        times = {0: 1, 1: steps - 1}
-    return {step: n for step, n in times.items() if n}
-
-
-def _all_steps(steps: list[Stage], times: list[int], moves_once: bool) -> Stage:
-    """A denoise from its different steps and how often each occurs; weights move in each of them, or in the first."""
+def _all_steps(steps: list[Stage], times: dict[int, int], moves_once: bool) -> Stage:
+    """A denoise from its different steps, and by their turn how often each occurs; weights move in each of them, or in
+    the first."""
     counts: Counter[tuple[str, int, int]] = Counter()
-    for step, n in zip(steps, times, strict=True):
+    for step, n in zip(steps, times.values(), strict=True):
         for k in step.kernels:
             counts[k.kind, k.flop, k.moved_bytes] += k.count * n
-    moves = [1] + [0] * (len(steps) - 1) if moves_once else times
+    moves = [1] + [0] * (len(steps) - 1) if moves_once else list(times.values())
     h2d_gib = sum(step.h2d_gib * n for step, n in zip(steps, moves, strict=True))
     d2h_gib = sum(step.d2h_gib * n for step, n in zip(steps, moves, strict=True))
+    over_time = [
+        dataclasses.replace(stretch, turn=turn, times=n)
+        for step, (turn, n) in zip(steps, times.items(), strict=True)
+        for stretch in step.over_time
+    ]
     highest = max(steps, key=lambda step: step.peak_gib)
-    return dataclasses.replace(highest, kernels=_kernels(counts), h2d_gib=h2d_gib, d2h_gib=d2h_gib)
+    return dataclasses.replace(
+        highest, kernels=_kernels(counts), h2d_gib=h2d_gib, d2h_gib=d2h_gib, over_time=over_time
+    )

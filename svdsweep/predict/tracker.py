@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import heapq
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -14,18 +14,17 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from svdsweep.predict.cost import DEVICE, Cost, cost_of, name_of, tensors_in
+from svdsweep.predict.cost import DEVICE, Cost, cost_of, name_of, tensors_in, workspace_bytes
+from svdsweep.predict.curve import Curve
 from svdsweep.predict.fake_gpu import is_channels_last, parts, storage_key
 from svdsweep.predict.op_cache import Call, Key, Result
-from svdsweep.predict.prediction import MIB, Alive
+from svdsweep.predict.prediction import ACTIVATIONS, ATTENTION, KINDS, MIB, TRANSFERS, WEIGHTS, Alive
 
 BLOCK = 512
 """The caching allocator gives memory in multiples of this many bytes."""
 LARGEST_SHOWN = 6
 WORKSPACE = -1
 """Key of what lives for the moment of one operation."""
-COPIED_WHOLE_BYTES = 2**31
-"""A convolution with a larger input or output was seen to take no such copies (8 and 25 frames of 576×1024)."""
 COPIES_FIRST = (torch.ops.aten.native_group_norm.default, torch.ops.aten.native_layer_norm.default)
 """CUDA kernels that copy an input unless it is contiguous, and hold the copy until they are done (PyTorch:
 aten/src/ATen/native/group_norm.cpp and layer_norm.cpp)."""
@@ -45,7 +44,8 @@ class Block:
     dtype: torch.dtype
     watch: Any = None
     """Tells the tracker when the storage dies."""
-    weight: bool = False
+    kind: int = ACTIVATIONS
+    """Its place in `KINDS`."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Peak:
     operation: str
     module: str
     largest: list[Alive]
+    points: list[list[int]]
+    """As `prediction.Stretch` has them."""
 
 
 class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -72,16 +74,21 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.workspaces = workspaces
         self.live: dict[int, Block] = {}
         self.nbytes = 0
+        self.parts = [0] * len(KINDS)
+        """The live bytes by kind; `nbytes` is their sum."""
         self.names: dict[int, str] = {}
         self.path = [""]
         """The modules that are running, from the pipeline itself, which has no name, to the innermost."""
+        self.kinds = [ACTIVATIONS]
+        """The kind of what each of them makes."""
         self.cost = Cost()
         self.timestep = 0.0
         """The step that is simulated; the one number that is asked of a fake tensor."""
-        self._highest = 0
+        self._curves = [Curve(self.parts)]
+        """Of the stretch under way, and of the calls in it that are measured."""
         self._peak_bytes = 0
         self._peak_at = ("", "")
-        self._peak = Peak(0, 0, "", "", [])
+        self._peak = Peak(0, 0, "", "", [], [])
         self._stale = False
         self._hooks: list[Any] = []
 
@@ -112,36 +119,51 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def mark(self) -> tuple[Peak, Cost]:
         """Peak and cost since the last mark; begins a new stretch."""
         self._look()
-        stretch = self._peak, self.cost
-        self.cost = Cost()
+        stretch = dataclasses.replace(self._peak, points=self._curves[0].points()), self.cost
+        self.cost, self._curves = Cost(), [Curve(self.parts)]
         self._reach("", "")
         return stretch
 
-    def measured(self, call: Callable[[], T]) -> tuple[T, Cost, int]:
-        """What `call` gives, its cost, and the bytes that its peak was above what lived before. Calls may be nested."""
-        outer, held, outside = self.cost, self.nbytes, self._highest
-        self.cost, self._highest = Cost(), held
+    def measured(self, call: Callable[[], T]) -> tuple[T, Cost, Curve]:
+        """What `call` gives, its cost, and what lived meanwhile. Calls may be nested."""
+        outer, self.cost = self.cost, Cost()
+        self._curves.append(Curve(self.parts))
         out = call()
-        cost, rise = self.cost, self._highest - held
+        cost, self.cost = self.cost, outer
         outer.add(cost)
-        self.cost, self._highest = outer, max(self._highest, outside)
-        return out, cost, rise
+        return out, cost, self._curves.pop()
 
-    def repeat(self, cost: Cost, rise: int) -> None:
-        """Count a cost once more, with its peak `rise` bytes above what lives now."""
-        peak = self.nbytes + rise
-        self._highest = max(self._highest, peak)
-        if peak > self._peak_bytes:
-            self._look()
-            self._peak_bytes = peak
-            self._peak = dataclasses.replace(self._peak, nbytes=peak)
+    def repeat(self, cost: Cost, curve: Curve) -> None:
+        """Count a cost once more, and its memory beside what lives now."""
         self.cost.add(cost)
+        for share, ticks in curve.replay(self.parts):
+            nbytes = sum(share)
+            if nbytes > self._peak_bytes:
+                self._look()
+                self._peak_bytes = nbytes
+                self._peak = dataclasses.replace(self._peak, nbytes=nbytes, weights=share[WEIGHTS])
+            self._see(nbytes, share)
+            for _ in range(ticks):
+                self._tick()
+                self._see(nbytes, share)
 
     def is_weight(self, tensor: torch.Tensor) -> None:
-        """Note that a tensor's storage (every one of a quantized tensor's) is now a parameter's."""
+        """Note that a tensor's storage (every one of a quantized tensor's) is now a parameter's or buffer's."""
         for part in parts(tensor):
             if block := self.live.get(storage_key(part)):
-                block.weight = True
+                self._turn(block, WEIGHTS)
+
+    def _came_from_the_host(self, tensor: torch.Tensor) -> None:
+        block = self.live.get(storage_key(tensor))
+        if block and block.kind != WEIGHTS:
+            self._turn(block, TRANSFERS)
+
+    def _turn(self, block: Block, kind: int) -> None:
+        """A live block is of another kind from now on."""
+        self.parts[block.kind] -= block.nbytes
+        self.parts[kind] += block.nbytes
+        block.kind = kind
+        self._see(self.nbytes, self.parts)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -156,12 +178,19 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             args = (self._laid_out(args[0], layout, name_of(func)), *args[1:])
         out, cost = self._done(func, args, kwargs or {}, name_of(func))
         self.cost.add(cost)
-        if self.workspaces and func is CONVOLUTION and out.device.type == DEVICE and not layout:
-            nbytes = workspace_bytes(args[0], args[1], out)  # alive while the convolution computes
-            block = Block(nbytes, "cuDNN's copies", self.path[-1], out.shape, out.dtype)
+        if cost.h2d_bytes:
+            self._came_from_the_host(out)
+        if self.workspaces and func is CONVOLUTION and not layout:
+            self._convolve(args[0], args[1], out)
+        return out
+
+    def _convolve(self, x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> None:
+        """Hold what is alive while a convolution computes on the device."""
+        if out.device.type == DEVICE:
+            nbytes = workspace_bytes(x, weight, out)
+            block = Block(nbytes, "cuDNN's copies", self.path[-1], out.shape, out.dtype, kind=self.kinds[-1])
             self._hold(WORKSPACE, block, "convolution")
             self._drop(WORKSPACE, None)
-        return out
 
     def _laid_out(self, tensor: torch.Tensor, layout: torch.memory_format, operation: str) -> torch.Tensor:
         """The tensor itself if it lies on the device as `operation` wants it, else the copy that its kernel makes."""
@@ -202,20 +231,24 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return False
         nbytes = -(-storage.nbytes() // BLOCK) * BLOCK
         watch = weakref.ref(storage, functools.partial(self._drop, key))
-        self._hold(key, Block(nbytes, operation, self.path[-1], tensor.shape, tensor.dtype, watch), operation)
+        made = Block(nbytes, operation, self.path[-1], tensor.shape, tensor.dtype, watch, self.kinds[-1])
+        self._hold(key, made, operation)
         return True
 
     def _hold(self, key: int, block: Block, operation: str) -> None:
         self.live[key] = block
         self.nbytes += block.nbytes
-        self._highest = max(self._highest, self.nbytes)
+        self.parts[block.kind] += block.nbytes
+        self._see(self.nbytes, self.parts)
         if self.nbytes > self._peak_bytes:
             self._reach(operation, block.module)
 
     def _drop(self, key: int, _dead: Any) -> None:
         if self._stale:
             self._look()
-        self.nbytes -= self.live.pop(key).nbytes
+        block = self.live.pop(key)
+        self.nbytes -= block.nbytes
+        self.parts[block.kind] -= block.nbytes
 
     def _reach(self, operation: str, module: str) -> None:
         self._peak_bytes, self._peak_at, self._stale = self.nbytes, (operation, module), True
@@ -225,19 +258,31 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._stale:
             return
         self._stale = False
-        weights = sum(b.nbytes for b in self.live.values() if b.weight)
-        activations = (b for b in self.live.values() if not b.weight)
+        activations = (b for b in self.live.values() if b.kind != WEIGHTS)
         largest = [
             Alive(b.nbytes / MIB, tuple(b.shape), str(b.dtype).removeprefix("torch."), b.operation, b.module)
             for b in heapq.nlargest(LARGEST_SHOWN, activations, key=lambda b: b.nbytes)
         ]
-        self._peak = Peak(self._peak_bytes, weights, *self._peak_at, largest)
+        self._peak = Peak(self._peak_bytes, self.parts[WEIGHTS], *self._peak_at, largest, [])
 
     def _enter_module(self, module: torch.nn.Module, _args: Any) -> None:
-        self.path.append(self.names.get(id(module), type(module).__name__))
+        name = type(module).__name__
+        self.path.append(self.names.get(id(module), name))
+        self.kinds.append(ATTENTION if name.endswith("Attention") else self.kinds[-1])
 
     def _leave_module(self, _module: torch.nn.Module, _args: Any, _out: Any) -> None:
         self.path.pop()
+        self.kinds.pop()
+        self._tick()
+
+    def _see(self, nbytes: int, parts: Sequence[int]) -> None:
+        for curve in self._curves:
+            if nbytes >= curve.highest:
+                curve.see(nbytes, parts)
+
+    def _tick(self) -> None:
+        for curve in self._curves:
+            curve.tick(self.parts)
 
 
 def _layout(func: Any, args: tuple[Any, ...]) -> torch.memory_format | None:
@@ -245,12 +290,3 @@ def _layout(func: Any, args: tuple[Any, ...]) -> torch.memory_format | None:
     if func in COPIES_FIRST:
         return torch.contiguous_format
     return torch.channels_last if func is CONVOLUTION and is_channels_last(args[1]) else None
-
-
-def workspace_bytes(x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> int:
-    """What cuDNN holds beside the input (n, C, …) and output of a convolution that lie channel by channel: a copy of
-    each with its channels last, for its kernels on tensor cores want them so. Measured on an H200 with cuDNN 9.19:
-    0.55 GiB beside 0.27 of input and as much of output. A 1×1 convolution is a matrix product as it lies."""
-    nbytes = [t.numel() * t.element_size() for t in (x, out)]
-    copied = max(weight.shape[2:]) > 1 and max(nbytes) < COPIED_WHOLE_BYTES
-    return sum(nbytes) if copied else 0

@@ -29,6 +29,8 @@ def text(page: Page) -> str:
     parts += ["## What the documentation says", _claims(page)]
     parts += [f"## {plot.title}\n\n{_picture(plot)}" for plot in page.plots]
     parts += _prediction(page)
+    if section := page.over_time:
+        parts += [f"## {section.plot.title}", _picture(section.plot), table(section.header, section.lines)]
     if page.failures:
         parts += ["## What did not end well", _failures(page)]
     parts += ["## Environment", table(["", ""], [[n, ", ".join(v)] for n, v in page.environment])]

@@ -18,6 +18,7 @@ from svdsweep.analysis.table import varying
 from svdsweep.analysis.throttled import throttled_of_sweep
 from svdsweep.config.version import __version__
 from svdsweep.metrics import CATALOGUE, COLUMNS
+from svdsweep.report import over_time
 from svdsweep.report.drawing import Plot
 from svdsweep.report.failures import Failure, failures, logs
 from svdsweep.report.montage.cells import usual_axes
@@ -73,6 +74,7 @@ class Page:
     parallel: dict[str, Any] | None
     plots: list[Plot]
     prediction: Section | None
+    over_time: over_time.Section | None
     pick: PickSection | None
     differences: list[Difference]
     grid: dict[str, Any]
@@ -110,6 +112,7 @@ def gather(sweep: Sweep) -> Page:
         parallel=parallel(sweep, columns),
         plots=draw_all(sweep, compared),
         prediction=section_of(sweep),
+        over_time=over_time.section_of(sweep),
         pick=pick,
         differences=differences(sweep, list(dict.fromkeys(s.name for s in compared))),
         grid=_grid(sweep, axes),

@@ -42,7 +42,17 @@ def inline(plot: Plot) -> str:
     root.attrib |= {"style": f"max-width:{width * 1.33:.0f}px", "role": "group", "aria-label": plot.title}
     # the two inks of the style become the colour of the page's text, in light and dark
     markup = re.sub(f"{INK}|{FAINT}", "currentColor", ET.tostring(root, encoding="unicode"))
-    return _own_ids(markup, plot.name)
+    return _own_ids(_rounded(markup), plot.name)
+
+
+def alone(plot: Plot) -> str:
+    """The figure on white as a file of its own."""
+    import matplotlib
+
+    raw = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        plot.figure.savefig(raw, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
+    return _rounded(raw.getvalue())
 
 
 def png(plot: Plot, path: Path) -> None:
@@ -52,6 +62,11 @@ def png(plot: Plot, path: Path) -> None:
     with renamed_when_done(path) as part, matplotlib.rc_context(STYLE):
         plot.figure.savefig(part, format="png", dpi=110, facecolor="white", metadata={"Software": None})
     plot.figure.set_layout_engine("none")  # to lay it out is half of what drawing it takes
+
+
+def _rounded(markup: str) -> str:
+    """Paths to a hundredth of a point, which nobody sees, at half the size."""
+    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), markup)
 
 
 def _own_ids(markup: str, name: str) -> str:

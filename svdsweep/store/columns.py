@@ -12,6 +12,8 @@ from svdsweep.store.rows import Row
 
 STAGES = ("image_encode", "vae_encode", "denoise", "vae_decode")
 """The stages of a run, in their order."""
+OVER_TIME = {stage: f"{stage}_over_time_gib" for stage in STAGES}
+"""The series of a stage's memory over time: one list for each stretch that is told apart."""
 GENERATION = (
     *("model", "memory", "image", "seed", "motion_bucket_id", "noise_aug_strength", "fps"),
     *("num_frames", "height", "width", "num_inference_steps"),

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from svdsweep.backends import backend_of
 from svdsweep.config import Job, Measure
 from svdsweep.memory import step_cache
 from svdsweep.memory.compile import compiles
-from svdsweep.memory.per_run import arguments, steps_of, turns_of
+from svdsweep.memory.per_run import arguments, different_turns, steps_of, turns_of
 from svdsweep.models.schedulers import scheduled
 from svdsweep.probes.latency import wants_more
+from svdsweep.probes.over_time import OverTime, looking
 from svdsweep.probes.stages import Report, StageProbe, Timing
 from svdsweep.probes.watch import watched
 from svdsweep.worker.preview import Preview
@@ -57,6 +59,8 @@ class Measured:
     timings: list[Timing]
     warmup_s: list[float] = field(default_factory=list)
     compile_run_s: float | None = None
+    over_time: dict[str, list[list[float]]] = field(default_factory=dict)
+    """Series of the memory that a GPU held over the first untimed run, where it could be asked."""
 
     @property
     def total_s(self) -> list[float]:
@@ -162,17 +166,42 @@ def _measured(
         seen = watch.seen(output.timing.total_s)
         return replace(output, timing=replace(output.timing, seen=seen)) if seen else output
 
+    over_time: dict[str, list[list[float]]] = {}
+
+    def warmup_s_of_one() -> float:
+        if over_time or not may_look(setup):
+            return untimed_s("warmup")
+        with looking(OverTime(setup.device, setup.pipe.unet, different_turns(setup.job))) as seen:
+            seconds = run_untimed(partial(_enter, seen, report)).timing.total_s
+        over_time.update(seen.series())
+        return seconds
+
     compile_run_s = untimed_s("compile") if compiled else None
     if how.until_steady:  # the times of its warm-up decide when it ends
         setup.alone()
-    warmup_s = warm_up(how, lambda: untimed_s("warmup")) if cold else []
+    warmup_s = warm_up(how, warmup_s_of_one) if cold else []
     setup.alone()
     first = last = timed()
     timings = [first.timing]
     while wants_more([t.total_s for t in timings], how):
         last = timed()
         timings.append(last.timing)
-    return Measured(first, last, timings, warmup_s, compile_run_s)
+    return Measured(first, last, timings, warmup_s, compile_run_s, over_time)
+
+
+def may_look(setup: Setup) -> bool:
+    """Whether memory can be read as modules end: the device counts, nothing is compiled, and no kernel is chosen in
+    that run, for which several are tried."""
+    memory = setup.job.memory
+    counts = backend_of(setup.device).highest(setup.device) is not None
+    return counts and not compiles(memory) and memory.attention != "measured"
+
+
+def _enter(seen: OverTime, report: Report, stage: str, peak_gib: float | None) -> None:
+    """Tell of a warm-up that comes to a stage."""
+    seen.enter(stage)
+    known = [gib for gib in (peak_gib, seen.peak_gib) if gib is not None]
+    report("warmup", max(known, default=None))
 
 
 def warm_up(how: Measure, run: Callable[[], float]) -> list[float]:

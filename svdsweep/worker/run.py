@@ -100,7 +100,7 @@ class Run:
         check_after_run(self.setup.pipe, job.memory, device)
         self.measurements.notes += kernels_chosen(self.setup.pipe, job)
         self.measurements.notes += filter(None, [backend_of(device).blind])
-        self.measurements.series |= columns.time_series(timings)
+        self.measurements.series |= columns.time_series(timings) | measured.over_time
         times = time_columns(self.measurements.series, job.num_frames, job.measure.first_look)
         self.measurements.add(times)
         self.measurements.add(columns.untimed_columns(measured))

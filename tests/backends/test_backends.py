@@ -12,6 +12,7 @@ from svdsweep.grid.expand import expand
 from svdsweep.memory.conflicts import KINDS
 from svdsweep.probes import vram
 from svdsweep.probes.environment import device_name, provenance
+from svdsweep.store.columns import OVER_TIME
 from svdsweep.worker.contract import Slot
 from svdsweep.worker.worker import Worker, load
 
@@ -80,6 +81,7 @@ def test_a_job_is_measured_on_it_and_what_it_cannot_measure_is_empty(
         "width=64",
         "metrics=none",
         "decode_chunk_size=auto",
+        "measure.warmup=1",
     ]
     (job,) = expand(line).jobs
     with gpus.computing(monkeypatch, kind):
@@ -95,6 +97,12 @@ def test_a_job_is_measured_on_it_and_what_it_cannot_measure_is_empty(
     )
     peaks = values["vram_allocated_peak_gib"], values["denoise_vram_reserved_peak_gib"]
     assert peaks == ((None, 5.0) if kind == "mps" else (3.0, 4.0))
+    curves = {name: stretches for name, stretches in row.series.items() if "over_time" in name}
+    if kind == "mps":
+        assert not curves
+    else:
+        assert {*curves} == {*OVER_TIME.values()}
+        assert curves["denoise_over_time_gib"] == [[3.0] * 80]
     assert (values["total_s"] or 0) > 0  # type: ignore[operator]
     assert any("are empty" in note for note in row.notes)
     assert row.provenance["gpu"]

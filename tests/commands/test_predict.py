@@ -13,7 +13,7 @@ from svdsweep.predict.allowance import ALLOWANCE
 from svdsweep.predict.batch import Outcome, Unpredicted
 from svdsweep.predict.calibration import Calibration
 from svdsweep.predict.gpus import Gpu, eager_floor_s, floor_s, gpu_named
-from svdsweep.predict.prediction import Kernel, Prediction, Stage
+from svdsweep.predict.prediction import GIB, Kernel, Prediction, Stage, Stretch
 from svdsweep.probes import devices
 from svdsweep.store.columns import STAGES
 
@@ -80,13 +80,50 @@ def test_each_figure_stands_under_its_head_in_the_table_the_details_and_the_docu
     )
 
 
+@pytest.mark.parametrize("ending", ["html", "svg", "png"])
+def test_memory_over_time_is_drawn_and_its_peaks_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    held = [Stretch([[GIB, 0, 0, 0, 0], [GIB, 2 * GIB, 0, 0, 0]], "add", "unet.mid_block")]
+    stage = Stage(3.0, 1.0, "add", "unet.mid_block", [], [], 0.0, 0.0, over_time=held)
+    foreseen = Prediction(dict.fromkeys(STAGES, stage), ["as if it were eager"])
+    monkeypatch.setattr(predict, "outcomes", lambda jobs, **_: {job.key: foreseen for job in jobs})
+    path = tmp_path / f"memory.{ending}"
+    assert predict.main(["model=svd_xt", "memory=baseline,model_offload", "--over-time", str(path)]) == 0
+    *_, header, baseline, _, last = capsys.readouterr().out.splitlines()
+    assert header.split()[:4] == ["strategy", "peak_gib", "weights", "activations"]
+    assert baseline.split() == [
+        *("baseline", "3.00", "1.00", "2.00", "0.00", "0.00", "0.00", "in", "image_encode"),
+        *("add", "in", "unet.mid_block"),
+    ]
+    assert last == f"over time  {path}"
+    written = path.read_bytes()
+    assert written.startswith({"html": b"<!doctype html>", "svg": b"<?xml", "png": b"\x89PNG"}[ending])
+    if ending == "html":
+        assert b"as if it were eager" in written
+    predict.main(["model=svd_xt", "--json", "--over-time", str(path)])
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["stages"]["denoise"]["at_peak_gib"]["activations"] == 2.0
+    assert told["stages"]["denoise"]["over_time"][0]["mib"]["activations"] == [0, 2048]
+
+
 def test_published_rates_are_a_floor_and_measured_ones_nearly_one() -> None:
     gpu = gpu_named("rtx4090")
     for measured_at, words in (("", "No run is faster"), ("2026-01-02", "Hardly a run is faster")):
         assert words in predict.explanation(dataclasses.replace(gpu, measured_at=measured_at), ALLOWANCE)
 
 
-@pytest.mark.parametrize("argv", [["--gqu", "x"], ["--gpu"], ["--gpu", "abacus"], ["no_such_setting=1"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--gqu", "x"],
+        ["--gpu"],
+        ["--gpu", "abacus"],
+        ["no_such_setting=1"],
+        ["--over-time", "a.jpg"],
+        ["--over-time", "no/a.svg"],
+    ],
+)
 def test_wrong_input_is_a_sentence(argv: list[str]) -> None:
     with pytest.raises(UserError):
         predict.main(argv)

@@ -128,6 +128,7 @@ def computing(patch: pytest.MonkeyPatch, kind: str) -> Iterator[torch.device]:
         "memory_allocated": lambda _: 2 * GIB,
         "reset_peak_memory_stats": lambda _: None,
         "max_memory_allocated": lambda _: 3 * GIB,
+        "memory_stats_as_nested_dict": lambda _: {"allocated_bytes": {"all": {"peak": 3 * GIB}}},
         "max_memory_reserved": lambda _: 4 * GIB,
         "mem_get_info": lambda _: (10 * GIB, 16 * GIB),
         "set_per_process_memory_fraction": lambda *_: None,

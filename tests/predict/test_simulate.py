@@ -10,21 +10,14 @@ from foreseen import under
 from svdsweep.config import Job, Memory
 from svdsweep.grid.expand import expand
 from svdsweep.memory.conflicts import why_not
+from svdsweep.memory.per_run import different_turns
 from svdsweep.models.decoders.load import decoder_without_weights
 from svdsweep.predict.batch import simulate_group
+from svdsweep.predict.cost import workspace_bytes
 from svdsweep.predict.fake_gpu import fake_gpu, materialize
 from svdsweep.predict.prediction import GIB, MIB, Kernel, Prediction, Stage
-from svdsweep.predict.simulate import (
-    DEVICE,
-    Run,
-    _all_steps,
-    different_steps,
-    on_meta_pipeline,
-    quiet,
-    runnable,
-    simulate,
-)
-from svdsweep.predict.tracker import Tracker, workspace_bytes
+from svdsweep.predict.simulate import DEVICE, Run, _all_steps, on_meta_pipeline, quiet, runnable, simulate
+from svdsweep.predict.tracker import Tracker
 from svdsweep.store.rows import Row, Store
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "memory").glob("*.yaml"))
@@ -172,7 +165,7 @@ def test_steps_that_differ_are_simulated_once_and_counted_as_often_as_they_occur
     tiny_job: Job, steps: int, knobs: dict[str, Any], times: dict[int, int]
 ) -> None:
     job = dataclasses.replace(under(tiny_job, **knobs), num_inference_steps=steps)
-    assert different_steps(job) == times
+    assert different_turns(job) == times
 
 
 @pytest.mark.parametrize(
@@ -185,7 +178,7 @@ def test_a_denoise_is_its_steps_together_at_the_highest_peak(
         3.0, 1.0, "add", "unet", [], [Kernel("memory", 0, 8, 2), Kernel("float16", 4, 8, 1)], 0.5, 1.0
     )
     later = Stage(5.0, 2.0, "mm", "unet.a", [], [Kernel("memory", 0, 8, 1)], 0.25, 2.0)
-    stage = _all_steps([first, later], [1, 3], moves_once)
+    stage = _all_steps([first, later], {0: 1, 1: 3}, moves_once)
     kernels = [Kernel("float16", 4, 8, 1), Kernel("memory", 0, 8, 5)]
     assert stage == dataclasses.replace(later, kernels=kernels, h2d_gib=h2d_gib, d2h_gib=d2h_gib)
 
