@@ -28,6 +28,7 @@ __all__ = [
     "CATALOGUE",
     "COLUMNS",
     "FAMILIES",
+    "HOMES",
     "Column",
     "Context",
     "Measurements",
@@ -75,6 +76,8 @@ def _own(name: str) -> ModuleType:
 
 COLUMNS: dict[str, Column] = {column.name: column for name in FAMILIES for column in _own(name).COLUMNS}
 """Every metric by its column's name."""
+HOMES: dict[str, str] = {column.name: name for name in FAMILIES for column in _own(name).COLUMNS}
+"""The family of each of them."""
 CATALOGUE: dict[str, Column] = {
     **{column.name: column for column in MEASURED},
     **COLUMNS,

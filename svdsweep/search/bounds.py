@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from svdsweep.config import Job
 from svdsweep.errors import UserError, nearest
-from svdsweep.metrics import COLUMNS, FAMILIES, catalogue, family
+from svdsweep.metrics import COLUMNS, HOMES, catalogue, family
 from svdsweep.store.columns import MEASURED, Column
 from svdsweep.store.rows import Row
 
@@ -95,14 +95,13 @@ def _ends(text: str) -> tuple[float | None, float | None] | None:
 def _column(flag: str, name: str, job: Job) -> Column:
     """A column that the jobs will have. Raises UserError."""
     families = job.metrics.families
-    homes = {column.name: each for each in FAMILIES for column in family(each).COLUMNS}
-    if homes.get(name) == COMPARED:
+    if HOMES.get(name) == COMPARED:
         raise UserError(
             f"{flag}: {name} compares a job with its baseline, and a pick runs none. `svdsweep` runs both."
         )
-    if name in homes and homes[name] not in families:
+    if name in HOMES and HOMES[name] not in families:
         raise UserError(
-            f"{flag}: {name} is of the family {homes[name]}, which these jobs do not compute: they have "
+            f"{flag}: {name} is of the family {HOMES[name]}, which these jobs do not compute: they have "
             f"{', '.join(families) or 'none'}. metrics=full, or metrics.families=[…], adds it."
         )
     known = _known(job)
