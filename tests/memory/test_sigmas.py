@@ -12,10 +12,9 @@ from diffusers.schedulers import AysSchedules
 from svdsweep.config import Job, Memory, Model
 from svdsweep.config.schedulers import SCHEDULERS, UNFIT
 from svdsweep.errors import UserError
-from svdsweep.memory.per_run import sigmas_of, steps_of, unet_calls_of
+from svdsweep.memory.per_run import different_turns, sigmas_of, steps_of, unet_calls_of
 from svdsweep.memory.sigmas import AYS
 from svdsweep.models.architectures import SCHEDULER
-from svdsweep.predict.simulate import different_steps
 
 JOB = Job(num_inference_steps=5)
 
@@ -76,8 +75,8 @@ def test_whole_numbers_in_a_list_are_the_same_job() -> None:
 
 
 def test_what_is_predicted_of_a_run_is_as_many_calls_of_the_unet_as_it_makes() -> None:
-    assert different_steps(with_(scheduler="heun")) == {0: 9} == {0: unet_calls_of(with_(scheduler="dpm2"))}
-    assert different_steps(with_(scheduler="unipc")) == {0: 5}
+    assert different_turns(with_(scheduler="heun")) == {0: 9} == {0: unet_calls_of(with_(scheduler="dpm2"))}
+    assert different_turns(with_(scheduler="unipc")) == {0: 5}
 
 
 @pytest.mark.parametrize(

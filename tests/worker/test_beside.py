@@ -152,6 +152,6 @@ def test_what_needs_the_device_is_judged_before_the_next_job(work: Worker) -> No
 
 
 def test_families_that_run_networks_need_the_device() -> None:
-    assert {name for name in FAMILIES if need_the_device([name])} == {"clip", "lpips"}
+    assert {name for name in FAMILIES if need_the_device([name])} == {"clip", "cvvdp", "lpips", "stlpips"}
     assert need_the_device(["temporal", "mine.metric"])
     assert not need_the_device([])
