@@ -89,9 +89,9 @@ def parser() -> Parser:
     p.add_argument(
         "--trials",
         type=count_of,
-        default=96,
+        default=128,
         metavar="N",
-        help="schedules for each number of steps (default: 96)",
+        help="schedules for each number of steps (default: 128)",
     )
     p.add_argument(
         "--searched", type=count_of, default=4, metavar="N", help="cases to search on (default: 4)"
