@@ -150,7 +150,7 @@ def test_the_camera_pans_over_a_photograph_that_was_not_trained_on(
     assert travels[1] > 4 > 2 > travels[0] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand  # of files that do not change; minutes of them
 @pytest.mark.timeout(1200)
 def test_sixteen_held_out_images_move_as_the_model_card_says() -> None:
     shares = [range(first, evaluate.NUM_IMAGES, 2) for first in range(2)]

@@ -11,6 +11,7 @@ from svdsweep.analysis.strategies import strategies
 from svdsweep.report import parallel as module
 from svdsweep.report import svg
 from svdsweep.report.parallel import parallel
+from svdsweep.report.render import environment
 from svdsweep.report.strategy_plots import stage_times
 from svdsweep.store.rows import Row
 
@@ -73,6 +74,9 @@ def test_of_too_many_jobs_those_that_did_not_end_well_and_an_even_spread_are_dra
     data = parallel(made_up.in_memory(*many, *lost), COLUMNS)
     assert axes_of(data)["seed"]["at"] == [40, 41, 0, 15]
     assert (data["bad"], data["left_out"]) == ([0, 1], 28)
+    assert "4 jobs are drawn, 28 are left out" in environment().get_template("parallel.html.jinja").render(
+        data=data
+    )
 
 
 def test_marks_of_plots_name_the_jobs_that_they_are_of():
