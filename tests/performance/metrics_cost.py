@@ -17,7 +17,7 @@ SHAPES = ((14, 64, 64), (25, 576, 1024))
 
 def measured(count: int, height: int, width: int) -> list[dict[str, object]]:
     """Rows of the table, in this process: all fast families together, then each alone."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "metrics"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
     import torch
     from clips import Surface, noise, path
 
