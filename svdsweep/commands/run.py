@@ -111,10 +111,15 @@ def ready(todo: list[Job], grid: Grid, store: Store) -> list[Job]:
     """The jobs that are left to run, their weights fetched; those that cannot fit have a row. Raises UserError."""
     if grid.runner.skip_predicted_oom:
         todo = without_foreseen_oom(todo, grid, store)
-    for model in {job.model for job in todo}:
+    fetch_weights(todo)
+    return todo
+
+
+def fetch_weights(jobs: Sequence[Job]) -> None:
+    """Bring the weights of the jobs' models here, as far as they are not. Raises UserError."""
+    for model in {job.model for job in jobs}:
         fetch(model)
         fetch_decoder(model)
-    return todo
 
 
 def execute(

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 from svdsweep import terminal
 from svdsweep.commands.request import Parser
-from svdsweep.commands.run import check_writable, say, warn
+from svdsweep.commands.run import check_writable, fetch_weights, say, warn
 from svdsweep.config import Job
 from svdsweep.errors import DONE, UserError
 from svdsweep.grid.expand import Grid, expand, expand_without_weights
-from svdsweep.models.decoders.locate import fetch_decoder
-from svdsweep.models.locate import fetch
 from svdsweep.predict.allowance import Allowance, allowance_for
 from svdsweep.predict.gpus import Gpu, known_gpus
 from svdsweep.predict.here import gpu_asked
@@ -130,9 +128,7 @@ def run(wish: Wish, grid: Grid, asked: Namespace) -> "Found":
     warn(grid)
     refuse_links(folder, f"rows/{store.path.name}")
     check_writable(folder)
-    for model in {case.model for case in cases.all}:
-        fetch(model)
-        fetch_decoder(model)
+    fetch_weights(cases.all)
     say(f"{folder}: {len(cases.searched)} cases searched, {len(cases.held_out)} held out")
 
     def begun(jobs: Sequence[Job]) -> None:
