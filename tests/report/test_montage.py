@@ -196,6 +196,14 @@ def test_frames_that_no_clip_has_are_refused(sweep, tmp_path):
         montage.write(sweep, tmp_path / "out.png", Wish(frames=[0, 4]))
 
 
+def test_a_disk_without_room_for_the_frames_is_told_before_any_is_read(sweep, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(UserError, match=r"px take [\d,]+ MiB .* has 1 MiB free.*TMPDIR.*--cell"):
+        montage.write(sweep, tmp_path / "out.mp4", Wish(cell=512))
+    assert not (tmp_path / "out.mp4").exists()
+
+
 @pytest.mark.parametrize("width", [400, 777, 1500])
 def test_a_montage_is_as_wide_as_was_asked_and_its_cells_fill_it(sweep, width):
     layout = laid_out(sweep, dataclasses.replace(WHOLE, cell=None, width=width))

@@ -68,6 +68,7 @@ def write(sweep: Sweep, path: Path, wish: Wish) -> Montage:
     panels = _panels(wish, path.suffix.lower(), max(clip.frames for clip in needed))
     layout = fitting(grid, panels, max(clip.height / clip.width for clip in needed), wish.cell, wish.width)
     with tempfile.TemporaryDirectory(prefix="svdsweep-") as folder:
+        clips.check_room(needed, layout.box, Path(folder))
         try:
             there = clips.scaled(needed, layout.box, Path(folder), wish.fps)
             if not there:

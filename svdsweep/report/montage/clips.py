@@ -1,6 +1,7 @@
 """A sweep's clips at the size of a cell, on the disk: one ffmpeg after another reads each once, none is in memory."""
 
 import errno
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from svdsweep.errors import UserError
 from svdsweep.images.ffmpeg import FfmpegFailed, run
 from svdsweep.report.montage.cells import Clip
 
 MOST_FRAMES = 1_000
 """Of a clip; what follows is left out."""
+MIB = 2**20
 LARGEST_PX = 8192 * 4320
 """Of a frame; a stranger's larger one is not decoded."""
 SCALED = (
@@ -45,6 +48,19 @@ class Scaled:
         with self.path.open("rb") as file:
             file.seek(min(number, self.frames - 1) * pixels)
             return np.frombuffer(file.read(pixels), np.uint8).reshape(height, width, 3)
+
+
+def check_room(clips: Sequence[Clip], size: tuple[int, int], folder: Path) -> None:
+    """Raise UserError unless `folder` has room for the raw frames of these clips at `size`, width and height in px."""
+    width, height = size
+    needed = width * height * 3 * sum(min(clip.frames, MOST_FRAMES) for clip in clips)
+    if needed > (free := shutil.disk_usage(folder).free):
+        raise UserError(
+            f"The frames of these {len(clips)} videos at {width}×{height} px take {needed / MIB:,.0f} MiB while the "
+            f"montage is made, and {folder.parent} has {free / MIB:,.0f} MiB free. Make room there, name another "
+            "folder by the environment variable TMPDIR (under Windows TEMP), or ask for less: a smaller --cell, or "
+            "--where."
+        )
 
 
 def scaled(
