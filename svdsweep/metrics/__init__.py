@@ -11,6 +11,7 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -123,15 +124,16 @@ def score(frames: "NDArray[np.uint8]", context: Context, families: Sequence[str]
         others = context.others({getattr(module, "COMPARED_WITH", "") for module in modules})
         footage = Footage(frames, torch.device(context.device), others)
         footage.check_context(context)
-        for module in modules:
-            try:
-                part = module.score(footage, context)
-            except torch.OutOfMemoryError:
-                if footage.device.type == "cpu":
-                    raise
-                footage = Footage(frames, torch.device("cpu"), others)
-                part = module.score(footage, context)
-                name = module.__name__.rpartition(".")[2]
-                total.notes.append(f"metrics from {name} on ran on the CPU: no room")
-            total.add(part)
+        with nullcontext() if need_the_device(families) else footage.compared_beside():
+            for module in modules:
+                try:
+                    part = module.score(footage, context)
+                except torch.OutOfMemoryError:
+                    if footage.device.type == "cpu":
+                        raise
+                    footage = Footage(frames, torch.device("cpu"), others)
+                    part = module.score(footage, context)
+                    name = module.__name__.rpartition(".")[2]
+                    total.notes.append(f"metrics from {name} on ran on the CPU: no room")
+                total.add(part)
     return total

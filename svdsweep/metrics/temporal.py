@@ -56,9 +56,9 @@ def score(footage: "Footage", context: Context) -> Measurements:
     if footage.count < 2:
         scores.notes.append("one frame: there is nothing between frames to measure")
         return scores
-    before = footage.likeness(COMPARED_WITH)
     warp_mse = mean_known(footage.warp_mse)
     flicker, acceleration = _compensated(footage), _acceleration(footage)
+    before = footage.likeness(COMPARED_WITH)  # last of all: it may be computed beside the flow
     scores.values.update(
         adj_mae_255=statistics.fmean(footage.changes),
         adj_psnr_db=psnr_db(statistics.fmean(before.mse)),

@@ -27,6 +27,9 @@ from svdsweep.worker.contract import Load
 GROW_S = 2.0
 """How often the cluster is asked whether it has room for more actors."""
 
+LEAVE_S = 5.0
+"""How long idle actors have for clearing up at the end."""
+
 SILENT_S = 3.0
 """An idle actor that was not heard of for so long is asked for a sign of life, so that its death is no job's fault."""
 
@@ -157,9 +160,15 @@ class _Cluster:
                         yield self.queue.keep(row, seconds, len(self._up()), self._under_way())
         finally:
             if not self.head.dead:
-                for actor in [*self.calls.values(), *self.idle]:
-                    self.ray.kill(actor.handle)
+                self._part()
             self.watch.closed()
+
+    def _part(self) -> None:
+        """End the actors; those that are idle clear up before."""
+        if left := [actor.handle.leave.remote() for actor in self.idle]:
+            self.head.call(self.ray.wait, left, num_returns=len(left), timeout=LEAVE_S)
+        for actor in [*self.calls.values(), *self.idle]:
+            self.ray.kill(actor.handle)
 
     def _goes_on(self) -> bool:
         self.queue.look()

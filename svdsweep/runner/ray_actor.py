@@ -1,5 +1,7 @@
 """What a Ray actor does on its machine: it keeps one worker process and answers the driver's calls."""
 
+import json
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -10,8 +12,14 @@ from svdsweep.probes.devices import allotted
 from svdsweep.runner.contract import TICK_S, Watch
 from svdsweep.runner.worker_process import Unwritable, WorkerProcess
 from svdsweep.store.files import clear_unfinished
+from svdsweep.store.processes import lives, own
 from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Slot
+
+MARK = "svdsweep-actor-"
+"""How the folder of an actor is named that cannot see the driver's."""
+OWNER = "owner.json"
+"""The file in it that tells whose it is."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Keeper:
 
     def __init__(self, name: str, load: str, options: Runner, folder: Path, token: str, gpu: bool) -> None:
         self.shared = (folder / token).exists()
-        self.folder = folder if self.shared else Path(tempfile.mkdtemp(prefix="svdsweep-"))
+        self.folder = folder if self.shared else _own_folder()
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         clear_unfinished(self.folder)
         device = allotted() if gpu else "cpu"
@@ -66,6 +74,12 @@ class Keeper:
         except Unwritable as e:
             return Answer(why=str(e), unwritable=True)
 
+    def leave(self) -> None:
+        """Stop the process, and remove what it has written here, all of which the driver has."""
+        self.worker.stop()
+        if not self.shared:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def _step(self) -> Row | None:
         pipes = [self.worker.pipe] if self.worker.pipe else []
         return self.worker.step(bool(wait(pipes, timeout=TICK_S)))
@@ -81,3 +95,17 @@ class Keeper:
             if name.parent.as_posix() != "baselines":
                 path.unlink()
         return files
+
+
+def _own_folder() -> Path:
+    """A folder for this actor, in the machine's for temporary files; those of dead actors there go."""
+    for old in Path(tempfile.gettempdir()).glob(f"{MARK}*"):
+        try:
+            dead = lives(json.loads((old / OWNER).read_bytes())) is False
+        except (OSError, ValueError):  # another user's, or not begun
+            continue
+        if dead:
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=MARK))
+    (folder / OWNER).write_bytes(json.dumps(own()).encode())
+    return folder

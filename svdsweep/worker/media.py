@@ -43,7 +43,7 @@ def write_contact_sheet(path: Path, frames: Frames) -> None:
     rows = -(-count // columns)
     sheet = PIL.Image.new("RGB", (columns * (size[0] + gap) - gap, rows * (size[1] + gap) - gap), "white")
     for i, frame in enumerate(frames):
-        tile = PIL.Image.fromarray(frame).resize(size, method)
+        tile = PIL.Image.fromarray(frame).resize(size, method, reducing_gap=2.0)  # half the time
         sheet.paste(tile, ((i % columns) * (size[0] + gap), i // columns * (size[1] + gap)))
     with renamed_when_done(path) as part:
         sheet.save(part, format="PNG", compress_level=PNG_LEVEL)

@@ -1,6 +1,7 @@
 """What all families agree on, and how they are found and run one after the other."""
 
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,8 @@ from svdsweep import metrics
 from svdsweep.errors import UserError
 from svdsweep.metrics import Column, Context, Measurements, score
 from svdsweep.metrics.contract import drift, masked_mean, mean_known, psnr_db
+from svdsweep.metrics.shared import footage
+from svdsweep.metrics.shared.likeness import likenesses
 
 FRAMES = np.zeros((2, 8, 8, 3), np.uint8)
 
@@ -60,6 +63,54 @@ def test_unknown_values_are_left_out_of_means():
 )
 def test_a_drift_is_the_mean_of_the_last_fifth_less_the_first(values, truth):
     assert drift(values) == truth
+
+
+@pytest.fixture
+def two_threads():
+    """Torch has two threads, as on a machine of two cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    assert torch.get_num_threads() == 2, "what was borrowed is given back"
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("own_too", [False, True])
+def test_on_two_cores_the_likeness_is_computed_beside_the_rest_and_says_the_same(
+    own, monkeypatch, two_threads, own_too
+):
+    name = own("my.family", lambda footage, context: Measurements({"threads": torch.get_num_threads()}))
+    rng = np.random.default_rng(0)
+    frames, reference = rng.integers(0, 256, (2, 4, 32, 48, 3), dtype=np.uint8)
+    context = Context(image=reference[0], reference=reference)
+    families = ["temporal", "fidelity", "baseline", "defects", *([name] if own_too else [])]
+    seen = []
+
+    def spied(*arguments):
+        seen.append((threading.current_thread(), torch.get_num_threads()))
+        return likenesses(*arguments)
+
+    monkeypatch.setattr(footage, "likenesses", spied)
+    found = score(frames, context, families)
+    assert found.values.pop("threads", 2) == 2, "a family that may be a network has all cores"
+    [(thread, threads)] = seen
+    assert (thread is threading.main_thread(), threads) == ((True, 2) if own_too else (False, 1))
+    torch.set_num_threads(1)
+    assert found == score(frames, context, ["temporal", "fidelity", "baseline", "defects"])
+    torch.set_num_threads(2)
+
+
+@pytest.mark.parametrize("fault", ["family", "likeness"])
+def test_a_fault_beside_is_raised_and_the_threads_come_back(monkeypatch, two_threads, fault):
+    def fails(*arguments):
+        raise ValueError(fault)
+
+    if fault == "likeness":
+        monkeypatch.setattr(footage, "likenesses", fails)
+    else:
+        monkeypatch.setattr(metrics._own("temporal"), "_acceleration", fails)
+    with pytest.raises(ValueError, match=fault):
+        score(np.zeros((3, 16, 16, 3), np.uint8), Context(), ["temporal"])
 
 
 def test_families_that_run_together_say_what_each_says_alone():

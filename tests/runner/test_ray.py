@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from svdsweep.config import Ray, Runner
 from svdsweep.errors import Stopped, UserError
 from svdsweep.runner import ray as engine
 from svdsweep.runner import ray_head, run_jobs
-from svdsweep.runner.ray_actor import Answer, Keeper
+from svdsweep.runner.ray_actor import MARK, Answer, Keeper
 from svdsweep.runner.ray_head import Head
 from svdsweep.runner.worker_process import STARTS, Unwritable
 from svdsweep.store.rows import Row, Store
@@ -215,6 +216,27 @@ def test_a_keeper_sends_a_jobs_files_home_and_keeps_the_baselines(tmp_path):
     assert keeper.ready() == Answer(why="no GPU")
 
 
+def test_an_actors_own_folder_goes_when_it_leaves_and_a_dead_ones_when_another_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    program = "from svdsweep.runner.ray_actor import _own_folder; print(_own_folder())"
+    there = os.environ | {"TMPDIR": str(tmp_path), "TEMP": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=there, stdout=subprocess.PIPE, encoding="utf-8", check=True
+    )
+    dead, other = Path(done.stdout.strip()), tmp_path / f"{MARK}mine"
+    other.mkdir()
+    assert dead.parent == tmp_path
+    assert dead.is_dir()
+    first = Keeper("w-1", "fakes:load", OPTIONS, tmp_path, ".unseen", False)
+    second = Keeper("w-2", "fakes:load", OPTIONS, tmp_path, ".unseen", False)
+    assert sorted(tmp_path.glob(f"{MARK}*")) == sorted([other, first.folder, second.folder])
+    first.leave()
+    assert not first.folder.exists()
+    (tmp_path / ".seen").touch()
+    Keeper("w-3", "fakes:load", OPTIONS, tmp_path, ".seen", False).leave()
+    assert sorted(tmp_path.glob("*")) == sorted([tmp_path / ".seen", tmp_path / "logs", other, second.folder])
+
+
 @pytest.fixture
 def cluster(folder, monkeypatch):
     """A head without room for workers and one machine of two CPUs; the driver has joined."""
@@ -396,6 +418,9 @@ def test_files_come_home_where_the_machines_share_none(cluster, folder, monkeypa
     for job in jobs:
         assert (folder / "videos" / f"{job.key}.mp4").read_bytes() == job.key.encode() * 1000
     assert not (folder / "ran").exists()
+    assert not list(Path(tempfile.gettempdir()).glob(f"{MARK}*")), (
+        "nothing is left on a machine of the cluster"
+    )
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Optical flow without weights (pyramidal Lucas-Kanade, zero-mean windows), warps, and where to trust both."""
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -111,18 +113,30 @@ def _gradients(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _block_means(x: Tensor) -> Tensor:
     """Means of blocks of `STRIDE_PX`; those at the end are smaller where a side is no multiple."""
-    if x.shape[-2] % STRIDE_PX:
-        return F.avg_pool2d(x, STRIDE_PX, ceil_mode=True, count_include_pad=False)
-    lines = x.reshape(*x.shape[:2], -1, STRIDE_PX, x.shape[-1]).unbind(-2)  # whole lines first: half the time
-    summed = sum(lines[1:], lines[0])
-    return F.avg_pool2d(summed, (1, STRIDE_PX), ceil_mode=True, count_include_pad=False) / STRIDE_PX
+    h, w = x.shape[-2:]
+    rows, columns = (x.new_full((-(-side // STRIDE_PX),), STRIDE_PX) for side in (h, w))
+    if h % STRIDE_PX or w % STRIDE_PX:
+        rows[-1], columns[-1] = (1 + (side - 1) % STRIDE_PX for side in (h, w))
+        x = F.pad(x, (0, -w % STRIDE_PX, 0, -h % STRIDE_PX))
+    # sums of what lies STRIDE_PX apart: on a CPU half the time of torch's pooling
+    lines = sum((x[..., i::STRIDE_PX, :] for i in range(1, STRIDE_PX)), x[..., ::STRIDE_PX, :])
+    sums = sum((lines[..., i::STRIDE_PX] for i in range(1, STRIDE_PX)), lines[..., ::STRIDE_PX])
+    return sums / (rows[:, None] * columns)
 
 
 def _neighbour_means(x: Tensor) -> Tensor:
-    for sides in ((WINDOW_BLOCKS, 1), (1, WINDOW_BLOCKS)):
-        margin = (sides[0] // 2, sides[1] // 2)
-        x = F.avg_pool2d(x, sides, stride=1, padding=margin, count_include_pad=False)
-    return x
+    """Means over `WINDOW_BLOCKS` each way, of fewer at the border; by matrices, on a CPU an eighth of the time of
+    torch's pooling."""
+    down, across = (_averaging(side, x.device, x.dtype) for side in x.shape[-2:])
+    return down @ x @ across.T
+
+
+@lru_cache(maxsize=32)
+def _averaging(count: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The matrix (count, count) that takes values in a row to means over `WINDOW_BLOCKS` of them."""
+    places = torch.arange(count, device=device)
+    near = ((places[:, None] - places).abs() <= WINDOW_BLOCKS // 2).to(dtype)
+    return near / near.sum(1, keepdim=True)
 
 
 def _window_means(*channels: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """A clip and what several families derive from it, each thing computed once and only when asked for."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +21,7 @@ FLOW_SIDE_PX = 288
 """Flow and warps are computed with the shorter side at most this long."""
 COVERED = 0.3
 """A pair whose flow can be trusted on less of the picture says nothing about motion: a cut, or motion too fast."""
-PAIRS_AT_ONCE = 4
+PAIRS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Footage:
         self.others = others or {}
         """What its families will ask the likeness to: see `likeness`."""
         self._likenesses: dict[str, Likeness] = {}
+        self._compared: Future[dict[str, Likeness]] | None = None
         self.count, self.height, self.width = (int(n) for n in frames.shape[:3])
 
     @property
@@ -157,17 +160,17 @@ class Footage:
     def levels(self) -> Levels:
         """Brightness, contrast, sharpness and change of the frames, at full size."""
         singles, changes, before = [], [], None
-        for levels, picture in zip(self.frames, self.pictures(), strict=True):
+        for picture in self.pictures():
             y = luma(picture) * 255
-            ends = torch.tensor(levels, device=self.device) + 1 <= 1  # 255 + 1 is 0 in 8 bits
-            share = ends.count_nonzero() / ends.numel()
-            singles.append(
-                torch.stack([y.mean(), y.std(correction=0), y.max(), laplacian_variance(y), share])
-            )
+            singles.append(torch.stack([y.mean(), y.std(correction=0), y.max(), laplacian_variance(y)]))
             if before is not None:
                 changes.append((picture - before).abs_().mean() * 255)
             before = picture
-        mean, contrast, largest, sharpness, saturated = torch.stack(singles).T.tolist()
+        mean, contrast, largest, sharpness = torch.stack(singles).T.tolist()
+        at_the_ends = (
+            np.count_nonzero(frame + np.uint8(1) <= 1) for frame in self.frames
+        )  # 255 + 1 is 0 in 8 bits
+        saturated = [int(count) / self.frames[0].size for count in at_the_ends]
         between = torch.stack(changes).tolist() if changes else []
         return Levels(mean, contrast, largest, sharpness, saturated, between)
 
@@ -176,9 +179,31 @@ class Footage:
         """Mean absolute difference of neighbours in levels of 255, at full size."""
         return self.levels.changes
 
+    @contextmanager
+    def compared_beside(self) -> Iterator[None]:
+        """Within it the likeness to `others`, half of all work, is computed by a second thread, if torch has several
+        and they are the CPU's. Each thread keeps to one core: several for one operation gain next to nothing here."""
+        threads = torch.get_num_threads()
+        if threads == 1 or not self.others or self.device.type != "cpu":
+            yield
+            return
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                self._compared = pool.submit(self._compare)
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+    def _compare(self) -> dict[str, Likeness]:
+        with torch.inference_mode():  # each thread has a mode of its own
+            return likenesses(self.frames, self.others, self.device)
+
     def likeness(self, to: str, pictures: Frames | None = None) -> Likeness:
         """Likeness of the frames to `pictures` of that name (see `likenesses`), computed together with that to all of
         `others`."""
+        if self._compared and to in self.others:
+            self._likenesses = self._compared.result()
         if to not in self._likenesses:
             self._likenesses = likenesses(self.frames, {**self.others, to: pictures}, self.device)
         return self._likenesses[to]

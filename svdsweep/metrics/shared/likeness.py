@@ -90,8 +90,9 @@ def _strips(height: int, device: torch.device) -> list[range]:
 
 def _sums(a: "Windowed", b: "Windowed", lines: int) -> Tensor:
     """Squared differences in the first `lines` of two strips, likeness of all their windows, largest difference."""
-    gap = a.x[..., :lines, :] - b.x[..., :lines, :]
-    return torch.stack([gap.square().sum(), similarity(a, b).sum(), gap.abs_().max()])
+    gaps = a.x[..., :lines, :] - b.x[..., :lines, :]
+    in_a_row = gaps.permute(0, 2, 3, 1).flatten()  # as they lie in memory, a third of the time
+    return torch.stack([in_a_row.dot(in_a_row), similarity(a, b).sum(), in_a_row.abs_().max()])
 
 
 class Windowed:
