@@ -11,7 +11,7 @@ from svdsweep.config import Model
 from svdsweep.config.adapters import NONE
 from svdsweep.config.parts import OWN
 from svdsweep.errors import UserError
-from svdsweep.models import comfyui, fingerprint, lora, mistaken, pieces, unet
+from svdsweep.models import comfyui, fingerprint, lora, mistaken, pieces, sizes, unet
 from svdsweep.models.architectures import TINY
 from svdsweep.models.hub import cached_commit, commit_on_hub, download, for_download, not_here, snapshot
 from svdsweep.models.judge import doubts, judge, look_at, unreadable
@@ -106,7 +106,9 @@ def doubts_about(model: Model) -> tuple[str, ...]:
         return ()
     folder = _local(model) or snapshot(model)
     read = look_at(folder, model) if folder else None
-    return () if not read or read.faults else tuple(doubts(model, read))
+    if not folder or not read or read.faults:
+        return ()
+    return (*doubts(model, read), *(sizes.doubts(folder, model) if folder.is_dir() else []))
 
 
 def fetch(model: Model) -> None:

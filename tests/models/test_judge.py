@@ -9,6 +9,8 @@ from filenames import spelled_here
 
 from svdsweep.config import Model
 from svdsweep.errors import UserError
+from svdsweep.models import sizes
+from svdsweep.models.architectures import architecture
 from svdsweep.models.locate import doubts_about, judged, resolve
 
 
@@ -384,6 +386,25 @@ def test_weights_that_are_stored_rounded_are_told_where_more_is_asked_for(folder
     doubts = doubts_about(resolve(Model(source=str(folder), dtype=dtype)))
     assert len(doubts) == len(told)
     assert all(part in doubt for part, doubt in zip(told, doubts, strict=True))
+
+
+def test_networks_of_another_size_than_is_predicted_for_are_told_with_the_preset_that_fits(folder):
+    [told] = doubts_about(resolve(Model(source=str(folder), architecture="svd_xt", dtype="float16")))
+    assert (
+        "its unet has block_out_channels 128-64, not the 320-640-1280-1280 of model.architecture=svd_xt"
+        in told
+    )
+    assert told.endswith(f"Its own sizes: model=tiny model.source={folder}.")
+    svd = architecture("svd")
+    for part, config in (("unet", svd.unet), ("vae", svd.vae)):
+        (folder / part / "config.json").write_text(json.dumps(config), encoding="utf-8", newline="\n")
+    [told] = sizes.doubts(folder, Model(source=str(folder)))
+    assert told.endswith(f"Its own sizes: model=svd_xt model.source={folder}.")
+    assert not sizes.doubts(folder, Model(source=str(folder), architecture="svd"))
+    set_json(folder / "vae/config.json", block_out_channels=[128, 256, 512, 640])
+    [told] = sizes.doubts(folder, Model(source=str(folder), architecture="svd"))
+    assert "its vae has block_out_channels 128-256-512-640, not the 128-256-512-512 of" in told
+    assert told.endswith("No other fits it either.")
 
 
 def test_the_embedded_model_is_beyond_doubt():
