@@ -14,6 +14,9 @@ from svdsweep.export import connected, export, hand_over, place_of, told_by, tra
 from svdsweep.export.entries import Entries
 from svdsweep.store.rows import Row
 
+PATIENCE_S = 120.0
+"""How long a tracker may take over a row, with its video, when all else is done."""
+
 
 class Live:
     """A tracker that is open while a sweep runs. The first failure ends it with one warning, and not the sweep."""
@@ -37,9 +40,14 @@ class Live:
             yield row
 
     def close(self) -> None:
-        """Wait until what was passed is exported."""
+        """Wait until what was passed is exported, but for a tracker that takes not a row in `PATIENCE_S`."""
         self._rows.put(None)
-        self._thread.join()
+        while self._thread.is_alive():
+            left = self._rows.qsize()
+            self._thread.join(PATIENCE_S)
+            if self._thread.is_alive() and self._rows.qsize() == left:
+                self._warn(TimeoutError(f"{self.place} has taken no row in {PATIENCE_S:g} s"))
+                return
 
     def complete(self, rows: Iterable[Row]) -> None:
         """Export what the tracker lacks of the sweep's rows: of earlier runs, of other drivers, and compared since."""
@@ -61,7 +69,8 @@ class Live:
                     for row in chain([first], rows):
                         hand_over(target, self._entries.of(row))
         except Exception as e:  # a tracker's library may raise anything
-            self._warn(e)
+            if not self._failed:
+                self._warn(e)
 
     def _warn(self, e: Exception) -> None:
         self._failed = True
