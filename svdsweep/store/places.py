@@ -74,9 +74,10 @@ def may_be_named(name: object, strange: Collection[str]) -> bool:
 
 def read_plain(path: Path) -> bytes:
     """The content of a plain file. Raises OSError for anything else, and for one above `LARGEST_BYTES`."""
-    if not is_plain(path) and path.exists():
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path} is no plain file")
-    if path.stat().st_size > LARGEST_BYTES:
+    if status.st_size > LARGEST_BYTES:
         raise OSError(f"{path} has more than {LARGEST_BYTES >> 20} MiB")
     return path.read_bytes()
 
