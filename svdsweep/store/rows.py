@@ -17,7 +17,7 @@ from svdsweep.errors import UserError
 from svdsweep.store.defects import defect
 from svdsweep.store.faults import Faults
 from svdsweep.store.kinds import LARGEST, PARTS, NoRow, Scalar, judged_job, judged_series, judged_values
-from svdsweep.store.places import files_in
+from svdsweep.store.places import files_in, names_in
 
 T = TypeVar("T")
 SCHEMA = 1
@@ -270,9 +270,10 @@ class Tail:
 
     def new(self) -> Iterator[Row]:
         """The rows that have been added; lines that are none are passed over, and counted in `faults`."""
-        for path in files_in(self.folder, "rows"):
-            if path.name == self.but and self._looked:
+        for name in names_in(self.folder, "rows"):
+            if name == self.but and self._looked:
                 continue
+            path = self.folder / "rows" / name
             end = self._read_to.setdefault(path, _End())
             if path.stat().st_size <= end.size:
                 continue
@@ -282,5 +283,5 @@ class Tail:
             whole, count = data[: data.rfind(b"\n") + 1], end.lines
             lines = whole.split(b"\n")[:-1]
             end.size, end.lines = end.size + len(whole), count + len(lines)
-            yield from rows_of(lines, self.faults, f"rows/{path.name}", count)
+            yield from rows_of(lines, self.faults, f"rows/{name}", count)
         self._looked = True
