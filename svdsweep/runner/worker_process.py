@@ -15,7 +15,7 @@ from svdsweep.config import Job, Runner
 from svdsweep.memory.conflicts import needs_fresh_process
 from svdsweep.platforms import system
 from svdsweep.platforms.contract import Process
-from svdsweep.runner.contract import Watch
+from svdsweep.runner.contract import TICK_S, Watch
 from svdsweep.runner.given_job import GivenJob
 from svdsweep.runner.worker_main import command, environment
 from svdsweep.store.files import clear_unfinished
@@ -64,6 +64,7 @@ class WorkerProcess:
         self._ready = self._spoilt = False
         self._failed_starts = 0
         self._deadline = float("inf")
+        self._looks_at = 0.0
         self._log_from = 0
         self._idle_since = 0.0
         self.took_s = 0.0
@@ -109,10 +110,13 @@ class WorkerProcess:
     def step(self, readable: bool) -> Row | None:
         """Take one message, or see a death or a deadline; returns the row of a job that ended by it.
 
+        For a death and a deadline it looks once in `TICK_S`, however often it is called for what others send.
         Raises Unwritable when the worker could not write its results."""
         assert self.pipe is not None
         assert self._process is not None
-        dead = self._process.poll() is not None
+        if not readable and time.monotonic() < self._looks_at:
+            return None
+        dead = not readable and self._process.poll() is not None
         try:  # its last words come before its death
             message = self.pipe.recv() if readable or (dead and self.pipe.poll()) else None
         except (EOFError, OSError):  # OSError: it died in the middle of a message
@@ -121,6 +125,7 @@ class WorkerProcess:
             return self._hear(message)
         if dead:
             return self._died(self._process)
+        self._looks_at = time.monotonic() + TICK_S
         if time.monotonic() > min([self._deadline, *(given.deadline for given in self._in_hand())]):
             return self._late()
         for given in self._in_hand():
