@@ -69,6 +69,8 @@ class WorkerProcess:
         self._idle_since = 0.0
         self.took_s = 0.0
         """How long the device had the job of the last row."""
+        self.line = ""
+        """The line of the last row, if the worker wrote all that is in it."""
 
     @property
     def idle(self) -> bool:
@@ -105,7 +107,7 @@ class WorkerProcess:
     def give(self, job: Job, attempt: int, alone: bool = True) -> None:
         """Hand over a job, to be called when `idle`. Beside one that is `alone`, none is done while it is judged."""
         self.job, self.given = job, GivenJob(job, attempt, self.name, self.slot.device)
-        self._send((job, attempt, alone), self.options.timeout_s)
+        self._send((job, attempt, alone, self.given.facts), self.options.timeout_s)
 
     def step(self, readable: bool) -> Row | None:
         """Take one message, or see a death or a deadline; returns the row of a job that ended by it.
@@ -187,7 +189,7 @@ class WorkerProcess:
                 self.judged, self.given.deadline = self.given, self._deadline
                 self._rest()
             case ("row", key, text) if given := self._given(key):
-                return self._answered(given, Row.from_plain(orjson.loads(text)))
+                return self._answered(given, text)
             case ("unwritable", why):
                 raise Unwritable(why)
         return None
@@ -197,14 +199,17 @@ class WorkerProcess:
         shown = self.slot.preview and phase == "denoise"
         return f"{phase} ({preview_of(self.slot.folder, key)})" if shown else phase
 
-    def _answered(self, given: GivenJob, row: Row) -> Row:
+    def _answered(self, given: GivenJob, line: str) -> Row:
+        row = Row.from_plain(plain := orjson.loads(line))
         unusable = row.status == "failed" and SPOILT.search(row.error)
         self._spoilt = self._spoilt or row.status == "oom" or bool(unusable)
         if given is self.judged:
             self.judged = None
         else:
             self._rest()
-        return self._ended(given, given.answered(row))
+        whole = given.answered(row)
+        is_all = whole == row and row.status == plain["status"]
+        return self._ended(given, whole, line if is_all else "")
 
     def _in_hand(self) -> list[GivenJob]:
         """What the process has not ended: the job that is judged, and the one under way."""
@@ -214,9 +219,9 @@ class WorkerProcess:
     def _given(self, key: str) -> GivenJob | None:
         return next((given for given in self._in_hand() if given.job.key == key), None)
 
-    def _ended(self, given: GivenJob, row: Row) -> Row:
+    def _ended(self, given: GivenJob, row: Row, line: str = "") -> Row:
         given.ran()
-        self.took_s = given.took_s
+        self.took_s, self.line = given.took_s, line
         return row
 
     def _rest(self) -> None:

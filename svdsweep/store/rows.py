@@ -119,9 +119,11 @@ class Store:
         self._read: dict[Path, _Read] = {}
         """What each file held: who resumes a sweep reads its old rows once."""
 
-    def append(self, row: Row) -> None:
-        """Write a row and wait until it is on the disk. Raises OSError when it cannot be."""
-        line = row.to_json() + "\n"
+    def append(self, row: Row, line: str = "") -> None:
+        """Write a row and wait until it is on the disk; `line` is what its `to_json` gave where it was made.
+
+        Raises OSError when it cannot be written."""
+        line = (line or row.to_json()) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as f:  # whatever is read, all that is written goes to the end
             if f.tell():
