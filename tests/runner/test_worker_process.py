@@ -4,8 +4,10 @@ import errno
 import os
 import shutil
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
+from multiprocessing import Pipe
 from types import SimpleNamespace
 
 import fakes
@@ -13,6 +15,7 @@ import pytest
 from running import SYSTEMS, Heard, cpu, ran, stored, sweep, sweep_on
 
 from svdsweep.errors import Stopped, UserError
+from svdsweep.runner.contract import TICK_S
 from svdsweep.runner.given_job import GivenJob
 from svdsweep.runner.worker_main import _is_the_disks, environment
 from svdsweep.runner.worker_process import WorkerProcess
@@ -128,6 +131,20 @@ def test_the_tail_of_a_log_is_what_a_terminal_would_show_of_the_last_lines_of_th
     assert worker.idle_s > 60
     worker._rest()
     assert worker.idle_s < 60
+
+
+def test_a_silent_process_is_looked_at_once_a_tick_however_often_others_speak(folder, monkeypatch):
+    worker, looks, ticks = WorkerProcess("w-1", Slot("cpu", folder), "fakes:load", cpu(), Heard()), [], [0.0]
+    worker.pipe, theirs = Pipe()
+    worker._process = SimpleNamespace(poll=lambda: looks.append(ticks[0]))
+    monkeypatch.setattr(time, "monotonic", lambda: 100 + TICK_S * ticks[0])
+    with worker.pipe, theirs:
+        for ticks[0] in (0, 0.25, 0.75, 1, 1.5, 2.5, 3, 3.5):
+            assert worker.step(False) is None
+        theirs.send(("broken", "heard at once"))
+        worker.step(True)
+    assert looks == [0, 1, 2.5, 3.5]
+    assert worker.cause == "heard at once"
 
 
 def test_a_workers_line_is_stored_as_it_came_if_all_of_the_row_is_in_it(folder, monkeypatch):
