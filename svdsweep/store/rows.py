@@ -124,8 +124,7 @@ class Store:
 
         Raises OSError when it cannot be written."""
         line = (line or row.to_json()) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as f:  # whatever is read, all that is written goes to the end
+        with self._opened() as f:
             if f.tell():
                 f.seek(-1, os.SEEK_END)
                 if f.read(1) != b"\n":
@@ -133,6 +132,14 @@ class Store:
             f.write(line.encode())
             f.flush()
             os.fsync(f.fileno())
+
+    def _opened(self) -> BinaryIO:
+        """The writer's file, made with the first row; whatever is read of it, all that is written goes to the end."""
+        try:
+            return self.path.open("a+b")
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return self.path.open("a+b")
 
     def rows(self) -> dict[str, Row]:
         """The row that counts of each job by key; lines that are no rows are passed over, and counted in `faults`."""
