@@ -34,7 +34,7 @@ def oom_kills() -> int | None:
 def _counters() -> list[Path]:
     groups = [line for line in _lines(Path("/proc/self/cgroup")) if line.startswith("0::/")]
     events = [Path("/sys/fs/cgroup", group.removeprefix("0::/"), "memory.events") for group in groups]
-    return [Path("/proc/vmstat"), *events]
+    return [path for path in (Path("/proc/vmstat"), *events) if _text(path)]
 
 
 def out_of_memory(code: int | None, kills_before: int | None) -> str:
