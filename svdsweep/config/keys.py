@@ -18,11 +18,12 @@ def canonical(part: Any) -> dict[str, Any]:
     plain = {}
     for name, default in _distinguishing(kind):
         value = getattr(part, name)
-        if hasattr(type(value), "__dataclass_fields__"):
-            if nested := canonical_part(value):
-                plain[name] = nested
-        elif value != default:
+        if value == default:  # most are, so that only the others are looked at
+            continue
+        if not hasattr(type(value), "__dataclass_fields__"):
             plain[name] = value
+        elif nested := canonical_part(value):
+            plain[name] = nested
     return plain
 
 

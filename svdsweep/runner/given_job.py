@@ -21,7 +21,7 @@ class GivenJob:
     """One attempt at a job, from the moment it is given to a worker."""
 
     def __init__(self, job: Job, attempt: int, worker: str, device: str) -> None:
-        self.job, self.attempt, self.worker, self.device = job, attempt, worker, device
+        self.job, self.attempt, self.worker = job, attempt, worker
         self.begun = False
         """Whether the worker has taken it."""
         self._phase = ""
@@ -32,7 +32,14 @@ class GivenJob:
         self.took_s = 0.0
         """How long the device had it, once that is over."""
         self._since = time.monotonic()
-        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self.facts: dict[str, Scalar] = {
+            "host": socket.gethostname(),
+            "device": device,
+            "started_at": started_at,
+        }
+        self.facts["worker"] = worker
+        """The provenance that its driver knows."""
         self._oom_kills = host.oom_kills()
 
     def ran(self) -> None:
@@ -51,9 +58,8 @@ class GivenJob:
             self._ram_peak_gib = max(ram_gib, self._ram_peak_gib or 0.0) or None
 
     def answered(self, row: Row) -> Row:
-        """The worker's row with what only its driver knows."""
-        own = {"host": socket.gethostname(), "device": self.device, "started_at": self._started_at}
-        provenance = {**own, "worker": self.worker, **row.provenance}
+        """The worker's row with what its driver knows."""
+        provenance = {**self.facts, **row.provenance}
         phase = row.phase or ("" if row.status in WHOLE else self._phase)
         whole = replace(row, job=self.job, attempt=self.attempt, phase=phase, provenance=provenance)
         return masked_row(whole)

@@ -123,10 +123,9 @@ class Leases:
 
     def _take_first(self, key: str) -> bool:
         """Take a lease where there has been none: what most takes are, with one look at the folder instead of two."""
-        path = self.folder / key
-        if not self._create(key, path):
+        if not self._create(key, self.folder / key):
             return False
-        if self._leases_of(key).keys() == {path}:
+        if self._names_of(key) == [key]:
             return True
         self.release(key)
         return False
@@ -175,13 +174,18 @@ class Leases:
     def _leases_of(self, key: str) -> dict[Path, tuple[int, int]]:
         """A job's lease files, each with what tells it from a later one of the same name."""
         files = {}
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self.folder):
-                if name.partition(".")[0] == key:
-                    with contextlib.suppress(FileNotFoundError):
-                        status = (path := self.folder / name).stat()
-                        files[path] = status.st_ino, status.st_mtime_ns
+        for name in self._names_of(key):
+            with contextlib.suppress(FileNotFoundError):
+                status = (path := self.folder / name).stat()
+                files[path] = status.st_ino, status.st_mtime_ns
         return files
+
+    def _names_of(self, key: str) -> list[str]:
+        """The names of a job's lease files."""
+        try:
+            return [name for name in os.listdir(self.folder) if name.partition(".")[0] == key]
+        except FileNotFoundError:
+            return []
 
     def _dead(self, path: Path) -> bool:
         owner = _content(path)

@@ -128,7 +128,8 @@ class _Pool:
         worker.returned = []
         if row is None:
             return None
-        return self.queue.keep(row, worker.took_s, len(self.workers), [w.job for w in self.workers if w.job])
+        under_way = [other.job for other in self.workers if other.job]
+        return self.queue.keep(row, worker.took_s, len(self.workers), under_way, worker.line)
 
 
 def _names(devices: Sequence[str], driver: str) -> list[str]:

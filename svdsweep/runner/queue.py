@@ -164,21 +164,22 @@ class Queue:
         by_turns = partial(turn, self._order_seed, number) if in_rounds else None
         self._scheduler.begin(jobs, by_turns)
 
-    def keep(self, row: Row, seconds: float, workers: int, under_way: Sequence[Job]) -> Row:
+    def keep(self, row: Row, seconds: float, workers: int, under_way: Sequence[Job], line: str = "") -> Row:
         """Store a row that took so long, joined with the job's rounds before, tell it and return it.
 
-        Raises Unwritable when the disk is at fault, not the job."""
+        `line` is the row as its worker wrote it, if nothing has come to it since: to write it again would be a tenth of
+        what a driver computes for a job. Raises Unwritable when the disk is at fault, not the job."""
         if row.status == "failed" and row.phase == "write":
             _check_writable(self._store.folder, row.error)
         failed, worker = not row.final, str(row.provenance["worker"])
         if row.job.measure.rounds > 1:
-            row = replace(row, values={**row.values, ORDER_SEED: self._order_seed})
+            row, line = replace(row, values={**row.values, ORDER_SEED: self._order_seed}), ""
         if earlier := self._rounds.get(row.key):
             row = joined(earlier, row)
         if row.job.measure.rounds > 1:
             self._rounds[row.key] = row
         try:
-            self._store.append(row)
+            self._store.append(row, line)
         except OSError as e:
             raise Unwritable(str(e)) from e
         self._leases.release(row.key)

@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,6 +23,7 @@ from svdsweep.errors import UserError
 from svdsweep.platforms import host, system
 from svdsweep.probes.devices import environment_of
 from svdsweep.probes.out_of_memory import is_out_of_memory
+from svdsweep.store.kinds import Scalar
 from svdsweep.store.rows import Row
 from svdsweep.store.secrets import masked, masked_row
 from svdsweep.worker.contract import Judge, Load, Slot, Work
@@ -83,9 +84,10 @@ def main() -> None:
 def serve(driver: Connection) -> None:
     """Load what the first message names, then answer jobs until the driver hangs up.
 
-    To the worker: (load, slot), then (job, attempt, alone). To the driver: ("ready",) or ("broken", why); for each job
-    ("taken",), any number of ("phase", key, name, vram_peak_gib), and ("row", key, json) or ("unwritable", why). Before
-    the row of one that is not `alone` there may be ("free",): the next job may come, while its frames are judged."""
+    To the worker: (load, slot), then (job, attempt, alone, facts); the facts are the provenance that the driver knows.
+    To the driver: ("ready",) or ("broken", why); for each job ("taken",), any number of ("phase", key, name,
+    vram_peak_gib), and ("row", key, json) or ("unwritable", why). Before the row of one that is not `alone` there may
+    be ("free",): the next job may come, while its frames are judged."""
     load, slot = driver.recv()
     gc.disable()  # looking for garbage among the libraries is a seventh of what importing them takes
     try:
@@ -103,9 +105,9 @@ def serve(driver: Connection) -> None:
     send("ready")
     judging: threading.Thread | None = None
     while True:
-        job, attempt, alone = driver.recv()
+        job, attempt, alone, facts = driver.recv()
         send("taken")
-        asked = _Asked(job, attempt, slot.folder)
+        asked = _Asked(job, attempt, facts, slot.folder)
         answer = asked.answer(partial(work, job, attempt, partial(send, "phase", job.key)))
         if judging:  # one at a time, so that its memory is bounded and rows come in order
             judging.join()
@@ -123,6 +125,7 @@ class _Asked:
 
     job: Job
     attempt: int
+    facts: dict[str, Scalar]
     folder: Path
 
     def answer(self, work: Callable[[], Row | Judge]) -> tuple[str, ...] | Judge:
@@ -150,10 +153,12 @@ class _Asked:
         try:
             if not isinstance(row, Row):
                 raise TypeError(f"the worker answered {type(row).__name__}, not a Row")
-            return "row", self.job.key, masked_row(row).to_json()
+            provenance = {**self.facts, **row.provenance}
+            whole = replace(row, job=self.job, attempt=self.attempt, provenance=provenance)
+            return "row", self.job.key, masked_row(whole).to_json()
         except Exception as e:
             error = masked(f"The answer cannot be stored. {_story(e)}")
-            row = Row(self.job, "failed", self.attempt, error, phase="answer")
+            row = Row(self.job, "failed", self.attempt, error, phase="answer", provenance=self.facts)
             return "row", self.job.key, row.to_json()
 
 

@@ -15,7 +15,7 @@ from svdsweep.config import Job, Runner
 from svdsweep.memory.conflicts import needs_fresh_process
 from svdsweep.platforms import system
 from svdsweep.platforms.contract import Process
-from svdsweep.runner.contract import Watch
+from svdsweep.runner.contract import TICK_S, Watch
 from svdsweep.runner.given_job import GivenJob
 from svdsweep.runner.worker_main import command, environment
 from svdsweep.store.files import clear_unfinished
@@ -64,10 +64,13 @@ class WorkerProcess:
         self._ready = self._spoilt = False
         self._failed_starts = 0
         self._deadline = float("inf")
+        self._looks_at = 0.0
         self._log_from = 0
         self._idle_since = 0.0
         self.took_s = 0.0
         """How long the device had the job of the last row."""
+        self.line = ""
+        """The line of the last row, if the worker wrote all that is in it."""
 
     @property
     def idle(self) -> bool:
@@ -104,15 +107,18 @@ class WorkerProcess:
     def give(self, job: Job, attempt: int, alone: bool = True) -> None:
         """Hand over a job, to be called when `idle`. Beside one that is `alone`, none is done while it is judged."""
         self.job, self.given = job, GivenJob(job, attempt, self.name, self.slot.device)
-        self._send((job, attempt, alone), self.options.timeout_s)
+        self._send((job, attempt, alone, self.given.facts), self.options.timeout_s)
 
     def step(self, readable: bool) -> Row | None:
         """Take one message, or see a death or a deadline; returns the row of a job that ended by it.
 
+        For a death and a deadline it looks once in `TICK_S`, however often it is called for what others send.
         Raises Unwritable when the worker could not write its results."""
         assert self.pipe is not None
         assert self._process is not None
-        dead = self._process.poll() is not None
+        if not readable and time.monotonic() < self._looks_at:
+            return None
+        dead = not readable and self._process.poll() is not None
         try:  # its last words come before its death
             message = self.pipe.recv() if readable or (dead and self.pipe.poll()) else None
         except (EOFError, OSError):  # OSError: it died in the middle of a message
@@ -121,6 +127,7 @@ class WorkerProcess:
             return self._hear(message)
         if dead:
             return self._died(self._process)
+        self._looks_at = time.monotonic() + TICK_S
         if time.monotonic() > min([self._deadline, *(given.deadline for given in self._in_hand())]):
             return self._late()
         for given in self._in_hand():
@@ -182,7 +189,7 @@ class WorkerProcess:
                 self.judged, self.given.deadline = self.given, self._deadline
                 self._rest()
             case ("row", key, text) if given := self._given(key):
-                return self._answered(given, Row.from_plain(orjson.loads(text)))
+                return self._answered(given, text)
             case ("unwritable", why):
                 raise Unwritable(why)
         return None
@@ -192,14 +199,17 @@ class WorkerProcess:
         shown = self.slot.preview and phase == "denoise"
         return f"{phase} ({preview_of(self.slot.folder, key)})" if shown else phase
 
-    def _answered(self, given: GivenJob, row: Row) -> Row:
+    def _answered(self, given: GivenJob, line: str) -> Row:
+        row = Row.from_plain(plain := orjson.loads(line))
         unusable = row.status == "failed" and SPOILT.search(row.error)
         self._spoilt = self._spoilt or row.status == "oom" or bool(unusable)
         if given is self.judged:
             self.judged = None
         else:
             self._rest()
-        return self._ended(given, given.answered(row))
+        whole = given.answered(row)
+        is_all = whole == row and row.status == plain["status"]
+        return self._ended(given, whole, line if is_all else "")
 
     def _in_hand(self) -> list[GivenJob]:
         """What the process has not ended: the job that is judged, and the one under way."""
@@ -209,9 +219,9 @@ class WorkerProcess:
     def _given(self, key: str) -> GivenJob | None:
         return next((given for given in self._in_hand() if given.job.key == key), None)
 
-    def _ended(self, given: GivenJob, row: Row) -> Row:
+    def _ended(self, given: GivenJob, row: Row, line: str = "") -> Row:
         given.ran()
-        self.took_s = given.took_s
+        self.took_s, self.line = given.took_s, line
         return row
 
     def _rest(self) -> None:

@@ -17,7 +17,7 @@ from svdsweep.errors import UserError
 from svdsweep.store.defects import defect
 from svdsweep.store.faults import Faults
 from svdsweep.store.kinds import LARGEST, PARTS, NoRow, Scalar, judged_job, judged_series, judged_values
-from svdsweep.store.places import files_in
+from svdsweep.store.places import files_in, names_in
 
 T = TypeVar("T")
 SCHEMA = 1
@@ -119,11 +119,12 @@ class Store:
         self._read: dict[Path, _Read] = {}
         """What each file held: who resumes a sweep reads its old rows once."""
 
-    def append(self, row: Row) -> None:
-        """Write a row and wait until it is on the disk. Raises OSError when it cannot be."""
-        line = row.to_json() + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as f:  # whatever is read, all that is written goes to the end
+    def append(self, row: Row, line: str = "") -> None:
+        """Write a row and wait until it is on the disk; `line` is what its `to_json` gave where it was made.
+
+        Raises OSError when it cannot be written."""
+        line = (line or row.to_json()) + "\n"
+        with self._opened() as f:
             if f.tell():
                 f.seek(-1, os.SEEK_END)
                 if f.read(1) != b"\n":
@@ -131,6 +132,14 @@ class Store:
             f.write(line.encode())
             f.flush()
             os.fsync(f.fileno())
+
+    def _opened(self) -> BinaryIO:
+        """The writer's file, made with the first row; whatever is read of it, all that is written goes to the end."""
+        try:
+            return self.path.open("a+b")
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return self.path.open("a+b")
 
     def rows(self) -> dict[str, Row]:
         """The row that counts of each job by key; lines that are no rows are passed over, and counted in `faults`."""
@@ -270,9 +279,10 @@ class Tail:
 
     def new(self) -> Iterator[Row]:
         """The rows that have been added; lines that are none are passed over, and counted in `faults`."""
-        for path in files_in(self.folder, "rows"):
-            if path.name == self.but and self._looked:
+        for name in names_in(self.folder, "rows"):
+            if name == self.but and self._looked:
                 continue
+            path = self.folder / "rows" / name
             end = self._read_to.setdefault(path, _End())
             if path.stat().st_size <= end.size:
                 continue
@@ -282,5 +292,5 @@ class Tail:
             whole, count = data[: data.rfind(b"\n") + 1], end.lines
             lines = whole.split(b"\n")[:-1]
             end.size, end.lines = end.size + len(whole), count + len(lines)
-            yield from rows_of(lines, self.faults, f"rows/{path.name}", count)
+            yield from rows_of(lines, self.faults, f"rows/{name}", count)
         self._looked = True

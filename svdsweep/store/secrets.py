@@ -3,7 +3,7 @@
 import os
 import re
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 
 from svdsweep.store.kinds import Scalar
 from svdsweep.store.rows import Row
@@ -41,18 +41,17 @@ def _masked(value: Scalar) -> Scalar:
 def _secrets() -> list[tuple[str, str]]:
     """Names and values of the variables that hold secrets, line by line, the longest first."""
     every = getattr(os, "environb", os.environ)  # whose names need no decoding, where the system has it
-    names = [os.fsdecode(name) for name in every if _may_hold_one(name)]
-    named = [(name, os.environ.get(name, "")) for name in names]
+    named = [(name, os.environ.get(name, "")) for name in _may_hold_one(tuple(every))]
     told = [(name, value) for name, value in named if not _is_path(value)]
     lines = [(name, line.strip()) for name, value in told for line in value.splitlines()]
     secret = [(name, line) for name, line in lines if len(line) >= SHORTEST and not WORD.fullmatch(line)]
     return sorted(secret, key=lambda pair: -len(pair[1]))
 
 
-@cache
-def _may_hold_one(name: str | bytes) -> bool:
-    """Whether a variable of that name may hold a secret: asked of every variable for every row."""
-    return NAMES.search(os.fsdecode(name)) is not None
+@lru_cache(1)
+def _may_hold_one(names: tuple[str | bytes, ...]) -> list[str]:
+    """The variables among these that may hold a secret: asked for every row, when they are hardly ever others."""
+    return [name for name in map(os.fsdecode, names) if NAMES.search(name)]
 
 
 def _is_path(value: str) -> bool:

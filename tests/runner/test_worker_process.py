@@ -4,8 +4,10 @@ import errno
 import os
 import shutil
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
+from multiprocessing import Pipe
 from types import SimpleNamespace
 
 import fakes
@@ -13,8 +15,11 @@ import pytest
 from running import SYSTEMS, Heard, cpu, ran, stored, sweep, sweep_on
 
 from svdsweep.errors import Stopped, UserError
+from svdsweep.runner.contract import TICK_S
+from svdsweep.runner.given_job import GivenJob
 from svdsweep.runner.worker_main import _is_the_disks, environment
 from svdsweep.runner.worker_process import WorkerProcess
+from svdsweep.store.rows import Row
 from svdsweep.worker.contract import Slot
 
 pytestmark = pytest.mark.timeout(60)
@@ -126,6 +131,53 @@ def test_the_tail_of_a_log_is_what_a_terminal_would_show_of_the_last_lines_of_th
     assert worker.idle_s > 60
     worker._rest()
     assert worker.idle_s < 60
+
+
+def test_a_silent_process_is_looked_at_once_a_tick_however_often_others_speak(folder, monkeypatch):
+    worker, looks, ticks = WorkerProcess("w-1", Slot("cpu", folder), "fakes:load", cpu(), Heard()), [], [0.0]
+    worker.pipe, theirs = Pipe()
+    worker._process = SimpleNamespace(poll=lambda: looks.append(ticks[0]))
+    monkeypatch.setattr(time, "monotonic", lambda: 100 + TICK_S * ticks[0])
+    with worker.pipe, theirs:
+        for ticks[0] in (0, 0.25, 0.75, 1, 1.5, 2.5, 3, 3.5):
+            assert worker.step(False) is None
+        theirs.send(("broken", "heard at once"))
+        worker.step(True)
+    assert looks == [0, 1, 2.5, 3.5]
+    assert worker.cause == "heard at once"
+
+
+def test_a_workers_line_is_stored_as_it_came_if_all_of_the_row_is_in_it(folder, monkeypatch):
+    worker = WorkerProcess("w-1", Slot("cpu", folder), "fakes:load", cpu(), Heard())
+    given = GivenJob(fakes.job(), 2, "w-1", "cpu")
+    given.reached("denoise", None)
+    monkeypatch.setenv("HF_TOKEN", "hf_aB3dE5fG7h")
+
+    def is_stored(status="ok", attempt=2, facts=given.facts, **fields):
+        line = Row(given.job, status, attempt, provenance={**facts, "torch": "2"}, **fields).to_json()
+        row = worker._answered(given, line)
+        assert worker.line in ("", line)
+        assert (row.job, row.attempt, row.provenance) == (given.job, 2, {**given.facts, "torch": "2"})
+        return worker.line == line
+
+    assert is_stored()
+    assert is_stored("failed", phase="metrics", error="planted")
+    assert not is_stored("failed", error="planted"), "the driver knows the phase"
+    assert not is_stored(attempt=1)
+    assert not is_stored(facts={})
+    assert not is_stored(notes=["401 for hf_aB3dE5fG7h"]), "a secret"
+    assert not is_stored(values={"nonfinite_values": 3}), "defective"
+    assert is_stored()
+    worker._ended(given, given.lost("timeout", "late", ""))
+    assert not worker.line
+
+
+def test_what_the_driver_stores_of_a_sound_job_is_what_its_worker_wrote(folder, monkeypatch):
+    write, written = Row.to_json, []
+    monkeypatch.setattr(Row, "to_json", lambda row: written.append(row.status) or write(row))
+    rows = sweep(folder, [fakes.job(0), fakes.job(1), fakes.job(2, "exit 3")], cpu(workers=1, attempts=1))
+    assert written == ["crashed"]
+    assert sorted(stored(folder), key=lambda row: row.job.seed) == sorted(rows, key=lambda row: row.job.seed)
 
 
 @pytest.mark.parametrize(
