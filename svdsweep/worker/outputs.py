@@ -59,7 +59,9 @@ def judge(made: Made, folder: Path, enter: Callable[[str], None]) -> Measurement
     video, sheet = f"videos/{job.key}.mp4", f"sheets/{job.key}.png"
     enter("metrics")
     with ThreadPoolExecutor(1) as beside:  # ffmpeg and Pillow let this thread compute
-        writing = beside.submit(_write, folder / video, folder / sheet, frames, job.fps)
+        writing = beside.submit(
+            _write, folder / video, folder / sheet, frames, job.fps, torch.get_num_threads()
+        )
         columns.add(_metrics(made, folder, frames, nonfinite))
         enter("write")
         writing.result()
@@ -67,8 +69,8 @@ def judge(made: Made, folder: Path, enter: Callable[[str], None]) -> Measurement
     return columns
 
 
-def _write(video: Path, sheet: Path, frames: Frames, fps: int) -> None:
-    write_video(video, frames, fps)
+def _write(video: Path, sheet: Path, frames: Frames, fps: int, cores: int) -> None:
+    write_video(video, frames, fps, cores)
     write_contact_sheet(sheet, frames)
 
 

@@ -18,8 +18,10 @@ from broken_ffmpeg import (
     put_in_place,
 )
 
+from svdsweep.images import ffmpeg
 from svdsweep.images.ffmpeg import FfmpegFailed, frames_in
 from svdsweep.store.files import renamed_when_done
+from svdsweep.worker import media
 from svdsweep.worker.media import write_contact_sheet, write_video
 
 
@@ -37,6 +39,17 @@ def test_a_video_has_every_frame_the_rate_and_the_codec_that_players_know(tmp_pa
     assert (about["codec"], about["fps"], tuple(about["size"])) == ("h264", 11.0, (128, 64))
     assert about["pix_fmt"].startswith("yuv420p")
     assert sum(1 for _ in reader) == 14
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, "1"), (2, "1"), (4, "3"), (64, "4")])
+def test_a_video_is_encoded_by_the_cores_that_judging_leaves(tmp_path, monkeypatch, cores, threads):
+    asked = []
+    monkeypatch.setattr(media, "run", lambda words, *data: (asked.append(words), ffmpeg.run(words, *data)))
+    write_video(tmp_path / "a.mp4", clip(), 7, cores)
+    encoding = asked[0]
+    assert encoding[encoding.index("-threads") + 1] == threads
+    assert encoding.index("-threads") > encoding.index("-i"), "of the encoder, not of what is read"
+    assert frames_in(tmp_path / "a.mp4") == 14
 
 
 def test_colours_come_back_within_what_compression_costs(tmp_path):
