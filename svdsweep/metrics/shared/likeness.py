@@ -13,6 +13,8 @@ from torch import Tensor
 Frames = NDArray[np.uint8]
 """(F, H, W, 3), RGB, 0–255."""
 SSIM_WINDOW_PX = 11
+C1, C2 = 0.01**2, 0.03**2
+"""SSIM's constants for values in 0–1."""
 LINES_AT_ONCE = 48
 
 
@@ -101,19 +103,22 @@ class Windowed:
     def __init__(self, x: Tensor) -> None:
         self.x = x
         self.mean = blur(x)
-        self.power = self.mean * self.mean
-        self.variance = blur(x * x).sub_(self.power)
+        self.power = torch.addcmul(x.new_full((), C1 / 2), self.mean, self.mean)
+        """The square of the mean, with half of SSIM's C₁."""
+        self.variance = blur(torch.addcmul(x.new_full((), (C1 + C2) / 2), x, x)).sub_(self.power)
+        """With half of SSIM's C₂: a constant is its own mean over a window."""
 
 
 def similarity(a: Windowed, b: Windowed) -> Tensor:
     """Structural similarity, −1 to 1, of every window: Gaussian of 11 px with σ = 1.5, K = 0.01 and 0.03, valid region
-    (Wang et al. 2004). Empty where a side is shorter than the window."""
-    c1, c2 = 0.01**2, 0.03**2
-    product = a.mean * b.mean
-    covariance = blur(a.x * b.x).sub_(product)
-    above = product.mul_(2).add_(c1).mul_(covariance.mul_(2).add_(c2))
-    below = (a.power + b.power).add_(c1).mul_((a.variance + b.variance).add_(c2))
-    return above.div_(below)
+    (Wang et al. 2004). Empty where a side is shorter than the window.
+
+    (2 μ₁ μ₂ + C₁) (2 σ₁₂ + C₂) / ((μ₁² + μ₂² + C₁) (σ₁² + σ₂² + C₂)), the constants added where that is no further pass
+    over the pictures, of which each costs as much as any other."""
+    above = torch.addcmul(a.x.new_full((), C1), a.mean, b.mean, value=2)
+    products = torch.addcmul(a.x.new_full((), C1 + C2), a.x, b.x, value=2)
+    above.mul_(blur(products).sub_(above))
+    return above.div_((a.power + b.power).mul_(a.variance + b.variance))
 
 
 def blur(x: Tensor) -> Tensor:
