@@ -11,7 +11,8 @@ from svdsweep.store.files import renamed_when_done
 Frames = NDArray[np.uint8]
 """(frames, height, width, 3), RGB, 0–255."""
 
-ENCODER = [*PLAYABLE, "-crf", "12", "-preset", "veryfast"]
+ENCODER = [*PLAYABLE, "-crf", "12", "-preset", "veryfast", "-x264-params", "partitions=none"]
+"""Without smaller blocks: two thirds of the time, for files as large under noise and 7 % larger without."""
 MOST_THREADS = 4
 """Of the encoder, which gains little by more for some 25 frames."""
 SHEET_WIDTH_PX = 1280
