@@ -142,7 +142,7 @@ def test_every_module_that_a_simulation_runs_through_makes_another_folder() -> N
     sources = {
         path.relative_to(cache.PACKAGE) for pattern in cache.SOURCES for path in cache.PACKAGE.glob(pattern)
     }
-    folders = ("contents", "headers", "hub", "judge", "layout", "locate", "mistaken", "tensors")
+    folders = ("contents", "headers", "hub", "judge", "layout", "locate", "mistaken", "sizes", "tensors")
     where = (*folders, "comfyui", "fingerprint", "fuse", "lora", "original", "pieces", "single", "unet")
     assert modules - sources == {
         Path("errors.py"),

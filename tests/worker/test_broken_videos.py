@@ -67,7 +67,7 @@ def test_metrics_are_told_the_frames_of_a_decode_and_what_else_only_the_run_know
     heard: list[Any] = []
     monkeypatch.setattr(outputs, "score", lambda *asked: heard.append(asked) or Measurements())
     monkeypatch.setattr(outputs, "against_baseline", lambda *_: Measurements())
-    monkeypatch.setattr(outputs, "write_video", lambda path, frames, fps: heard.append((path, fps)))
+    monkeypatch.setattr(outputs, "write_video", lambda path, frames, *rest: heard.append((path, *rest)))
     base = Kept(np.full((3, 32, 48, 3), 9, np.uint8), np.zeros((1, 3, 4, 4, 6), np.float32), 3, "cpu")
     write_kept(baseline_path(tmp_path, "base"), base)
     networks = {"image_encoder": "an encoder", "feature_extractor": "an extractor"}
@@ -78,10 +78,11 @@ def test_metrics_are_told_the_frames_of_a_decode_and_what_else_only_the_run_know
     job = replace(job, fps=11, baseline="base")
     output = Output(frames, torch.zeros(1, 3, 4, 4, 6), None)  # type: ignore[arg-type]
     picture = np.full((32, 48, 3), 7, np.uint8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
     made = outputs.Made(job, picture, 2, output, None, torch.device("cpu"), pipe)
     outputs.judge(made, tmp_path, lambda _: None)
-    video, (_, context, families) = sorted(heard, key=len)
-    assert video == (tmp_path / "videos" / f"{job.key}.mp4", 11)
+    video, (_, context, families) = sorted(heard, key=lambda asked: not isinstance(asked[0], Path))
+    assert video == (tmp_path / "videos" / f"{job.key}.mp4", 11, 5)
     families_told = ["defects", "baseline", "seams"]
     assert (context.decode_chunk_size, context.nonfinite_values, context.device) == (2, 1, "cpu")
     assert (context.image_encoder, context.feature_extractor) == ("an encoder", "an extractor")
