@@ -189,6 +189,7 @@ def test_an_idle_actor_gets_a_job_unless_it_was_silent_for_long(driver):
 
 @pytest.mark.parametrize(("gpu", "device"), [(True, "GPU-1"), (False, "cpu")])
 def test_a_keeper_sits_on_the_device_that_ray_gave_it(tmp_path, monkeypatch, gpu, device):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1")
     (tmp_path / ".seen").touch()
     options = replace(OPTIONS, ray=Ray(cpus_per_actor=0.5))
@@ -197,7 +198,8 @@ def test_a_keeper_sits_on_the_device_that_ray_gave_it(tmp_path, monkeypatch, gpu
     assert Keeper("w-1", "fakes:load", OPTIONS, tmp_path, ".unseen", gpu).folder != tmp_path
 
 
-def test_a_keeper_sends_a_jobs_files_home_and_keeps_the_baselines(tmp_path):
+def test_a_keeper_sends_a_jobs_files_home_and_keeps_the_baselines(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     keeper, job = Keeper("w-1", "fakes:load", OPTIONS, tmp_path, ".unseen", False), fakes.job(1)
     names = [
         f"videos/{job.key}.mp4",
