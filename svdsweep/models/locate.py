@@ -108,7 +108,7 @@ def doubts_about(model: Model) -> tuple[str, ...]:
     read = look_at(folder, model) if folder else None
     if not folder or not read or read.faults:
         return ()
-    return (*doubts(model, read), *(sizes.doubts(folder, model) if folder.is_dir() else []))
+    return (*doubts(model, read), *sizes.doubts(unet.configs_in(folder, model), model))
 
 
 def fetch(model: Model) -> None:

@@ -1,22 +1,19 @@
-"""Whether a folder's networks have the sizes that memory and time are predicted for; without torch."""
+"""Whether a model's networks have the sizes that memory and time are predicted for; without torch."""
 
-from pathlib import Path
 from typing import Any
 
 from svdsweep.config import Model
 from svdsweep.models.architectures import architecture
-from svdsweep.models.contents import read_config
-from svdsweep.models.layout import CONFIGS, Fault
+from svdsweep.models.unet import Configs
 
 NAMES = ("tiny", "svd_xt", "svd")
 SIZES = ("block_out_channels", "layers_per_block", "cross_attention_dim", "num_attention_heads")
 """What the numbers of parameters and of operations follow from, by its name in the configs of the networks."""
 
 
-def doubts(folder: Path, model: Model) -> list[str]:
-    """A sentence where the UNet or VAE of a sound folder differs in size from those of `model.architecture`."""
-    read = {part: read_config(folder, CONFIGS[part]) for part in ("unet", "vae")}
-    there = {part: config for part, config in read.items() if not isinstance(config, Fault)}
+def doubts(configs: Configs, model: Model) -> list[str]:
+    """A sentence where the UNet or VAE of a model differs in size from those of `model.architecture`."""
+    there = {part: configs[part] for part in ("unet", "vae") if part in configs}
     if not (difference := _difference(there, model.architecture)):
         return []
     fitting = next((name for name in NAMES if not _difference(there, name)), None)
@@ -31,7 +28,7 @@ def doubts(folder: Path, model: Model) -> list[str]:
     ]
 
 
-def _difference(there: dict[str, dict[str, Any]], name: str) -> str:
+def _difference(there: Configs, name: str) -> str:
     """The first difference of networks from an architecture of that name; empty where there is none."""
     sizes = architecture(name)
     for part, config in there.items():

@@ -37,8 +37,8 @@ class GivenJob:
             "host": socket.gethostname(),
             "device": device,
             "started_at": started_at,
+            "worker": worker,
         }
-        self.facts["worker"] = worker
         """The provenance that its driver knows."""
         self._oom_kills = host.oom_kills()
 

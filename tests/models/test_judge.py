@@ -12,6 +12,7 @@ from svdsweep.errors import UserError
 from svdsweep.models import sizes
 from svdsweep.models.architectures import architecture
 from svdsweep.models.locate import doubts_about, judged, resolve
+from svdsweep.models.unet import configs_in
 
 
 @pytest.fixture
@@ -398,11 +399,16 @@ def test_networks_of_another_size_than_is_predicted_for_are_told_with_the_preset
     svd = architecture("svd")
     for part, config in (("unet", svd.unet), ("vae", svd.vae)):
         (folder / part / "config.json").write_text(json.dumps(config), encoding="utf-8", newline="\n")
-    [told] = sizes.doubts(folder, Model(source=str(folder)))
+
+    def size_doubts(**settings):
+        model = Model(source=str(folder), **settings)
+        return sizes.doubts(configs_in(folder, model), model)
+
+    [told] = size_doubts()
     assert told.endswith(f"Its own sizes: model=svd_xt model.source={folder}.")
-    assert not sizes.doubts(folder, Model(source=str(folder), architecture="svd"))
+    assert not size_doubts(architecture="svd")
     set_json(folder / "vae/config.json", block_out_channels=[128, 256, 512, 640])
-    [told] = sizes.doubts(folder, Model(source=str(folder), architecture="svd"))
+    [told] = size_doubts(architecture="svd")
     assert "its vae has block_out_channels 128-256-512-640, not the 128-256-512-512 of" in told
     assert told.endswith("No other fits it either.")
 
